@@ -1,0 +1,160 @@
+"""What the device's machine hears and what it asks for. Values never appear here, only their seq.
+
+Events are in the past tense, commands in the imperative. The body (coordinator or simulator) keeps items,
+values and payloads by seq until `Release(seq)`.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from iot_client.outcome import Outcome
+from wire.protocol import Message
+
+__all__ = [
+    "Capture", "Command", "Deliver", "Event", "Finished", "FrameCaptured", "LinkDown", "LinkUp", "MessageReceived",
+    "Note", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
+    "StopRequested", "Tick",
+]
+
+
+class FrameCaptured(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The source gave an item; `seq` counts up from 0 without gaps. `at` is when it was captured."""
+
+    seq: int
+    at: float
+    nbytes: int = 0
+
+
+class SourceEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """No further FrameCaptured will come; `error` is why, if that was not planned."""
+
+    error: str = ""
+
+
+class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to one RunStages: `kind` is done, filtered, ended or failed (see tasks.run)."""
+
+    seq: int
+    start: int
+    stop: int
+    kind: str
+    times: tuple[float, ...] = ()
+    stage: int = -1
+    error: str = ""
+    nbytes: int = 0
+    signature: str = ""
+    encode_s: float = 0.0
+
+
+class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The transport to a server connected."""
+
+    peer: int = 0
+
+
+class LinkDown(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The transport to a server broke; whatever was under way on it is lost."""
+
+    peer: int = 0
+    reason: str = ""
+
+
+class MessageReceived(msgspec.Struct, frozen=True, gc=False):
+    """A server said something. A RESULT's value has been decoded and kept by the body already."""
+
+    message: Message
+    session: int
+    epoch: int
+    nbytes: int = 0
+    peer: int = 0
+
+
+class SplitRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The user asks for k stages on the device from the next frame on."""
+
+    k: int
+
+
+class StopRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Capture no more; frames in flight get `patience` seconds to finish, then are dropped."""
+
+    patience: float = 2.0
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The time asked for by `next_wakeup` has come; a spurious one changes nothing."""
+
+
+Event = Union[
+    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, SplitRequested, StopRequested, Tick
+]
+
+
+class Capture(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The source may read one more item."""
+
+
+class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Run stages [start, stop) on what is kept for seq; then `encode` it for sending if so.
+
+    `ordered` runs go through one lane, in the order commanded (stateful stages).
+    """
+
+    seq: int
+    start: int
+    stop: int
+    encode: bool = False
+    ordered: bool = False
+
+
+class SendMessage(msgspec.Struct, frozen=True, gc=False):
+    """Send a message; with the payload kept for `payload` (a seq) unless that is -1."""
+
+    message: Message
+    session: int
+    epoch: int
+    payload: int = -1
+    peer: int = 0
+
+
+class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The outcome of seq, final, in seq order; the body hands it to the user."""
+
+    seq: int
+    outcome: Outcome
+    split: int
+    captured_at: float
+    latency: float
+    device_s: tuple[float, ...] = ()
+    cloud_s: tuple[float, ...] = ()
+    sent_bytes: int = 0
+    codec: str = ""
+
+
+class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Everything kept for seq may go."""
+
+    seq: int
+
+
+class Reopen(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Close the transport to this server and open a new one."""
+
+    peer: int = 0
+
+
+class Note(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Something a person should know; `level` is info, warning or error."""
+
+    level: str
+    text: str
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The source ended and every frame has its outcome."""
+
+
+Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Finished]

@@ -1,0 +1,242 @@
+"""An app: an ordered chain of tasks with a name, and the splits that are legal for it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from tasks.errors import AppError, AppNotFound, IllegalCut
+from tasks.task import PLACEMENTS, Aggregate, Source, Task
+
+__all__ = ["App", "Cut", "load"]
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Where a job leaves the device and where it comes back.
+
+    The device runs [0, start), the server [start, stop), the device again [stop, n). `start == stop` means
+    that nothing is sent.
+    """
+
+    start: int
+    stop: int
+
+
+class App:
+    """An ordered chain of tasks, optionally ended by one Aggregate.
+
+    Args:
+        name: letters, digits, '_', '-' and '.'; part of the fingerprint.
+        stages: a Source, then tasks, then at most one Aggregate.
+        version: part of the fingerprint; raise it when results change.
+        types: dataclasses and msgspec structs used as values between stages.
+        annotate: `(item, value) -> image`; draws a result onto the captured item for video and display.
+            `value` has the fields the client wanted, or is None for a frame without a result.
+
+    Raises:
+        AppError: the chain makes no sense; the text says which rule it breaks.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: Sequence[Task | Aggregate],
+        *,
+        version: str = "1",
+        types: Iterable[type] = (),
+        annotate: Callable[[Any, Any], Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.types = tuple(types)
+        self.annotate = annotate
+        _check_name(name)
+        self.chain, self.aggregate = _check_stages(name, list(stages))
+        _check_types(name, self.types)
+
+    @property
+    def n(self) -> int:
+        """The number of stages in the chain, the aggregate not counted."""
+        return len(self.chain)
+
+    @property
+    def source(self) -> Source:
+        """Stage 0."""
+        first = self.chain[0]
+        assert isinstance(first, Source)
+        return first
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Stage names of the chain, in order."""
+        return tuple(stage.stage_name for stage in self.chain)
+
+    def missing(self) -> dict[int, tuple[str, ...]]:
+        """Stages that cannot run on this host, with the packages they lack."""
+        lacking = {index: tuple(p for p in stage.requires if not _installed(p)) for index, stage in enumerate(self.chain)}
+        return {index: packages for index, packages in lacking.items() if packages}
+
+    def legal_cuts(self, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = ()) -> tuple[int, ...]:
+        """The stage counts k that can be run, given the stages each host cannot run."""
+        device, cloud = frozenset(device_lacks), frozenset(cloud_lacks)
+        return tuple(k for k in range(1, self.n + 1) if not self.why_not(k, device, cloud))
+
+    def cut(self, k: int, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = ()) -> Cut:
+        """The cut with k stages on the device.
+
+        Raises:
+            IllegalCut: naming the reason, the legal counts and the stages.
+        """
+        device, cloud = frozenset(device_lacks), frozenset(cloud_lacks)
+        reason = self.why_not(k, device, cloud)
+        if reason:
+            legal = ", ".join(map(str, self.legal_cuts(device, cloud))) or "none"
+            listing = " ".join(f"{index + 1}:{name}" for index, name in enumerate(self.names))
+            raise IllegalCut(f"{k} stages on the device: {reason}; legal for {self.name!r}: {legal} (stages {listing})")
+        return Cut(k, self._stop(k))
+
+    def why_not(self, k: int, device_lacks: frozenset[int] = frozenset(), cloud_lacks: frozenset[int] = frozenset()) -> str:
+        """Why k is not a legal cut, in words; "" if it is."""
+        if not 1 <= k <= self.n:
+            return f"the count must be from 1 to {self.n}"
+        stop = self._stop(k)
+        for index, stage in enumerate(self.chain):
+            here = "cloud" if k <= index < stop else "device"
+            if stage.placement not in ("any", here):
+                return f"stage {stage.stage_name!r} may only run on the {stage.placement}"
+            if index in (cloud_lacks if here == "cloud" else device_lacks):
+                return f"stage {stage.stage_name!r} needs {', '.join(stage.requires)}, missing on the {here}"
+        if stop == k < self.n:
+            return f"stage {self.names[k]!r} keeps state and stays on the device, so nothing would be left for the cloud"
+        return ""
+
+    def _stop(self, k: int) -> int:
+        """A stateful stage stays on the device: a job ends before the first one at or after k."""
+        return next((i for i in range(k, self.n) if self.chain[i].stateful), self.n)
+
+    def fingerprint(self) -> str:
+        """What must be equal on both sides: names, placements, declared parameters and value types.
+
+        Returns:
+            16 hex digits.
+        """
+        parts: list[Any] = [self.name, self.version]
+        for stage in self.chain:
+            declared = [(key, repr(getattr(stage, key))) for key in sorted(stage.parameters)]
+            parts.append((stage.stage_name, stage.placement, stage.stateful, stage.once, declared))
+        parts.append(self.aggregate.stage_name if self.aggregate else "")
+        parts.append(sorted((kind.__name__, list(_type_fields(kind))) for kind in self.types))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    def source_hash(self) -> str:
+        """A hash over the source text of the stages; a difference only warns. "" if unknown."""
+        texts = []
+        for stage in (*self.chain, self.aggregate):
+            if stage is None:
+                continue
+            code = getattr(stage, "run", None)
+            try:
+                texts.append(inspect.getsource(code if inspect.isfunction(code) else type(stage)))
+            except (OSError, TypeError):
+                return ""
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+    def __repr__(self) -> str:
+        return f"App({self.name!r}, {' -> '.join(self.names)})"
+
+
+def load(path: str) -> App:
+    """The App at "module:attribute"; modules in the working directory are found too.
+
+    Raises:
+        AppNotFound: the text says whether the module, the attribute or its type is wrong.
+    """
+    module_name, colon, attribute = path.partition(":")
+    if not module_name or not colon or not attribute:
+        raise AppNotFound(f"app {path!r}: write it as module:attribute, for example examples.ball_tracking.app:app")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise AppNotFound(f"app {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, App):
+        apps = [key for key, value in vars(module).items() if isinstance(value, App)]
+        kind = "there is no such attribute" if found is None else f"it is a {type(found).__name__}, not an App"
+        raise AppNotFound(f"app {path!r}: {kind}; apps in {module_name!r}: {', '.join(apps) or 'none'}")
+    return found
+
+
+def _check_name(name: str) -> None:
+    if not name or not all(c.isalnum() or c in "_-." for c in name) or len(name) > 64:
+        raise AppError(f"app name {name!r}: use 1 to 64 letters, digits, '_', '-' or '.'")
+
+
+def _check_stages(app: str, stages: list[Any]) -> tuple[tuple[Task, ...], Aggregate | None]:
+    if not stages:
+        raise AppError(f"app {app!r} has no stages; start it with a Source, or with Input() for submitted items")
+    aggregate = stages.pop() if isinstance(stages[-1], Aggregate) else None
+    names: set[str] = {aggregate.stage_name} if aggregate else set()
+    cloud_only = ""
+    for index, stage in enumerate(stages):
+        _check_stage(app, index, stage, names)
+        if stage.placement == "cloud":
+            cloud_only = cloud_only or stage.stage_name
+        elif cloud_only and stage.placement == "device":
+            raise AppError(f"app {app!r}: stage {stage.stage_name!r} may only run on the device, but {cloud_only!r} before it only in the cloud")
+    if not stages or not isinstance(stages[0], Source):
+        raise AppError(f"app {app!r} has no source: its first stage must be a Source (or Input() when items are submitted)")
+    return tuple(stages), aggregate
+
+
+def _check_stage(app: str, index: int, stage: Any, names: set[str]) -> None:
+    if isinstance(stage, type):
+        raise AppError(f"app {app!r}, stage {index}: {stage.__name__} is a class; write {stage.__name__}()")
+    if isinstance(stage, Aggregate):
+        raise AppError(f"app {app!r}: the aggregate {stage.stage_name!r} must be the last element, and the only one")
+    if not isinstance(stage, Task):
+        hint = "; mark it with @task, or use from_functions() for (continue, args) functions" if callable(stage) else ""
+        raise AppError(f"app {app!r}, stage {index}: {type(stage).__name__} is not a Task{hint}")
+    name = stage.stage_name
+    if name in names:
+        raise AppError(f"app {app!r}: two stages are called {name!r}; set `name` on one of them")
+    names.add(name)
+    if stage.placement not in PLACEMENTS:
+        raise AppError(f"app {app!r}, stage {name!r}: placement {stage.placement!r}; legal are {', '.join(PLACEMENTS)}")
+    if isinstance(stage, Source) and index > 0:
+        raise AppError(f"app {app!r}: source {name!r} at position {index}; only the first stage may be a source")
+    if isinstance(stage, Source) and stage.placement == "cloud":
+        raise AppError(f"app {app!r}: source {name!r} may only run on the device")
+    if stage.stateful and stage.placement == "cloud":
+        raise AppError(f"app {app!r}: stage {name!r} keeps state and must be able to run on the device")
+    if isinstance(stage.requires, str):
+        raise AppError(f"app {app!r}, stage {name!r}: requires must be a tuple of names, not the string {stage.requires!r}")
+
+
+def _check_types(app: str, types: tuple[type, ...]) -> None:
+    names = [kind.__name__ for kind in types]
+    for kind in types:
+        if not isinstance(kind, type) or not (hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__struct_fields__")):
+            raise AppError(f"app {app!r}: value type {kind!r} is neither a dataclass nor a msgspec struct")
+        if names.count(kind.__name__) > 1:
+            raise AppError(f"app {app!r}: two value types are called {kind.__name__!r}")
+
+
+def _type_fields(kind: type) -> tuple[str, ...]:
+    return tuple(getattr(kind, "__dataclass_fields__", None) or getattr(kind, "__struct_fields__", ()))
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,27 @@
+"""What can be wrong with an app, before any frame moves.
+
+TaskError                  base of everything this package raises
+|-- AppError               the app as written makes no sense (no source, duplicate names, ...)
+|-- AppNotFound            "module:attribute" leads to no App
+`-- IllegalCut             the stage count asked for cannot be run; the text lists those that can
+
+A stage that raises while frames flow is not an exception here: it is a value, `Ran(kind=FAILED)`.
+"""
+
+__all__ = ["AppError", "AppNotFound", "IllegalCut", "TaskError"]
+
+
+class TaskError(Exception):
+    """Base of every error of the tasks package."""
+
+
+class AppError(TaskError, ValueError):
+    """The app as declared is nonsense; the text names the stage and the rule."""
+
+
+class AppNotFound(TaskError, LookupError):
+    """`module:attribute` could not be loaded; the text says which half is wrong."""
+
+
+class IllegalCut(TaskError, ValueError):
+    """The split asked for is not legal for this app on these hosts."""

@@ -1,0 +1,239 @@
+"""What a user writes: one step of a vision pipeline.
+
+A task is set up once per worker and then sees one value at a time. It knows no network, no clock and no
+neighbour: `run` takes what the stage before returned and returns what the stage after gets.
+
+    class Blur(Task):
+        def run(self, image):                       # (H, W, 3) uint8 -> (H, W, 3) uint8
+            return cv2.GaussianBlur(image, (11, 11), 0)
+
+    @task(placement="device", requires=("cv2",))
+    def to_gray(image):
+        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, overload
+
+from tasks.errors import AppError
+
+__all__ = ["DROP", "END", "Aggregate", "Input", "PLACEMENTS", "Source", "StatefulTask", "Task", "source", "task"]
+
+PLACEMENTS = ("device", "cloud", "any")
+
+
+class _Signal:
+    """A unique marker a task returns instead of a value; survives copying, compares by identity."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+DROP = _Signal("DROP")
+"""Returned by `run`: this frame is filtered here; its outcome is `Filtered(stage)`."""
+
+END = _Signal("END")
+"""Returned by a source: there is nothing more to read."""
+
+
+class Task:
+    """One stage of an app; subclass it and write `run`.
+
+    Class attributes (a subclass or an instance may set them):
+        name: stage name, unique in its app; default: the class name in snake_case.
+        placement: "device", "cloud" or "any" (default): where the stage may run.
+        requires: import names the stage needs; a host that lacks one cannot run it.
+        mutates: True if `run` writes into its input; it then gets a private copy.
+        shared: True if one instance may serve all workers at once (`run` must be thread-safe).
+        once: True if a frame must never be run twice here, even when its answer was lost.
+        parameters: names of attributes that must be equal on both sides (part of the fingerprint).
+        reads, writes: fields of a record value that `run` uses and sets; None means all of them.
+    """
+
+    name: str = ""
+    placement: str = "any"
+    requires: tuple[str, ...] = ()
+    mutates: bool = False
+    shared: bool = False
+    once: bool = False
+    parameters: tuple[str, ...] = ()
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+    stateful: ClassVar[bool] = False
+
+    run_batch: Callable[[list[Any]], list[Any]] | None = None
+    """Optional: `run_batch(items) -> values`, same length and order; any value may be DROP."""
+
+    def setup(self) -> None:
+        """Called once per instance in the worker that will run it: load the model, open the device."""
+
+    def run(self, item: Any) -> Any:
+        """Turn one value into the next; return DROP to filter the frame."""
+        raise NotImplementedError(f"{type(self).__name__} needs a run(item) method")
+
+    def close(self) -> None:
+        """Called once when the worker stops; release what `setup` took."""
+
+    @property
+    def stage_name(self) -> str:
+        """The name this stage goes by in the app."""
+        return self.name or snake_case(type(self).__name__)
+
+
+class Source(Task):
+    """Stage 0. `read` fetches the next item, `run` is the work done on it.
+
+    An app whose source overrides `read` owns its input. Otherwise items come from outside: from
+    `Client.submit`, or from the camera, file or URL the command line was given.
+    """
+
+    placement = "device"
+
+    def read(self) -> Any:
+        """Return the next item, or END. Called on one thread only; may block."""
+        raise NotImplementedError(f"source {self.stage_name!r} owns no input: give --source, or submit() items")
+
+    def run(self, item: Any) -> Any:
+        return item
+
+    @property
+    def owns_input(self) -> bool:
+        """True if the app reads its own items."""
+        return type(self).read is not Source.read
+
+
+class Input(Source):
+    """The source of an app whose items are submitted: `App("detect", [Input(), Detect()])`."""
+
+
+class StatefulTask(Task):
+    """A fold over the frames of one stream, in order: `run(value, state) -> (value, state)`.
+
+    The state is plain data (what can be a value between stages). A DROP as value filters the frame and
+    still keeps the state.
+    """
+
+    stateful = True
+
+    def initial(self) -> Any:
+        """The state before the first frame of a stream."""
+        raise NotImplementedError(f"{type(self).__name__} needs an initial() method")
+
+    def run(self, value: Any, state: Any) -> tuple[Any, Any]:  # type: ignore[override]
+        raise NotImplementedError(f"{type(self).__name__} needs a run(value, state) method")
+
+
+class Aggregate:
+    """An app's last element: folds the final values of all devices, in one place.
+
+    `add` is called at most once for each (device, session, seq), in the order values arrive, on one thread.
+    """
+
+    name: str = ""
+    requires: tuple[str, ...] = ()
+
+    def setup(self) -> None:
+        """Called once where the aggregate lives, before the first `add`."""
+
+    def add(self, device: str, seq: int, value: Any) -> None:
+        """Fold the final value of one frame in."""
+        raise NotImplementedError(f"{type(self).__name__} needs an add(device, seq, value) method")
+
+    def summary(self) -> Any:
+        """What is known so far, as plain data."""
+        return None
+
+    def close(self) -> None:
+        """Called once at the end."""
+
+    @property
+    def stage_name(self) -> str:
+        """The name the aggregate is listed by."""
+        return self.name or snake_case(type(self).__name__)
+
+
+class _FunctionTask(Task):
+    """A function as a task."""
+
+    def __init__(self, function: Callable[[Any], Any], options: dict[str, Any]) -> None:
+        _check_options(Task, function.__name__, options)
+        self.name = function.__name__
+        self.__doc__ = function.__doc__
+        self.run = function  # type: ignore[method-assign]
+        for key, value in options.items():
+            setattr(self, key, value)
+
+    def __call__(self, item: Any) -> Any:
+        return self.run(item)
+
+
+class _FunctionSource(Source):
+    """A generator function as a source."""
+
+    def __init__(self, function: Callable[[], Iterable[Any]], options: dict[str, Any]) -> None:
+        _check_options(Source, function.__name__, options)
+        self.name = function.__name__
+        self.__doc__ = function.__doc__
+        self._function = function
+        self._items: Iterator[Any] | None = None
+        for key, value in options.items():
+            setattr(self, key, value)
+
+    def setup(self) -> None:
+        self._items = iter(self._function())
+
+    def read(self) -> Any:
+        if self._items is None:
+            self.setup()
+        assert self._items is not None
+        return next(self._items, END)
+
+    def close(self) -> None:
+        self._items = None
+
+
+@overload
+def task(function: Callable[[Any], Any], /) -> Task: ...
+@overload
+def task(**options: Any) -> Callable[[Callable[[Any], Any]], Task]: ...
+def task(function: Callable[[Any], Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a Task: `@task` or `@task(placement="cloud", requires=("torch",))`."""
+    if function is not None:
+        return _FunctionTask(function, options)
+    return lambda wrapped: _FunctionTask(wrapped, options)
+
+
+@overload
+def source(function: Callable[[], Iterable[Any]], /) -> Source: ...
+@overload
+def source(**options: Any) -> Callable[[Callable[[], Iterable[Any]]], Source]: ...
+def source(function: Callable[[], Iterable[Any]] | None = None, /, **options: Any) -> Any:
+    """Make a generator function the source of an app: each yield is one frame."""
+    if function is not None:
+        return _FunctionSource(function, options)
+    return lambda wrapped: _FunctionSource(wrapped, options)
+
+
+def snake_case(name: str) -> str:
+    """`GetFrame` -> `get_frame`, `HSVMask` -> `hsv_mask`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+_OPTIONS = ("name", "placement", "requires", "mutates", "shared", "once", "parameters", "reads", "writes", "run_batch")
+
+
+def _check_options(kind: type, function: str, options: dict[str, Any]) -> None:
+    for key in options:
+        if key not in _OPTIONS:
+            raise AppError(f"@{kind.__name__.lower()} on {function}(): no option {key!r}; legal are {', '.join(_OPTIONS)}")
