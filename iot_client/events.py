@@ -15,7 +15,7 @@ from wire.protocol import Message
 
 __all__ = [
     "Capture", "Command", "Deliver", "Event", "Finished", "FrameCaptured", "LinkDown", "LinkUp", "MessageReceived",
-    "Note", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
+    "Note", "Refuse", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
     "StopRequested", "Tick",
 ]
 
@@ -153,8 +153,15 @@ class Note(msgspec.Struct, frozen=True, gc=False, tag=True):
     text: str
 
 
+class Refuse(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The server will not serve this session, for good; code and text are its own."""
+
+    code: str
+    text: str
+
+
 class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The source ended and every frame has its outcome."""
 
 
-Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Finished]
+Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Refuse, Finished]

@@ -176,10 +176,11 @@ class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server heartbeat; the answer echoes `stamp_us`."""
+    """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME."""
 
     stamp_us: int
     acked: int = 0
+    sent: int = 0
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -188,6 +189,7 @@ class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stamp_us: int
     held_us: int = 0
     load: float = 0.0
+    limit: int = 0
 
 
 class Bye(msgspec.Struct, frozen=True, gc=False, array_like=True):
