@@ -1,0 +1,66 @@
+"""How many frames may be under way at once.
+
+Too few and the stages wait for one another; too many and every frame only waits in a queue (Little's law:
+latency = window / rate). The window that keeps everything busy is rate x the latency of a frame that never
+queues, the bandwidth-delay product of TCP, here with frames for bytes (as BBR: highest rate x lowest round trip).
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["Window"]
+
+_SMALLEST, _LARGEST, _FIRST = 2, 64, 4
+_GAIN = 1.25
+"""Room to find out that a higher rate is possible (BBR probes with the same gain)."""
+_JITTER = 0.001
+"""Seconds of thread hand-over and batching that any frame may meet on its way."""
+_ALPHA = 0.1
+_PAUSE = 0.25
+"""A gap longer than this is a pause of the source, not a rate."""
+
+
+class Window:
+    """Frames allowed under way; follows rate and unqueued latency.
+
+    Args:
+        workers: device threads; each needs a frame to work on and one to pick up next.
+        fixed: a constant window instead.
+    """
+
+    def __init__(self, workers: int, fixed: int = 0) -> None:
+        self._floor = max(_SMALLEST, workers + 1)
+        self._fixed = fixed
+        self._device = 0.0
+        self._cloud = 0.0
+        self._network = 0.0
+        self._network_at = 0.0
+        self._interval = 0.0
+        self._last: float | None = None
+        self.size = fixed or max(_FIRST, self._floor)
+
+    def device_took(self, seconds: float) -> None:
+        """One frame's stages and encoding on the device."""
+        self._device = _smooth(self._device, seconds)
+
+    def cloud_took(self, execution: float, network: float, now: float) -> None:
+        """One job: seconds in its stages, and seconds on the way there and back."""
+        self._cloud = _smooth(self._cloud, execution)
+        # The lowest of the last ten seconds: queues pass, the path stays (BBR's min_rtt filter).
+        if network < self._network or not self._network or now - self._network_at > 10.0:
+            self._network, self._network_at = network, now
+
+    def completed(self, now: float) -> None:
+        """One frame has its outcome."""
+        if self._last is not None and now - self._last < _PAUSE:
+            self._interval = _smooth(self._interval, now - self._last)
+        self._last = now
+        if not self._fixed and self._interval:
+            latency = self._device + self._cloud + self._network + _JITTER
+            wanted = 1 + math.ceil(_GAIN * latency / self._interval)
+            self.size = min(_LARGEST, max(self._floor, wanted))
+
+
+def _smooth(old: float, new: float) -> float:
+    return new if not old else old + _ALPHA * (new - old)

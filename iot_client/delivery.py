@@ -1,0 +1,45 @@
+"""Outcomes leave in seq order, and nowhere else.
+
+A frame that ends early waits for those before it. Frames that still need stages with state are let through
+in the same order, one gate earlier: first the ordered run, then delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Order"]
+
+
+class _Numbered(Protocol):
+    seq: int
+
+
+F = TypeVar("F", bound=_Numbered)
+
+
+class Order(Generic[F]):
+    """Lets frames pass in seq order, whatever the order they get ready in.
+
+    Invariant: every seq below `head` has passed, no other has.
+    """
+
+    def __init__(self) -> None:
+        self.head = 0
+        self._ready: dict[int, F] = {}
+
+    def ready(self, frame: F) -> None:
+        """This frame may pass as soon as all before it have."""
+        self._ready[frame.seq] = frame
+
+    def passing(self) -> Iterator[F]:
+        """The frames that may pass now, in order."""
+        while self._ready and (frame := self._ready.pop(self.head, None)) is not None:
+            self.head += 1
+            yield frame
+
+    @property
+    def waiting(self) -> int:
+        """Frames ready but held back by one before them."""
+        return len(self._ready)

@@ -1,0 +1,201 @@
+"""One server as the device sees it: is it there, how far away, and how much may be sent to it.
+
+        LinkUp -> HELLO                 WELCOME
+ DOWN ----------------> PROBING ----------------------> UP
+  ^                        |  no answer: HELLO again,    | silence: Reopen
+  |<-----------------------+  then Reopen with back-off  |
+  |<-----------------------------------------------------+
+        LinkDown, Reopen                       any: ERROR(version | unknown_app | fingerprint) -> REFUSED
+
+ZeroMQ reconnects silently and its buffers hide a dead peer, so life is judged by what is heard here. Silence
+means nothing while our own bytes may still fill the uplink: the limit grows with what is outstanding.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from iot_client.events import Command, Note, Refuse, Reopen, SendMessage
+from wire.protocol import Bye, Credit, Error, Hello, Message, Ping, Pong, Submit, Welcome
+
+__all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
+
+DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
+
+_FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut"})
+
+
+class PeerConfig(msgspec.Struct, frozen=True):
+    """Times in seconds, sizes in bytes."""
+
+    heartbeat: float = 0.5
+    """Longest time between two messages of ours; WELCOME may ask for another."""
+    silence: float = 3.0
+    """Heartbeats without a word from the server after which the link counts as dead."""
+    hello_retry: float = 1.0
+    backoff_max: float = 4.0
+    slowest_link: float = 62_500.0
+    """Bytes per second assumed at worst (0.5 Mbit/s) when bytes are outstanding."""
+
+
+class Peer:
+    """State of the connection to one server; a machine fed by Session.
+
+    Invariants: `sent <= limit` always; UP implies `epoch != 0`.
+    """
+
+    def __init__(self, index: int, session: int, hello: Hello, config: PeerConfig) -> None:
+        self.index = index
+        self.state = DOWN
+        self.epoch = 0
+        self.rtt = 0.0
+        self.min_rtt = 0.0
+        self.max_job = 0
+        self.sent = 0
+        self.limit = 0
+        self.load = 0.0
+        self.welcomed = 0
+        self._session = session
+        self._hello = hello
+        self._config = config
+        self._heartbeat = config.heartbeat
+        self._heard = 0.0
+        self._ping_at = 0.0
+        self._hello_at = 0.0
+        self._backoff = config.hello_retry
+        self._outstanding = 0
+
+    # -- what the transport says -------------------------------------------------------------------
+
+    def link_up(self, now: float, acked: int) -> list[Command]:
+        """The transport connected: introduce ourselves."""
+        if self.state == REFUSED:
+            return []
+        self.state = PROBING
+        self._heard = now
+        return [self._say_hello(now, acked)]
+
+    def link_down(self) -> None:
+        """The transport broke; libzmq is connecting again by itself."""
+        if self.state != REFUSED:
+            self.state = DOWN
+
+    # -- what the server says ----------------------------------------------------------------------
+
+    def accepts(self, message: Message, session: int, epoch: int, now: float) -> bool:
+        """Note that the server lives; True if this message belongs to the session as it stands."""
+        if session != self._session:
+            return False
+        self._heard = now
+        if type(message) is Welcome or type(message) is Error:
+            return True
+        return self.state == UP and epoch == self.epoch
+
+    def welcome(self, message: Welcome, epoch: int) -> None:
+        """The session stands: counters start anew, as the spec says."""
+        self.state = UP
+        self.epoch = epoch
+        self.welcomed += 1
+        self.sent, self.limit = 0, message.limit
+        self.max_job = message.max_job
+        self._outstanding = 0
+        self._backoff = self._config.hello_retry
+        self._heartbeat = message.heartbeat_us / 1e6 or self._config.heartbeat
+        self._ping_at = self._heard
+
+    def credit(self, message: Credit) -> None:
+        """A larger limit; limits never shrink."""
+        if message.limit > self.limit:
+            self.limit = message.limit
+        if message.receipt == "submit":
+            self.received(message.nbytes)
+
+    def received(self, nbytes: int) -> None:
+        """So many of our payload bytes are no longer under way."""
+        self._outstanding = max(0, self._outstanding - nbytes)
+
+    def pong(self, message: Pong, now: float) -> None:
+        """One round trip measured, the time held there taken off."""
+        rtt = max(0.0, now - message.stamp_us / 1e6 - message.held_us / 1e6)
+        # RFC 6298 smoothing, alpha = 1/8.
+        self.rtt = rtt if not self.rtt else self.rtt + (rtt - self.rtt) / 8
+        self.min_rtt = rtt if not self.min_rtt else min(self.min_rtt, rtt)
+        self.load = message.load
+        if message.limit > self.limit:
+            self.limit = message.limit
+
+    def error(self, message: Error, now: float, acked: int) -> list[Command]:
+        """The server refused something: for good, for now, or because it has forgotten us."""
+        if message.code in _FATAL:
+            return self.refuse(message.code, message.text)
+        if message.code == "hello_required":
+            if self.state == PROBING and now - self._hello_at < self._config.hello_retry / 2:
+                return []
+            self.state = PROBING
+            return [self._say_hello(now, acked)]
+        return [Note("warning", f"server: {message.code}: {message.text}")]
+
+    def refuse(self, code: str, text: str) -> list[Command]:
+        """This server and this app do not go together; nothing more is tried."""
+        self.state = REFUSED
+        return [Refuse(code, text)]
+
+    def bye(self, reason: str) -> list[Command]:
+        """The server ends the session; try again later."""
+        self.state = DOWN
+        self._outstanding = 0
+        return [Note("info", f"server said goodbye: {reason or 'no reason given'}"), Reopen(self.index)]
+
+    # -- what we say -------------------------------------------------------------------------------
+
+    def may_send(self, nbytes: int) -> bool:
+        """True if a payload of so many bytes fits the credit."""
+        return self.state == UP and self.sent + nbytes <= self.limit
+
+    def send(self, message: Message, payload: int = -1) -> SendMessage:
+        """A message on this session."""
+        return SendMessage(message, self._session, self.epoch, payload, self.index)
+
+    def submit(self, message: Submit, nbytes: int) -> SendMessage:
+        """A SUBMIT, charged to the credit."""
+        self.sent += nbytes
+        self._outstanding += nbytes
+        return SendMessage(message, self._session, self.epoch, message.seq, self.index)
+
+    def goodbye(self) -> list[Command]:
+        """Leave politely, if anyone listens."""
+        return [self.send(Bye("finished"))] if self.state == UP else []
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def next_wakeup(self) -> float | None:
+        """When something must be said or given up."""
+        if self.state == UP:
+            return min(self._ping_at, self._heard + self._silence())
+        if self.state == PROBING:
+            return self._hello_at + self._backoff
+        return None
+
+    def tick(self, now: float, acked: int) -> list[Command]:
+        """Heartbeat, HELLO again, or give the link up."""
+        if self.state == UP and now >= self._heard + self._silence():
+            self.state = DOWN
+            self._outstanding = 0
+            return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
+        if self.state == UP and now >= self._ping_at:
+            self._ping_at = now + self._heartbeat
+            return [self.send(Ping(int(now * 1e6), acked, self.sent))]
+        if self.state == PROBING and now >= self._hello_at + self._backoff:
+            self.state = DOWN
+            self._backoff = min(2 * self._backoff, self._config.backoff_max)
+            return [Reopen(self.index)]
+        return []
+
+    def _say_hello(self, now: float, acked: int) -> SendMessage:
+        self._hello_at = now
+        hello = msgspec.structs.replace(self._hello, acked=acked)
+        return SendMessage(hello, self._session, 0, -1, self.index)
+
+    def _silence(self) -> float:
+        quiet = max(self._config.silence * self._heartbeat, 4 * self.rtt)
+        return quiet + self._outstanding / self._config.slowest_link
