@@ -1,6 +1,8 @@
-"""What the server's machine hears and what it asks for. Payloads never appear here, only job keys.
+"""What the server's machine hears and what it asks for. Payloads never appear here, only their names.
 
-A job is known by (session, seq). The body keeps its payload from MessageReceived until `Release`.
+A payload that arrived is known by the `token` the body gave it, from MessageReceived until `Release(token)`: a
+peer that lies about its session can thus never touch another's input. A result is known by its job key
+(session, seq), from BatchDone until `Forget`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import msgspec
 from wire.protocol import Message
 
 __all__ = [
-    "BatchDone", "Command", "Event", "Fold", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "RunBatch",
+    "BatchDone", "Command", "Event", "Finished", "Fold", "Forget", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "RunBatch",
     "SendMessage", "StopRequested", "Tick",
 ]
 
@@ -20,13 +22,17 @@ JobKey = tuple[int, int]
 
 
 class MessageReceived(msgspec.Struct, frozen=True, gc=False):
-    """A peer said something; `nbytes` is its payload's size. `peer` is the transport's name for the link."""
+    """A peer said something. `peer` is the transport's name for the link.
+
+    `token` is the body's name for the payload that came with it, of `nbytes` bytes; 0 if there was none.
+    """
 
     peer: bytes
     message: Message
     session: int
     epoch: int
     nbytes: int = 0
+    token: int = 0
 
 
 class JobDone(msgspec.Struct, frozen=True, gc=False):
@@ -68,13 +74,14 @@ Event = Union[MessageReceived, BatchDone, PeerGone, StopRequested, Tick]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Run stages [start, stop) of `app` on these jobs, in one worker."""
+    """Run stages [start, stop) of `app` on these jobs, in one worker; `inputs` are their payloads' tokens."""
 
     batch: int
     app: str
     start: int
     stop: int
     jobs: tuple[JobKey, ...]
+    inputs: tuple[int, ...]
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
@@ -87,24 +94,30 @@ class SendMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Give the value of this REPORT (or of this job's result) to the aggregate and the result store, once.
+    """Give a final value to the aggregate and the result store, once.
 
-    `source` is "report" or "result".
+    The value is that of the REPORT with this token, or, with token 0, the result kept for (session, seq),
+    which goes to the store only.
     """
 
     app: str
     device: str
     session: int
     seq: int
-    source: str
+    token: int = 0
 
 
 class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """What is kept for this job may go: `what` is "job" (its input), "result", or "report"."""
+    """The payload with this token may go."""
+
+    token: int
+
+
+class Forget(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The result kept for this job may go."""
 
     session: int
     seq: int
-    what: str
 
 
 class Note(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -118,4 +131,4 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Stopping is complete."""
 
 
-Command = Union[RunBatch, SendMessage, Fold, Release, Note, Finished]
+Command = Union[RunBatch, SendMessage, Fold, Release, Forget, Note, Finished]
