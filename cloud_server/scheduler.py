@@ -1,0 +1,421 @@
+"""The server's machine: messages in, batches and answers out, for all devices at once.
+
+SUBMIT -> session (credit, dedup) -> backlog (fairness) -> RunBatch -> BatchDone -> RESULT, held until acked.
+REPORT -> Fold, once. No clock, socket or thread in here: `handle(event, now) -> commands`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from cloud_server.batching import Backlog, Costs
+from cloud_server.events import (
+    BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
+    SendMessage, StopRequested, Tick,
+)
+from cloud_server.sessions import Job, Session
+from wire.protocol import (
+    CODECS, MINOR, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
+    Welcome,
+)
+
+__all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
+
+
+class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine must know of an app; the tuples have one entry per stage of the chain.
+
+    `here` says which stages this host may run; `batched` which have `run_batch`.
+    """
+
+    name: str
+    version: str
+    fingerprint: str
+    stages: tuple[str, ...]
+    here: tuple[bool, ...]
+    batched: tuple[bool, ...]
+    lacks: tuple[int, ...] = ()
+    source_hash: str = ""
+    aggregate: bool = False
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes. `epoch` names this life of the server; never 0, never reused."""
+
+    server: str
+    epoch: int
+    apps: dict[str, AppInfo]
+    workers: int = 1
+    depth: int = 2
+    max_batch: int = 16
+    credit: int = 32 * 2**20
+    max_job: int = 16 * 2**20
+    heartbeat: float = 0.5
+    lease: float = 60.0
+    receipt: float = 0.002
+    record: bool = False
+    max_sessions: int = 4096
+
+
+_SWEEP = 1.0
+
+
+class Scheduler:
+    """One server's sessions, queue and batches.
+
+    Invariants: every job of every session is either in the backlog or in one batch;
+    running batches <= workers * depth.
+    """
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self.config = config
+        self.sessions: dict[int, Session] = {}
+        self.executed = 0
+        self.shed = 0
+        self.duplicates = 0
+        self._costs = Costs()
+        self._backlog = Backlog(self._costs)
+        self._batches: dict[int, RunBatch] = {}
+        self._next_batch = 0
+        self._receipts: deque[tuple[float, Job]] = deque()
+        self._sweep_at: float | None = None
+        self._stopping = False
+        self._out: list[Command] = []
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
+            Tick: self._on_tick, StopRequested: self._on_stop,
+        }
+        self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
+            Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping, Cancel: self._on_cancel,
+            Bye: self._on_bye, State: self._on_unsupported, Plan: self._on_unsupported, Skip: self._ignore,
+            Error: self._ignore,
+        }
+
+    # -- the contract ------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event; answer with what is to be done, in order."""
+        self._handlers[type(event)](event, now)
+        if self._backlog.size:
+            self._dispatch(now)
+        out, self._out = self._out, []
+        return out
+
+    def next_wakeup(self) -> float | None:
+        """When a Tick is due, or None."""
+        receipts = self._receipts
+        while receipts and not self._owes_receipt(receipts[0][1]):
+            receipts.popleft()
+        due = receipts[0][0] if receipts else None
+        if due is None or (self._sweep_at is not None and self._sweep_at < due):
+            return self._sweep_at
+        return due
+
+    @property
+    def queued(self) -> int:
+        """Jobs waiting for a worker."""
+        return self._backlog.size
+
+    @property
+    def running(self) -> int:
+        """Batches given to the executor and not yet answered."""
+        return len(self._batches)
+
+    @property
+    def load(self) -> float:
+        """Jobs waiting or running, per worker."""
+        return round((len(self._batches) + self._backlog.size) / self.config.workers, 3)
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    def _on_message(self, event: MessageReceived, now: float) -> None:
+        if type(event.message) is Hello:
+            self._on_hello(event.message, event, now)
+            return
+        session = self.sessions.get(event.session)
+        if session is None or session.peer != event.peer or event.epoch != self.config.epoch:
+            self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
+            return
+        session.heard = now
+        handler = self._messages.get(type(event.message))
+        if handler is None:
+            self._refuse(event, "protocol", f"a server does not take {type(event.message).__name__}")
+        else:
+            handler(event.message, session, event, now)
+
+    def _on_hello(self, hello: Hello, event: MessageReceived, now: float) -> None:
+        refusal = self._why_not(hello, event.session)
+        if refusal is not None:
+            self._refuse(event, *refusal)
+            return
+        session = self.sessions.get(event.session)
+        resumed = session is not None
+        if session is None:
+            session = Session(event.session, hello, event.peer, now, self.config.credit)
+            self.sessions[event.session] = session
+            self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
+        app = self.config.apps[hello.app]
+        session.hello = hello
+        limit = session.bind(event.peer, now)
+        self._acknowledge(session, hello.acked)
+        if self._sweep_at is None:
+            self._sweep_at = now + _SWEEP
+        differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
+        self._send(session, Welcome(
+            MINOR, self.config.server, limit, min(self.config.max_job, self.config.credit), int(self.config.heartbeat * 1e6),
+            int(self.config.lease * 1e6), tuple(c for c in CODECS if c in hello.codecs), app.lacks, resumed,
+            "the source text of the app differs between device and server; its declared shape agrees" if differs else "",
+        ))
+
+    def _why_not(self, hello: Hello, session: int) -> tuple[str, str] | None:
+        if self._stopping:
+            return "shutdown", f"{self.config.server} is shutting down"
+        app = self.config.apps.get(hello.app)
+        if app is None:
+            return "unknown_app", f"app {hello.app!r} is not served here; served: {', '.join(sorted(self.config.apps))}"
+        if hello.fingerprint != app.fingerprint:
+            return "fingerprint", _difference(hello, app)
+        if not any(codec in CODECS for codec in hello.codecs):
+            return "codec", f"no codec in common: device {', '.join(hello.codecs)}; server {', '.join(CODECS)}"
+        known = self.sessions.get(session)
+        if known is not None and known.device != hello.device:
+            return "busy", f"session {session:x} belongs to another device"
+        if known is None and len(self.sessions) >= self.config.max_sessions:
+            return "busy", f"{len(self.sessions)} sessions are the most this server takes"
+        return None
+
+    def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
+        self._acknowledge(session, message.acked)
+        seq = message.seq
+        within_credit = session.receive(event.nbytes)
+        if seq < session.acked or seq in session.results or seq in session.jobs:
+            self._on_duplicate(seq, session, event)
+            return
+        job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
+                  session.deadline(message.budget_us, message.stamp_us, now))
+        problem = self._why_not_run(message, session, event, within_credit)
+        session.open(job)
+        if problem is not None:
+            self._answer(session, job, *problem, now)
+            return
+        self._backlog.push(session, job)
+        self._receipts.append((now + self.config.receipt, job))
+
+    def _on_duplicate(self, seq: int, session: Session, event: MessageReceived) -> None:
+        self.duplicates += 1
+        session.refund(event.nbytes)
+        if event.token:
+            self._out.append(Release(event.token))
+        result = session.results.get(seq)
+        if result is not None:
+            payload = (session.number, seq) if result.outcome == "done" else None
+            self._send(session, result, payload)
+        elif seq in session.jobs:
+            self._send(session, Credit(session.announce(), "submit", seq, event.nbytes, 0))
+
+    def _why_not_run(
+        self, message: Submit, session: Session, event: MessageReceived, within_credit: bool
+    ) -> tuple[str, str] | None:
+        app = self.config.apps[session.app]
+        if self._stopping:
+            return "dropped", "shutdown"
+        if not 0 < message.start < message.stop <= len(app.stages):
+            return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
+        if not all(app.here[message.start : message.stop]):
+            return "failed", f"stages {message.start} to {message.stop}: not all may run on this server"
+        if not event.token or message.codec not in CODECS:
+            return "failed", f"codec {message.codec!r} with {event.nbytes} bytes: no value to run on"
+        if event.nbytes > self.config.max_job:
+            return "dropped", f"oversize: {event.nbytes} bytes, at most {self.config.max_job}"
+        return None if within_credit else ("dropped", "over credit")
+
+    def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:
+        if event.token:
+            if session.report(message.seq):
+                self._out.append(Fold(session.app, session.device, session.number, message.seq, event.token))
+            self._out.append(Release(event.token))
+        self._send(session, Credit(session.announce(), "report", message.seq, event.nbytes, 0))
+
+    def _on_ping(self, message: Ping, session: Session, event: MessageReceived, now: float) -> None:
+        self._acknowledge(session, message.acked)
+        session.reconcile(message.sent)
+        self._send(session, Pong(message.stamp_us, 0, self.load, session.announce()))
+
+    def _on_cancel(self, message: Cancel, session: Session, event: MessageReceived, now: float) -> None:
+        job = session.jobs.get(message.seq)
+        if job is not None:
+            job.cancelled = True
+
+    def _on_bye(self, message: Bye, session: Session, event: MessageReceived, now: float) -> None:
+        self._end(session, message.reason or "bye")
+
+    def _on_unsupported(self, message: Message, session: Session, event: MessageReceived, now: float) -> None:
+        self._refuse(event, "unsupported", f"{type(message).__name__} is not supported by this version")
+
+    def _ignore(self, message: Message, session: Session, event: MessageReceived, now: float) -> None:
+        """Specified for later versions; harmless now."""
+
+    # -- work --------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: float) -> None:
+        while len(self._batches) < self.config.workers * self.config.depth:
+            first = self._backlog.pop()
+            if first is None:
+                return
+            segment = (self.sessions[first.session].app, first.start, first.stop)
+            jobs = [first]
+            app = self.config.apps[segment[0]]
+            if any(app.batched[first.start : first.stop]):
+                jobs += self._backlog.pop_alike(segment, self.config.max_batch - 1)
+            jobs = [job for job in jobs if self._worth_running(job, now)]
+            if jobs:
+                self._run(segment, jobs, now)
+
+    def _run(self, segment: tuple[str, int, int], jobs: list[Job], now: float) -> None:
+        for job in jobs:
+            job.dispatched = now
+        keys = tuple((job.session, job.seq) for job in jobs)
+        batch = RunBatch(self._next_batch, *segment, keys, tuple(job.token for job in jobs))
+        self._next_batch += 1
+        self._batches[batch.batch] = batch
+        self._out.append(batch)
+
+    def _worth_running(self, job: Job, now: float) -> bool:
+        session = self.sessions[job.session]
+        if job.cancelled:
+            self._answer(session, job, "dropped", "cancelled", now)
+            return False
+        if job.deadline is not None and now + self._costs.predict((session.app, job.start, job.stop)) > job.deadline:
+            self.shed += 1
+            self._answer(session, job, "dropped", "late", now)
+            return False
+        return True
+
+    def _on_batch_done(self, event: BatchDone, now: float) -> None:
+        batch = self._batches.pop(event.batch)
+        size = len(batch.jobs)
+        segment = (batch.app, batch.start, batch.stop)
+        self._costs.learn(segment, sum(event.times) / size)
+        self.executed += size
+        times_us = tuple(int(time * 1e6) for time in event.times)
+        for token in batch.inputs:
+            self._out.append(Release(token))
+        for done in event.jobs:
+            self._on_job_done(batch, done, times_us, event.waited, now)
+        if self._stopping:
+            self._drain()
+
+    def _on_job_done(self, batch: RunBatch, done: JobDone, times_us: tuple[int, ...], waited: float, now: float) -> None:
+        session = self.sessions.get(done.session)
+        job = session.close(done.seq) if session is not None else None
+        if session is None or job is None:
+            if done.kind == "done":
+                self._out.append(Forget(done.session, done.seq))
+            return
+        result = Result(
+            done.seq, done.kind, batch.start, batch.stop, done.stage, done.error, times_us, len(batch.jobs),
+            int((job.dispatched - job.arrival + waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
+            "raw", done.signature,
+        )
+        if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
+            self._out.append(Fold(batch.app, session.device, session.number, done.seq))
+        self._reply(session, result)
+
+    def _answer(self, session: Session, job: Job, outcome: str, reason: str, now: float) -> None:
+        """Answer a job that does not run."""
+        session.close(job.seq)
+        if job.token:
+            self._out.append(Release(job.token))
+        held = int((now - job.arrival) * 1e6)
+        self._reply(session, Result(job.seq, outcome, job.start, job.stop, -1, reason, (), 1, held, held, self.load))
+
+    def _reply(self, session: Session, result: Result) -> None:
+        done = result.outcome == "done"
+        if result.seq < session.acked:
+            if done:
+                self._out.append(Forget(session.number, result.seq))
+            return
+        if result.outcome != "dropped":
+            session.results[result.seq] = result
+        self._send(session, result, (session.number, result.seq) if done else None)
+        limit = session.grant()
+        if limit:
+            self._send(session, Credit(limit))
+
+    # -- time and ends -----------------------------------------------------------------------------
+
+    def _on_tick(self, event: Tick, now: float) -> None:
+        receipts = self._receipts
+        while receipts and receipts[0][0] <= now:
+            job = receipts.popleft()[1]
+            if self._owes_receipt(job):
+                session = self.sessions[job.session]
+                held = int((now - job.arrival) * 1e6)
+                self._send(session, Credit(session.announce(), "submit", job.seq, job.nbytes, held))
+        if self._sweep_at is not None and now >= self._sweep_at:
+            for session in [s for s in self.sessions.values() if now - s.heard > self.config.lease]:
+                self._end(session, f"silent for {self.config.lease:.0f} s")
+            self._sweep_at = now + _SWEEP if self.sessions else None
+
+    def _owes_receipt(self, job: Job) -> bool:
+        session = self.sessions.get(job.session)
+        return session is not None and session.jobs.get(job.seq) is job
+
+    def _on_peer_gone(self, event: PeerGone, now: float) -> None:
+        for session in self.sessions.values():
+            if session.peer == event.peer:
+                session.peer = None
+
+    def _end(self, session: Session, reason: str) -> None:
+        del self.sessions[session.number]
+        for job in self._backlog.drop(session):
+            self._out.append(Release(job.token))
+        for seq, result in session.results.items():
+            if result.outcome == "done":
+                self._out.append(Forget(session.number, seq))
+        self._out.append(Note("info", f"{session.device} left: {reason}"))
+
+    def _on_stop(self, event: StopRequested, now: float) -> None:
+        self._stopping = True
+        for session in self.sessions.values():
+            for job in self._backlog.drop(session):
+                self._answer(session, job, "dropped", "shutdown", now)
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._batches:
+            return
+        for session in self.sessions.values():
+            self._send(session, Bye("server shutting down"))
+        self._out.append(Finished())
+
+    # -- talking -----------------------------------------------------------------------------------
+
+    def _acknowledge(self, session: Session, acked: int) -> None:
+        for seq, done in session.acknowledge(acked):
+            if done:
+                self._out.append(Forget(session.number, seq))
+
+    def _send(self, session: Session, message: Message, payload: tuple[int, int] | None = None) -> None:
+        if session.peer is not None:
+            self._out.append(SendMessage(session.peer, message, session.number, payload))
+
+    def _refuse(self, event: MessageReceived, code: str, text: str) -> None:
+        if event.token:
+            self._out.append(Release(event.token))
+        seq = getattr(event.message, "seq", -1)
+        self._out.append(SendMessage(event.peer, Error(code, text, seq), event.session))
+
+
+def _difference(hello: Hello, app: AppInfo) -> str:
+    """What differs between the device's app and ours, in words."""
+    both = f"fingerprint {hello.fingerprint} on the device, {app.fingerprint} on the server"
+    if hello.app_version != app.version:
+        return f"app {hello.app!r}: version {hello.app_version} on the device, {app.version} on the server ({both})"
+    if hello.stages != app.stages:
+        return f"app {hello.app!r}: stages {' '.join(hello.stages)} on the device, {' '.join(app.stages)} on the server ({both})"
+    return f"app {hello.app!r}: placements, parameters or value types differ ({both})"
