@@ -3,7 +3,7 @@
     from tasks import from_functions
     from my_old_app import tasks
 
-    app = from_functions("my_old_app", tasks)
+    app = from_functions("my_old_app", tasks, placement={"show_frame": "cloud"})
 
 Each function returns `(to_continue, next_args)`: a tuple is unpacked into the next function's arguments,
 None calls it without any, anything else is its one argument. A False from the first function ends the
@@ -12,7 +12,7 @@ stream, from a later one it filters the frame. A bare bool, without args, is tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tasks.app import App
@@ -26,17 +26,20 @@ Step = Callable[..., Any]
 
 class _FirstFunction(Source):
     def __init__(self, function: Step) -> None:
-        self.name = function.__name__
+        self.name = _name(function)
         self._function = function
 
     def read(self) -> Any:
         proceed, args = _answer(self.name, self._function())
         return args if proceed else END
 
+    def _code(self) -> Any:
+        return self._function
+
 
 class _Function(Task):
     def __init__(self, function: Step) -> None:
-        self.name = function.__name__
+        self.name = _name(function)
         self._function = function
 
     def run(self, item: Any) -> Any:
@@ -44,17 +47,50 @@ class _Function(Task):
         proceed, result = _answer(self.name, self._function(*args))
         return result if proceed else DROP
 
+    def _code(self) -> Any:
+        return self._function
 
-def from_functions(name: str, functions: Sequence[Step], **options: Any) -> App:
-    """An App from functions that return `(continue, args)`; `options` go to App.
 
-    The last function often shows or stores and needs what only one side has: set its placement with
-    `app.chain[-1].placement = "cloud"` before use if so.
+def from_functions(
+    name: str,
+    functions: Sequence[Step],
+    *,
+    mutates: bool | Collection[str] = True,
+    placement: Mapping[str, str] | None = None,
+    **options: Any,
+) -> App:
+    """An App from functions that return `(continue, args)`.
+
+    Args:
+        name: of the app.
+        functions: in order; the first takes no arguments and produces the items.
+        mutates: which functions may write into their arguments and so get copies: True (all but the first,
+            since nothing stopped them so far), False, or the names of those that do, which saves the others' copies.
+        placement: function name -> "device", "cloud" or "any" (default), where the function may run.
+        options: version, types, annotate: go to App.
+
+    Raises:
+        AppError: no functions, a name that is none of theirs, or what App refuses.
     """
-    if not functions or not all(callable(function) for function in functions):
+    if isinstance(functions, str) or not functions or not all(callable(function) for function in functions):
         raise AppError(f"app {name!r}: from_functions takes a non-empty list of functions, got {functions!r}")
     first, *rest = functions
-    return App(name, [_FirstFunction(first), *map(_Function, rest)], **options)
+    chain: list[Task] = [_FirstFunction(first), *map(_Function, rest)]
+    places = placement or {}
+    writers = set() if isinstance(mutates, bool) else set(mutates)
+    unknown = (writers | set(places)) - {stage.name for stage in chain}
+    if unknown:
+        raise AppError(f"app {name!r}: no function is called {', '.join(map(repr, sorted(unknown)))}")
+    for stage in chain:
+        stage.placement = places.get(stage.name, stage.placement)
+        stage.mutates = stage is not chain[0] and (mutates is True or stage.name in writers)
+    return App(name, chain, **options)
+
+
+def _name(function: Step) -> str:
+    """The function's own name, also of a functools.partial or a callable object."""
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__name__", type(inner).__name__))
 
 
 def _answer(name: str, answer: Any) -> tuple[bool, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -13,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from tasks.checks import canonical, check_name, check_stages, check_types, type_fields
 from tasks.errors import AppError, AppNotFound, IllegalCut
-from tasks.task import PLACEMENTS, Aggregate, Source, Task
+from tasks.task import Aggregate, Source, Task
 
 __all__ = ["App", "Cut", "load"]
 
@@ -54,13 +56,12 @@ class App:
         types: Iterable[type] = (),
         annotate: Callable[[Any, Any], Any] | None = None,
     ) -> None:
+        check_name(name)
         self.name = name
         self.version = version
-        self.types = tuple(types)
+        self.chain, self.aggregate = check_stages(name, stages)
+        self.types = check_types(name, types)
         self.annotate = annotate
-        _check_name(name)
-        self.chain, self.aggregate = _check_stages(name, list(stages))
-        _check_types(name, self.types)
 
     @property
     def n(self) -> int:
@@ -122,6 +123,25 @@ class App:
         """A stateful stage stays on the device: a job ends before the first one at or after k."""
         return next((i for i in range(k, self.n) if self.chain[i].stateful), self.n)
 
+    def instances(self) -> tuple[Task, ...]:
+        """The stages for one more worker: copies, but of the source and of `shared` stages the app's own.
+
+        Raises:
+            AppError: a stage cannot be copied; the text says what to do.
+        """
+        return tuple(map(self._instance, self.chain))
+
+    def _instance(self, stage: Task) -> Task:
+        if stage.shared or isinstance(stage, Source):
+            return stage
+        try:
+            return copy.deepcopy(stage)
+        except Exception as error:
+            raise AppError(
+                f"app {self.name!r}: stage {stage.stage_name!r} cannot be copied for another worker ({error}); "
+                "create what cannot be copied in setup(), or declare shared=True if `run` is thread-safe"
+            ) from error
+
     def fingerprint(self) -> str:
         """What must be equal on both sides: names, placements, declared parameters and value types.
 
@@ -130,23 +150,19 @@ class App:
         """
         parts: list[Any] = [self.name, self.version]
         for stage in self.chain:
-            declared = [(key, repr(getattr(stage, key))) for key in sorted(stage.parameters)]
+            declared = [(key, getattr(stage, key)) for key in sorted(stage.parameters)]
             parts.append((stage.stage_name, stage.placement, stage.stateful, stage.once, declared))
         parts.append(self.aggregate.stage_name if self.aggregate else "")
-        parts.append(sorted((kind.__name__, list(_type_fields(kind))) for kind in self.types))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        parts.append(sorted((kind.__name__, list(type_fields(kind))) for kind in self.types))
+        return hashlib.sha256(canonical(parts)).hexdigest()[:16]
 
     def source_hash(self) -> str:
         """A hash over the source text of the stages; a difference only warns. "" if unknown."""
-        texts = []
-        for stage in (*self.chain, self.aggregate):
-            if stage is None:
-                continue
-            code = getattr(stage, "run", None)
-            try:
-                texts.append(inspect.getsource(code if inspect.isfunction(code) else type(stage)))
-            except (OSError, TypeError):
-                return ""
+        codes = [stage._code() for stage in self.chain] + ([type(self.aggregate)] if self.aggregate else [])
+        try:
+            texts = [inspect.getsource(code) for code in codes]
+        except (OSError, TypeError):
+            return ""
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -162,11 +178,14 @@ def load(path: str) -> App:
     module_name, colon, attribute = path.partition(":")
     if not module_name or not colon or not attribute:
         raise AppNotFound(f"app {path!r}: write it as module:attribute, for example examples.ball_tracking.app:app")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removesuffix(".py").replace("/", ".").strip(".")
+        raise AppNotFound(f"app {path!r}: name the module, not the file: {dotted}:{attribute}")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AppNotFound(f"app {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
     if not isinstance(found, App):
@@ -174,65 +193,6 @@ def load(path: str) -> App:
         kind = "there is no such attribute" if found is None else f"it is a {type(found).__name__}, not an App"
         raise AppNotFound(f"app {path!r}: {kind}; apps in {module_name!r}: {', '.join(apps) or 'none'}")
     return found
-
-
-def _check_name(name: str) -> None:
-    if not name or not all(c.isalnum() or c in "_-." for c in name) or len(name) > 64:
-        raise AppError(f"app name {name!r}: use 1 to 64 letters, digits, '_', '-' or '.'")
-
-
-def _check_stages(app: str, stages: list[Any]) -> tuple[tuple[Task, ...], Aggregate | None]:
-    if not stages:
-        raise AppError(f"app {app!r} has no stages; start it with a Source, or with Input() for submitted items")
-    aggregate = stages.pop() if isinstance(stages[-1], Aggregate) else None
-    names: set[str] = {aggregate.stage_name} if aggregate else set()
-    cloud_only = ""
-    for index, stage in enumerate(stages):
-        _check_stage(app, index, stage, names)
-        if stage.placement == "cloud":
-            cloud_only = cloud_only or stage.stage_name
-        elif cloud_only and stage.placement == "device":
-            raise AppError(f"app {app!r}: stage {stage.stage_name!r} may only run on the device, but {cloud_only!r} before it only in the cloud")
-    if not stages or not isinstance(stages[0], Source):
-        raise AppError(f"app {app!r} has no source: its first stage must be a Source (or Input() when items are submitted)")
-    return tuple(stages), aggregate
-
-
-def _check_stage(app: str, index: int, stage: Any, names: set[str]) -> None:
-    if isinstance(stage, type):
-        raise AppError(f"app {app!r}, stage {index}: {stage.__name__} is a class; write {stage.__name__}()")
-    if isinstance(stage, Aggregate):
-        raise AppError(f"app {app!r}: the aggregate {stage.stage_name!r} must be the last element, and the only one")
-    if not isinstance(stage, Task):
-        hint = "; mark it with @task, or use from_functions() for (continue, args) functions" if callable(stage) else ""
-        raise AppError(f"app {app!r}, stage {index}: {type(stage).__name__} is not a Task{hint}")
-    name = stage.stage_name
-    if name in names:
-        raise AppError(f"app {app!r}: two stages are called {name!r}; set `name` on one of them")
-    names.add(name)
-    if stage.placement not in PLACEMENTS:
-        raise AppError(f"app {app!r}, stage {name!r}: placement {stage.placement!r}; legal are {', '.join(PLACEMENTS)}")
-    if isinstance(stage, Source) and index > 0:
-        raise AppError(f"app {app!r}: source {name!r} at position {index}; only the first stage may be a source")
-    if isinstance(stage, Source) and stage.placement == "cloud":
-        raise AppError(f"app {app!r}: source {name!r} may only run on the device")
-    if stage.stateful and stage.placement == "cloud":
-        raise AppError(f"app {app!r}: stage {name!r} keeps state and must be able to run on the device")
-    if isinstance(stage.requires, str):
-        raise AppError(f"app {app!r}, stage {name!r}: requires must be a tuple of names, not the string {stage.requires!r}")
-
-
-def _check_types(app: str, types: tuple[type, ...]) -> None:
-    names = [kind.__name__ for kind in types]
-    for kind in types:
-        if not isinstance(kind, type) or not (hasattr(kind, "__dataclass_fields__") or hasattr(kind, "__struct_fields__")):
-            raise AppError(f"app {app!r}: value type {kind!r} is neither a dataclass nor a msgspec struct")
-        if names.count(kind.__name__) > 1:
-            raise AppError(f"app {app!r}: two value types are called {kind.__name__!r}")
-
-
-def _type_fields(kind: type) -> tuple[str, ...]:
-    return tuple(getattr(kind, "__dataclass_fields__", None) or getattr(kind, "__struct_fields__", ()))
 
 
 def _installed(package: str) -> bool:

@@ -3,12 +3,13 @@
 TaskError                  base of everything this package raises
 |-- AppError               the app as written makes no sense (no source, duplicate names, ...)
 |-- AppNotFound            "module:attribute" leads to no App
-`-- IllegalCut             the stage count asked for cannot be run; the text lists those that can
+|-- IllegalCut             the stage count asked for cannot be run; the text lists those that can
+`-- SetupFailed            a stage's setup() raised (no camera, no model file); the text names the stage
 
 A stage that raises while frames flow is not an exception here: it is a value, `Ran(kind=FAILED)`.
 """
 
-__all__ = ["AppError", "AppNotFound", "IllegalCut", "TaskError"]
+__all__ = ["AppError", "AppNotFound", "IllegalCut", "SetupFailed", "TaskError"]
 
 
 class TaskError(Exception):
@@ -25,3 +26,7 @@ class AppNotFound(TaskError, LookupError):
 
 class IllegalCut(TaskError, ValueError):
     """The split asked for is not legal for this app on these hosts."""
+
+
+class SetupFailed(TaskError, RuntimeError):
+    """A worker cannot start: `setup` of one of its stages raised."""

@@ -5,13 +5,15 @@ Both sides use this runner, so a stage behaves the same wherever it runs.
 
 from __future__ import annotations
 
-import traceback
+import threading
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from tasks.app import App
+from tasks.errors import SetupFailed
 from tasks.task import DROP, END, StatefulTask, Task
 from tasks.values import PLAIN, copy_value, freeze
 
@@ -22,11 +24,15 @@ DONE, FILTERED, ENDED, FAILED = "done", "filtered", "ended", "failed"
 ERROR_TEXT = 4096
 """Longest error text kept of a failed stage, in characters."""
 
+_BROKEN = (Exception, SystemExit)
+"""What a stage may do without harm to others: sys.exit() in a stage ends the frame, not the worker."""
+
 
 class Ran(msgspec.Struct, frozen=True):
     """What came of running stages [start, stop) on one value.
 
-    `times[i]` is the seconds stage `start + i` took; `stage` is where the frame ended if it is not DONE.
+    `times[i]` is the seconds stage `start + i` took (of a batch: all its values together); `stage` is where
+    the frame ended if it is not DONE.
     """
 
     kind: str
@@ -41,8 +47,8 @@ class Runner:
 
     Args:
         app: whose chain to run.
-        stages: the instances this worker uses; default: the app's own.
         timer: a monotonic clock in seconds.
+        stages: the instances this worker uses, see `App.instances`; default: the app's own.
     """
 
     def __init__(self, app: App, timer: Callable[[], float], stages: Sequence[Task] | None = None) -> None:
@@ -50,23 +56,33 @@ class Runner:
         self.stages = tuple(app.chain if stages is None else stages)
         self._timer = timer
         self._states: dict[int, Any] = {}
-        self._ready: set[int] = set()
+        self._ready: list[int] = []
         self._steps: list[tuple[Callable[..., Any], bool]] = [
             (self._fold(index, stage) if isinstance(stage, StatefulTask) else stage.run, stage.mutates)
             for index, stage in enumerate(self.stages)
         ]
 
     def setup(self, start: int, stop: int) -> None:
-        """Set up stages [start, stop) once; a second call does nothing for those already set up."""
+        """Set up stages [start, stop) that are not yet; an instance that several runners share, once.
+
+        Raises:
+            SetupFailed: naming the stage and its error. Stages before it stay set up.
+        """
         for index in range(start, stop):
             if index not in self._ready:
-                self.stages[index].setup()
-                self._ready.add(index)
+                _take(self.stages[index])
+                self._ready.append(index)
 
     def close(self) -> None:
-        """Close every stage that was set up."""
+        """Close every stage that was set up, the last first, then raise the first error of a `close`."""
+        errors = []
         while self._ready:
-            self.stages[self._ready.pop()].close()
+            try:
+                _give(self.stages[self._ready.pop()])
+            except _BROKEN as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def run(self, start: int, stop: int, value: Any) -> Ran:
         """Run stages [start, stop) on `value`; never raises for what a stage does."""
@@ -86,21 +102,68 @@ class Runner:
                     if value is END:
                         return self._ended(index, tuple(times))
                     freeze(value)
-        except Exception as error:
-            times.append(timer() - before)
+        except _BROKEN as error:
+            times[index - start :] = [timer() - before]
             return Ran(FAILED, None, tuple(times), index, self.explain(index, error))
         return Ran(DONE, value, tuple(times))
 
+    def run_batch(self, start: int, stop: int, values: Sequence[Any]) -> list[Ran]:
+        """Run stages [start, stop) on several values at once, by `run_batch` where a stage has one.
+
+        A batch that raises is run again one value at a time, so that one bad value does not fail the others;
+        where a stage is marked `once`, all of them fail.
+
+        Returns:
+            One Ran for each value, in their order.
+        """
+        runs = [Ran(DONE, value, ()) for value in values]
+        for index in range(start, stop):
+            alive = [at for at, ran in enumerate(runs) if ran.kind == DONE]
+            if not alive:
+                break
+            before = self._timer()
+            answers = self._step_batch(index, [runs[at].value for at in alive])
+            seconds = self._timer() - before
+            for at, ran in zip(alive, answers, strict=True):
+                runs[at] = msgspec.structs.replace(ran, times=(*runs[at].times, seconds))
+        return runs
+
     def explain(self, index: int, error: BaseException) -> str:
         """The error of a stage in words, with the flag that cures it where there is one."""
-        text = f"{type(error).__name__}: {error}"
-        if "read-only" in text or "readonly" in text:
-            name = self.stages[index].stage_name
-            text += f" (stage {name!r} writes into its input: declare mutates=True on it, or copy first)"
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames:
-            text += f" [{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}]"
-        return text[:ERROR_TEXT]
+        hint = ""
+        text = _words(error)
+        if ("read-only" in text or "readonly" in text) and not isinstance(error, OSError):
+            hint = (
+                f" (stage {self.stages[index].stage_name!r} writes into its input, or into a value it returned before; these are"
+                " read-only: declare mutates=True on it to get a private copy of its input, and return a new array each time)"
+            )
+        place = _place(error.__traceback__)
+        return text[: ERROR_TEXT - len(hint) - len(place)] + hint + place
+
+    def _step_batch(self, index: int, values: list[Any]) -> list[Ran]:
+        stage = self.stages[index]
+        if stage.run_batch is None or len(values) == 1:
+            return [self.run(index, index + 1, value) for value in values]
+        try:
+            answers = stage.run_batch([copy_value(value) if stage.mutates else value for value in values])
+            if len(answers) != len(values):
+                raise ValueError(
+                    f"run_batch of stage {stage.stage_name!r} got {len(values)} items and returned {len(answers)};"
+                    " it must return as many, in the same order (DROP for those to filter)"
+                )
+            return [self._judge(index, answer) for answer in answers]
+        except _BROKEN as error:
+            if stage.once:
+                return [Ran(FAILED, None, (), index, self.explain(index, error))] * len(values)
+            return [self.run(index, index + 1, value) for value in values]
+
+    def _judge(self, index: int, value: Any) -> Ran:
+        if value is DROP:
+            return Ran(FILTERED, None, (), index)
+        if value is END:
+            return self._ended(index, ())
+        freeze(value)
+        return Ran(DONE, value, ())
 
     def _fold(self, index: int, stage: StatefulTask) -> Callable[[Any], Any]:
         def step(value: Any) -> Any:
@@ -116,3 +179,44 @@ class Runner:
             return Ran(ENDED, None, times, 0)
         name = self.stages[index].stage_name
         return Ran(FAILED, None, times, index, f"stage {name!r} returned END; only the source may (use DROP to filter)")
+
+
+_setup_lock = threading.RLock()
+"""Held while instances that runners share are counted; a setup() may itself build an app and its runner."""
+
+
+def _take(stage: Task) -> None:
+    """One more runner uses this instance: the first sets it up."""
+    with _setup_lock:
+        if stage._users == 0:
+            try:
+                stage.setup()
+            except _BROKEN as error:
+                raise SetupFailed(f"setup of stage {stage.stage_name!r} failed: {_words(error)}{_place(error.__traceback__)}") from error
+        stage._users += 1
+
+
+def _give(stage: Task) -> None:
+    """One runner less uses this instance: the last closes it."""
+    with _setup_lock:
+        stage._users -= 1
+        if stage._users == 0:
+            stage.close()
+
+
+def _words(error: BaseException) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception as second:
+        text = f"{type(error).__name__}, whose text cannot be had ({type(second).__name__})"
+    return text[:ERROR_TEXT].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
+
+
+def _place(trace: TracebackType | None) -> str:
+    """The line of the stage that failed and the line, further in, that raised: " [app.py:12, numpy.py:7]"."""
+    places: list[str] = []
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename != __file__:
+            places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return f" [{', '.join(dict.fromkeys([places[0], places[-1]]))}]" if places else ""

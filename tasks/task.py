@@ -14,13 +14,14 @@ neighbour: `run` takes what the stage before returned and returns what the stage
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, overload
 
 from tasks.errors import AppError
 
-__all__ = ["DROP", "END", "Aggregate", "Input", "PLACEMENTS", "Source", "StatefulTask", "Task", "source", "task"]
+__all__ = ["DROP", "END", "PLACEMENTS", "Aggregate", "Input", "Source", "StatefulTask", "Task", "source", "task"]
 
 PLACEMENTS = ("device", "cloud", "any")
 
@@ -72,6 +73,8 @@ class Task:
     writes: tuple[str, ...] | None = None
     stateful: ClassVar[bool] = False
 
+    _users: int = 0  # runners that hold this instance set up; see Runner.setup
+
     run_batch: Callable[[list[Any]], list[Any]] | None = None
     """Optional: `run_batch(items) -> values`, same length and order; any value may be DROP."""
 
@@ -90,15 +93,25 @@ class Task:
         """The name this stage goes by in the app."""
         return self.name or snake_case(type(self).__name__)
 
+    def _code(self) -> Any:
+        """The class or function whose source text says what this stage does."""
+        return type(self)
+
 
 class Source(Task):
     """Stage 0. `read` fetches the next item, `run` is the work done on it.
 
     An app whose source overrides `read` owns its input. Otherwise items come from outside: from
-    `Client.submit`, or from the camera, file or URL the command line was given.
+    `Client.submit`, or from the camera, file or URL the command line was given. All workers share the one
+    source: while one thread reads, others may be in `run`.
+
+    Class attributes, besides those of Task:
+        fps: frames per second at which `read`'s items were taken, if they were recorded; 0 if `read` itself
+            waits for the next one, as a camera does.
     """
 
     placement = "device"
+    fps: float = 0.0
 
     def read(self) -> Any:
         """Return the next item, or END. Called on one thread only; may block."""
@@ -167,28 +180,26 @@ class _FunctionTask(Task):
     """A function as a task."""
 
     def __init__(self, function: Callable[[Any], Any], options: dict[str, Any]) -> None:
-        _check_options(Task, function.__name__, options)
-        self.name = function.__name__
+        _check_options("task", function, options)
         self.__doc__ = function.__doc__
-        self.run = function  # type: ignore[method-assign]
-        for key, value in options.items():
-            setattr(self, key, value)
+        vars(self).update({"name": function.__name__, "run": function, **options})
 
     def __call__(self, item: Any) -> Any:
         return self.run(item)
+
+    def _code(self) -> Any:
+        return self.run
 
 
 class _FunctionSource(Source):
     """A generator function as a source."""
 
     def __init__(self, function: Callable[[], Iterable[Any]], options: dict[str, Any]) -> None:
-        _check_options(Source, function.__name__, options)
-        self.name = function.__name__
+        _check_options("source", function, options)
         self.__doc__ = function.__doc__
         self._function = function
         self._items: Iterator[Any] | None = None
-        for key, value in options.items():
-            setattr(self, key, value)
+        vars(self).update({"name": function.__name__, **options})
 
     def setup(self) -> None:
         self._items = iter(self._function())
@@ -201,6 +212,9 @@ class _FunctionSource(Source):
 
     def close(self) -> None:
         self._items = None
+
+    def _code(self) -> Any:
+        return self._function
 
 
 @overload
@@ -231,9 +245,12 @@ def snake_case(name: str) -> str:
 
 
 _OPTIONS = ("name", "placement", "requires", "mutates", "shared", "once", "parameters", "reads", "writes", "run_batch")
+_LEGAL = {"task": _OPTIONS, "source": ("name", "fps", "requires", "parameters", "writes")}
 
 
-def _check_options(kind: type, function: str, options: dict[str, Any]) -> None:
+def _check_options(decorator: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    if not inspect.isroutine(function):
+        raise AppError(f"@{decorator} marks a function, not {type(function).__name__}; a class derives from {decorator.title()}")
     for key in options:
-        if key not in _OPTIONS:
-            raise AppError(f"@{kind.__name__.lower()} on {function}(): no option {key!r}; legal are {', '.join(_OPTIONS)}")
+        if key not in _LEGAL[decorator]:
+            raise AppError(f"@{decorator} on {function.__name__}(): no option {key!r}; legal are {', '.join(_LEGAL[decorator])}")

@@ -6,11 +6,12 @@ copying, or read by the next stage in another thread. So it is made read-only in
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
-from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 __all__ = ["PLAIN", "copy_value", "field_names", "freeze", "is_image", "keep_fields"]
@@ -24,12 +25,12 @@ def freeze(value: Any) -> None:
     kind = value.__class__
     if kind in PLAIN:
         return
-    if kind is np.ndarray:
+    if isinstance(value, np.ndarray):
         value.flags.writeable = False
-    elif kind is list or kind is tuple:
+    elif isinstance(value, (list, tuple)):
         for item in value:
             freeze(item)
-    elif kind is dict:
+    elif isinstance(value, dict):
         for item in value.values():
             freeze(item)
     else:
@@ -51,9 +52,16 @@ def copy_value(value: Any) -> Any:
     if is_tensor(value):
         return value.clone()
     names = field_names(value)
-    if names:
-        return kind(**{name: copy_value(getattr(value, name)) for name in names})
-    return value
+    return _copy_record(value, names) if names else copy.deepcopy(value)
+
+
+def _copy_record(value: Any, names: tuple[str, ...]) -> Any:
+    twin = copy.copy(value)  # not a call of the class: it may compute or refuse fields when made
+    # A frozen struct refuses object.__setattr__, a frozen dataclass everything else.
+    put = object.__setattr__ if dataclasses.is_dataclass(value) else msgspec.structs.force_setattr
+    for name in names:
+        put(twin, name, copy_value(getattr(value, name)))
+    return twin
 
 
 def is_tensor(value: Any) -> bool:
@@ -93,24 +101,34 @@ def keep_fields(value: Any, want: tuple[str, ...] | None) -> Any:
 
     Args:
         value: a record (dataclass, struct or dict with str keys); anything else is returned whole.
-        want: the fields to keep; None keeps all but images. `("*",)` keeps everything.
+        want: the fields to keep; None keeps all but images, so that a result carries what was found and
+            not the pictures it was found in. `("*",)` keeps everything.
 
     Returns:
-        A dict of the kept fields, in their order in the record.
+        A dict of the kept fields, in their order in the record. With `want` None a struct declared with
+        `omit_defaults=True` also leaves out the fields nobody set (those that are None).
     """
-    if want is not None and "*" in want:
-        names: tuple[str, ...] = field_names(value)
-        return {name: getattr(value, name) for name in names} if names else value
-    wanted: Callable[[str, Any], bool]
-    if want is None:
-        def wanted(name: str, item: Any) -> bool:
-            return not is_image(item)
-    else:
-        def wanted(name: str, item: Any) -> bool:
-            return name in want
-    if value.__class__ is dict:
-        return {name: item for name, item in value.items() if wanted(name, item)}
     names = field_names(value)
-    if not names:
+    if names:
+        fields = {name: getattr(value, name) for name in names}
+    elif isinstance(value, dict):
+        fields = value
+    else:
         return value
-    return {name: item for name in names if wanted(name, item := getattr(value, name))}
+    if want is None:
+        omit = bool(names) and _omits_unset(value)
+        return {name: item for name, item in fields.items() if not (_has_image(item) or (omit and item is None))}
+    if "*" in want:
+        return fields
+    return {name: item for name, item in fields.items() if name in want}
+
+
+def _has_image(item: Any) -> bool:
+    if item.__class__ is list or item.__class__ is tuple:
+        return any(map(is_image, item))
+    return is_image(item)
+
+
+def _omits_unset(value: Any) -> bool:
+    config = getattr(value, "__struct_config__", None)
+    return config is not None and bool(config.omit_defaults)
