@@ -286,7 +286,7 @@ class Scheduler:
 
     def _worth_running(self, job: Job, now: float) -> bool:
         session = self.sessions[job.session]
-        if job.cancelled:
+        if job.cancelled or job.seq < session.acked:
             self._answer(session, job, "dropped", "cancelled", now)
             return False
         if job.deadline is not None and now + self._costs.predict((session.app, job.start, job.stop)) > job.deadline:
@@ -335,13 +335,12 @@ class Scheduler:
 
     def _reply(self, session: Session, result: Result) -> None:
         done = result.outcome == "done"
-        if result.seq < session.acked:
-            if done:
-                self._out.append(Forget(session.number, result.seq))
-            return
-        if result.outcome != "dropped":
-            session.results[result.seq] = result
-        self._send(session, result, (session.number, result.seq) if done else None)
+        if result.seq >= session.acked:
+            if result.outcome != "dropped":
+                session.results[result.seq] = result
+            self._send(session, result, (session.number, result.seq) if done else None)
+        elif done:
+            self._out.append(Forget(session.number, result.seq))
         limit = session.grant()
         if limit:
             self._send(session, Credit(limit))
