@@ -139,6 +139,8 @@ class Session:
 
     def next_wakeup(self) -> float | None:
         """When a Tick is due, or None."""
+        if self._finished:
+            return None
         times: list[float | None] = [self._stop_at]
         if self.peer is not None:
             times.append(self.peer.next_wakeup())
