@@ -1,0 +1,102 @@
+"""`python -m experiments simulate`: many seeds on virtual time, each checked; a failing one prints its whole plan."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from experiments.checker import validate
+from experiments.draw import draw
+from experiments.scenario import Scenario, load
+from experiments.sightings import sightings
+from experiments.simulate import simulate
+
+__all__ = ["main", "run_seed", "run_seeds"]
+
+
+class Verdict(NamedTuple):
+    """What came of one seed: virtual seconds, records, and the promises broken."""
+
+    seed: int
+    seconds: float
+    records: int
+    problems: list[str]
+    seen: Counter[str]
+
+
+def run_seed(seed: int, scenario: Scenario | None = None) -> Verdict:
+    """Simulate and check one seed, of a random scenario unless one is given."""
+    trace = simulate(draw(seed) if scenario is None else scenario, seed)
+    return Verdict(seed, trace.seconds, len(trace.records), validate(trace), sightings(trace))
+
+
+def run_seeds(seeds: Iterable[int], scenario: Scenario | None = None, jobs: int = 1) -> Iterator[Verdict]:
+    """The verdicts of many seeds, in order."""
+    work = partial(run_seed, scenario=scenario)
+    if jobs == 1:
+        yield from map(work, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(work, seeds, chunksize=8)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns 1 if a promise was broken."""
+    options = _parser().parse_args(argv)
+    scenario = load(options.scenario) if options.scenario else None
+    seeds = range(options.seeds) if options.seed is None else range(options.seed, options.seed + 1)
+    began, failed, total = time.monotonic(), [], Counter[str]()
+    seconds = records = count = 0.0
+    for verdict in run_seeds(seeds, scenario, options.jobs):
+        count += 1
+        seconds += verdict.seconds
+        records += verdict.records
+        total += verdict.seen
+        if verdict.problems:
+            failed.append(verdict.seed)
+            _explain(verdict, options.scenario, scenario)
+        if sys.stderr.isatty():
+            print(f"\r{int(count)} of {len(seeds)} seeds, {len(failed)} failed", end="", file=sys.stderr)
+    took = time.monotonic() - began
+    _summary(total)
+    print(f"{int(count)} seeds, {seconds:.0f} virtual s, {int(records)} records in {took:.1f} s ({seconds / took:.0f} x real time)")
+    print(f"failed: {' '.join(map(str, failed))}" if failed else "every promise was kept")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    simulation = commands.add_parser("simulate", help="device and server on virtual time, under faults")
+    simulation.add_argument("scenario", nargs="?", help="a .toml or .json file; default: a random one for each seed")
+    simulation.add_argument("--seeds", type=int, default=100, help="how many, from 0 (default 100)")
+    simulation.add_argument("--seed", type=int, help="this one only")
+    simulation.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    return parser
+
+
+def _explain(verdict: Verdict, path: str | None, scenario: Scenario | None) -> None:
+    plan = draw(verdict.seed) if scenario is None else scenario
+    print(f"\nseed {verdict.seed} broke {len(verdict.problems)} promises:")
+    for problem in verdict.problems[:10]:
+        print(f"  {problem}")
+    print(f"its plan: {msgspec.json.encode(plan).decode()}")
+    print(f"again: python -m experiments simulate {path + ' ' if path else ''}--seed {verdict.seed}")
+
+
+def _summary(total: Counter[str]) -> None:
+    names = sorted(name for name in total if total[name])
+    for name in names:
+        print(f"  {total[name]:>9,} {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""A simulated device: source, workers and transport around the real Session."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from experiments.agenda import Agenda
+from experiments.body import Body, Machine, Workers
+from experiments.path import Path
+from experiments.record import Handed, Record, Started, Value
+from experiments.scenario import Device, Scenario, ending
+from iot_client.events import (
+    Capture, Deliver, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
+    RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
+)
+from iot_client.outcome import Done
+from wire.protocol import Envelope, Result, Submit
+
+__all__ = ["DeviceBody"]
+
+_READ = 2e-4
+"""Seconds a source takes to read one item."""
+_MEMORY_SPEED = 1e9
+"""Bytes per second an encoder takes."""
+
+
+class DeviceBody(Body):
+    """Keeps items and values by (seq, stage) as the contract of iot_client/events.py asks."""
+
+    def __init__(
+        self, agenda: Agenda, records: list[Record], scenario: Scenario, number: int, session: int, path: Path | None, seed: int
+    ) -> None:
+        plan = scenario.devices[number]
+        super().__init__(agenda, records, f"device{number}", plan.clock, Tick)
+        self.scenario = scenario
+        self.plan: Device = plan
+        self.number = number
+        self.session = session
+        self.path = path
+        self.finished = False
+        self.values: dict[int, dict[int, Value]] = {}
+        self.workers = Workers(agenda, plan.workers, plan.spread, f"{self.name} {seed}")
+        self._folded: dict[int, int] = {}
+        self._captured = 0
+        self._permits = 0
+        self._reading = False
+        self._source_open = True
+        self._next_read = 0.0
+        self.perform = {
+            Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send, Deliver: self._deliver,
+            Release: self._release, Reopen: self._reopen, Finished: self._finish, Note: _nothing, Refuse: _nothing,
+        }
+        if path is not None:
+            path.device = self
+
+    @property
+    def over(self) -> bool:
+        """True once nothing more is to be expected of this device."""
+        return self.finished or (self.life > 0 and not self.alive)
+
+    def start(self, machine: Machine, commands: list[Any]) -> None:
+        """Begin to live, with all that is planned for this device."""
+        self.note(Started(self.clock, self.session))
+        self._next_read = self.agenda.now
+        self.begin(machine, commands)
+        plan = self.plan
+        if self.path is not None:
+            self.path.open()
+            for time in plan.network.resets:
+                self.agenda.at(time, self.path.cut)
+        for time, k in plan.splits:
+            self.agenda.at(time, self.feed, SplitRequested(k))
+        for time, seconds in plan.hangs:
+            self.agenda.at(time, self.hang, seconds)
+        if plan.stops_at is not None:
+            self.agenda.at(plan.stops_at, self.feed, StopRequested(plan.patience))
+
+    def feed(self, event: Any, value: Any = None) -> None:
+        """As Body.feed; a device that finished hears nothing more."""
+        if not self.finished:
+            super().feed(event, value)
+
+    def link_up(self) -> None:
+        """The transport connected."""
+        self.feed(LinkUp())
+
+    def link_down(self, reason: str) -> None:
+        """The transport broke."""
+        self.feed(LinkDown(0, reason))
+
+    def receive(self, envelope: Envelope, nbytes: int, value: Value | None) -> None:
+        """A message came."""
+        self.feed(MessageReceived(envelope.message, envelope.session, envelope.epoch, nbytes), value)
+
+    def keep(self, event: Any, value: Any) -> Any:
+        """Keep the value of a RESULT, as decoded."""
+        if value is not None and type(event) is MessageReceived and type(event.message) is Result:
+            kept = self.values.get(event.message.seq)
+            if kept is not None:
+                kept.setdefault(event.message.stop, value)
+        return event
+
+    # -- source ------------------------------------------------------------------------------------
+
+    def _capture(self, command: Capture) -> None:
+        self._permits += 1
+        self._read()
+
+    def _read(self) -> None:
+        if self._reading or not self._permits or not self._source_open or self._hung:
+            return
+        self._reading = True
+        self.agenda.at(self._due(), self._got)
+
+    def _due(self) -> float:
+        now, plan = self.agenda.now, self.plan
+        if not plan.fps:
+            return now + _READ
+        if plan.mode == "live":
+            # A camera has its own pace: what it showed while nobody read is gone.
+            return plan.starts_at + (math.floor((now - plan.starts_at) * plan.fps + 1e-6) + 1) / plan.fps
+        self._next_read = max(self._next_read + 1 / plan.fps, now)
+        return self._next_read + _READ
+
+    def _got(self) -> None:
+        self._reading = False
+        if not self.alive or self.finished:
+            return
+        self._permits -= 1
+        if self._captured >= self.plan.frames:
+            self._source_open = False
+            self.feed(SourceEnded())
+            return
+        seq = self._captured
+        self._captured += 1
+        self.values[seq] = {0: (self.number, seq, ())}
+        self.feed(FrameCaptured(seq, self.agenda.now + self.clock, self.scenario.stages[0].nbytes))
+        self._read()
+
+    # -- stages ------------------------------------------------------------------------------------
+
+    def _run_stages(self, command: RunStages) -> None:
+        value = self.values.get(command.seq, {}).get(command.start)
+        if value is None:
+            self.broken(f"RunStages({command.seq}, {command.start}): no value is kept there")
+            return
+        kind, last = ending(self.scenario, self.number, command.seq)
+        stop = min(command.stop, last + 1)
+        times = tuple(self.workers.time(self.scenario.stages[stage].device_ms) for stage in range(command.start, stop))
+        nbytes = self.scenario.stages[command.stop - 1].nbytes if command.encode else 0
+        encode_s = nbytes / _MEMORY_SPEED
+        if last >= command.stop:
+            kind = "done"
+        if kind == "done":
+            done = StagesDone(command.seq, command.start, command.stop, kind, times, -1, "", nbytes, "v", encode_s)
+        else:
+            done = StagesDone(command.seq, command.start, command.stop, kind, times, last, "boom" if kind == "failed" else "")
+        self.workers.put(sum(times) + encode_s, lambda waited: self._ran(done, value, stop), command.ordered)
+
+    def _ran(self, done: StagesDone, value: Value, stop: int) -> None:
+        if not self.alive:
+            return
+        number, seq, path = value
+        steps = tuple(self._step(stage) for stage in range(done.start, stop))
+        kept = self.values.get(done.seq)
+        if kept is not None and done.kind == "done":
+            kept.setdefault(done.stop, (number, seq, path + steps))
+        self.feed(done)
+
+    def _step(self, stage: int) -> tuple[Any, ...]:
+        if not self.scenario.stages[stage].stateful:
+            return stage, "device"
+        self._folded[stage] = self._folded.get(stage, 0) + 1
+        return stage, "device", self._folded[stage]
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _send(self, command: SendMessage) -> None:
+        message, nbytes, value = command.message, 0, None
+        if command.payload >= 0:
+            index = message.start if type(message) is Submit else self.scenario.n
+            value = self.values.get(command.payload, {}).get(index)
+            nbytes = self.scenario.stages[index - 1].nbytes
+            if value is None:
+                self.broken(f"SendMessage({type(message).__name__} {command.payload}): no value is kept at stage {index}")
+                return
+        if self.path is None:
+            self.broken(f"SendMessage({type(message).__name__}) on a device without a server")
+        else:
+            self.path.up(message, command.session, command.epoch, nbytes, value)
+
+    def _deliver(self, command: Deliver) -> None:
+        if type(command.outcome) is Done:
+            self.note(Handed(command.seq, self.values.get(command.seq, {}).get(self.scenario.n)))
+
+    def _release(self, command: Release) -> None:
+        if self.values.pop(command.seq, None) is None:
+            self.broken(f"Release({command.seq}): nothing is kept for it")
+
+    def _reopen(self, command: Reopen) -> None:
+        if self.path is not None:
+            self.path.close()
+            self.path.open()
+
+    def _finish(self, command: Finished) -> None:
+        self.finished = True
+        if self.path is not None:
+            self.path.close()
+
+    def die(self) -> None:
+        """Lose power."""
+        if self.path is not None:
+            self.path.vanish()
+        self.end()
+
+
+def _nothing(command: Any) -> None:
+    """A note changes nothing."""

@@ -1,0 +1,135 @@
+"""Random scenarios: every seed is another app, other devices, other links and other misfortunes.
+
+Chances are set so that a thousand seeds meet everything in `sightings.py` many times, and so that a scenario takes
+a few hundredths of a second.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from experiments.machines import app_of
+from experiments.scenario import Device, Network, Scenario, Server, Stage
+
+__all__ = ["draw"]
+
+T = TypeVar("T")
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of this seed."""
+    dice = _Dice(seed)
+    stages = _stages(dice)
+    legal = app_of(Scenario(stages=stages, devices=(Device(),))).legal_cuts()
+    devices = tuple(_device(dice, stages, legal) for _ in range(dice.pick(1, 1, 1, 2, 2, 3)))
+    end = max(_duration(device, stages) for device in devices)
+    return Scenario(
+        name=f"seed {seed}", stages=stages, devices=devices, server=_server(dice, stages, end),
+        limit=60 * end + 600, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
+    )
+
+
+@dataclass
+class _Dice:
+    """A random.Random with the throws needed here."""
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(f"scenario {self.seed}")
+
+    def chance(self, probability: float) -> bool:
+        return self._random.random() < probability
+
+    def between(self, low: float, high: float) -> float:
+        return round(self._random.uniform(low, high), 4)
+
+    def scaled(self, low: float, high: float) -> float:
+        """Each power of ten as likely as the other."""
+        return float(f"{low * (high / low) ** self._random.random():.3g}")
+
+    def count(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def pick(self, *choices: T) -> T:
+        return self._random.choice(choices)
+
+
+def _stages(dice: _Dice) -> tuple[Stage, ...]:
+    n = dice.count(2, 6)
+    device_only, cloud_only = dice.pick(0, 0, 0, 1), dice.pick(0, 0, 0, 0, 1)
+    stateful = dice.count(1, n - 1) if dice.chance(0.25) else 0
+    stages = []
+    for index in range(n):
+        cost = dice.scaled(0.3, 20)
+        placement = "device" if index <= device_only and index < n - 1 else "any"
+        if cloud_only and index == n - 1 and index != stateful:
+            placement = "cloud"
+        ends = index > 0 and dice.chance(0.25)
+        stages.append(Stage(
+            device_ms=cost, cloud_ms=round(cost * dice.between(0.1, 1.5), 3), nbytes=int(dice.scaled(50, 200_000)),
+            filters=dice.between(0.0, 0.3) if ends else 0.0, fails=dice.between(0.0, 0.1) if ends and dice.chance(0.5) else 0.0,
+            placement=placement, stateful=index == stateful > 0, once=index > 0 and dice.chance(0.05),
+        ))
+    return tuple(stages)
+
+
+def _device(dice: _Dice, stages: tuple[Stage, ...], legal: tuple[int, ...]) -> Device:
+    live = dice.chance(0.5)
+    online = len(stages) not in legal or dice.chance(0.95)
+    clouded = [k for k in legal if k < len(stages)] or list(legal)
+    k = dice.pick(*(clouded if online and dice.chance(0.9) else [k for k in legal if online or k == len(stages)]))
+    device = Device(
+        k=k, mode="live" if live else "lossless", frames=dice.count(15, 80), online=online,
+        fps=dice.scaled(5, 100) if live or dice.chance(0.3) else 0.0, workers=dice.pick(1, 1, 2, 3),
+        spread=dice.pick(0.0, 0.3, 0.9), max_age_ms=dice.pick(1000.0, 1000.0, 200.0, 60.0), window=dice.pick(0, 0, 0, 1, 3),
+        memory=dice.pick(0, 0, 0, 500_000), starts_at=dice.pick(0.0, 0.0, dice.between(0, 3)),
+        clock=dice.pick(0.0, 1_000.0, 86_400.5, 3_000_000.125),
+    )
+    end = _duration(device, stages)
+    return msgspec.structs.replace(
+        device, network=_network(dice, end),
+        splits=tuple(sorted((dice.between(0, end), dice.pick(*legal)) for _ in range(dice.pick(0, 0, 1, 4)))) if online else (),
+        stops_at=dice.between(0, 1.5 * end) if dice.chance(0.1) else None, patience=dice.pick(0.0, 0.2, 2.0),
+        dies_at=dice.between(0, end) if dice.chance(0.06) else None,
+        hangs=_spans(dice, end, 1.0) if dice.chance(0.1) else (),
+    )
+
+
+def _network(dice: _Dice, end: float) -> Network:
+    rough = dice.chance(0.5)
+    return Network(
+        latency_ms=dice.scaled(0.05, 100), jitter_ms=dice.pick(0.0, dice.scaled(0.1, 60)),
+        mbit_s=dice.pick(0.0, dice.scaled(0.5, 200)), loss=dice.pick(0.0, dice.scaled(0.001, 0.1)) if rough else 0.0,
+        drop=dice.scaled(0.001, 0.05) if rough and dice.chance(0.4) else 0.0,
+        duplicate=dice.scaled(0.001, 0.05) if rough and dice.chance(0.3) else 0.0,
+        partitions=tuple((at, at + seconds) for at, seconds in _spans(dice, end, 6.0)) if dice.chance(0.35) else (),
+        resets=tuple(dice.between(0, end) for _ in range(dice.count(1, 3))) if dice.chance(0.25) else (),
+    )
+
+
+def _server(dice: _Dice, stages: tuple[Stage, ...], end: float) -> Server:
+    largest = max(stage.nbytes for stage in stages)
+    tight = dice.chance(0.3)
+    return Server(
+        workers=dice.pick(1, 2, 4), spread=dice.pick(0.0, 0.3, 0.9), batched=dice.chance(0.4), max_batch=dice.pick(2, 16),
+        credit=int(largest * dice.between(1.0, 6.0)) if tight else 32 * 2**20,
+        max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0),
+        kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),
+        clock=dice.pick(0.0, 50_000.0),
+    )
+
+
+def _spans(dice: _Dice, end: float, longest: float) -> tuple[tuple[float, float], ...]:
+    """One or two (time, seconds)."""
+    return tuple(sorted((dice.between(0, 1.1 * end), dice.scaled(0.01, longest)) for _ in range(dice.count(1, 2))))
+
+
+def _duration(device: Device, stages: tuple[Stage, ...]) -> float:
+    """About how long the device would take with nothing in its way, in seconds."""
+    per_frame = 1 / device.fps if device.fps else max(stage.device_ms for stage in stages) / 1e3
+    return round(device.starts_at + max(0.5, device.frames * per_frame), 3)

@@ -1,0 +1,82 @@
+"""The real machines for a scenario: Session and Scheduler, configured as the coordinators configure them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
+from experiments.scenario import Scenario, Stage
+from iot_client.session import Session, SessionConfig
+from tasks import App, Source, StatefulTask, Task
+from wire.protocol import MINOR, Hello
+
+__all__ = ["app_of", "scheduler", "session"]
+
+_NAME = "simulated"
+
+
+class _Source(Source):
+    """Where simulated frames come from."""
+
+
+class _Stage(Task):
+    """A simulated stage; what it does is told by scenario.ending."""
+
+    def run(self, item: Any) -> Any:
+        return item
+
+
+class _Fold(StatefulTask):
+    """A simulated stage with state."""
+
+    def initial(self) -> Any:
+        return 0
+
+    def run(self, value: Any, state: Any) -> tuple[Any, Any]:  # type: ignore[override]
+        return value, state + 1
+
+
+def app_of(scenario: Scenario) -> App:
+    """The scenario's stages as an app, for its legal cuts and its fingerprint."""
+    return App(_NAME, [_task(index, stage) for index, stage in enumerate(scenario.stages)])
+
+
+def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[Session, list[Any]]:
+    """Device `number`'s machine and its first commands."""
+    plan = scenario.devices[number]
+    hello = Hello(
+        MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps
+    )
+    options = {"memory": plan.memory} if plan.memory else {}
+    machine = Session(SessionConfig(
+        session=identity, n=app.n, split=plan.k, pivot=app.cut(plan.k).stop,
+        splits=tuple(k > 0 and not app.why_not(k) for k in range(app.n + 1)),
+        stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
+        mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
+        max_age=plan.max_age_ms / 1e3, reports=scenario.aggregate and plan.online, **options,
+    ))
+    return machine, machine.start()
+
+
+def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list[Any]]:
+    """The machine of one life of the server, and its first commands."""
+    plan = scenario.server
+    info = AppInfo(
+        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
+        here=tuple(task.placement != "device" for task in app.chain), batched=(plan.batched,) * app.n,
+        aggregate=scenario.aggregate,
+    )
+    machine = Scheduler(SchedulerConfig(
+        server="server", epoch=epoch, apps={app.name: info}, workers=plan.workers, max_batch=plan.max_batch,
+        credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
+    ))
+    return machine, []
+
+
+def _task(index: int, stage: Stage) -> Task:
+    task: Task = _Source() if index == 0 else _Fold() if stage.stateful else _Stage()
+    task.name = f"stage{index}"
+    if index:
+        task.placement = stage.placement
+        task.once = stage.once
+    return task

@@ -1,0 +1,162 @@
+"""What happens in one simulated run: the app, the devices, the paths, the server, and every fault, as values.
+
+A scenario says all that is planned; chance (service times, jitter, losses) comes from the seed beside it. Files
+are TOML, or JSON as a failing seed prints it:
+
+    name = "two devices, one restart"
+    stages = [{device_ms = 1}, {device_ms = 20, cloud_ms = 4, nbytes = 60_000}, {device_ms = 5, cloud_ms = 1}]
+    devices = [{k = 1, frames = 200, fps = 20}, {k = 2, frames = 100, mode = "lossless"}]
+    server = {workers = 2, kills = [[3.0, 0.8]]}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Device", "Network", "Scenario", "Server", "Stage", "ending", "load"]
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stage: its cost on either side and the size of the value after it.
+
+    `filters` and `fails` are chances by which a frame ends here, decided by its seq alone.
+    """
+
+    device_ms: float = 1.0
+    cloud_ms: float = 1.0
+    nbytes: int = 1_000
+    filters: float = 0.0
+    fails: float = 0.0
+    placement: Literal["device", "cloud", "any"] = "any"
+    stateful: bool = False
+    once: bool = False
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The path between one device and the server; chances per message, times in seconds from the start.
+
+    `resets` break the connection, `partitions` are (start, end). `drop` and `duplicate` are harsher than TCP.
+    """
+
+    latency_ms: float = 5.0
+    jitter_ms: float = 0.0
+    mbit_s: float = 0.0
+    loss: float = 0.0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    partitions: tuple[tuple[float, float], ...] = ()
+    resets: tuple[float, ...] = ()
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One device: its source, its cut and what befalls it.
+
+    `fps` 0 reads as fast as permitted. `splits` are (time, k); `hangs` are (time, seconds) in which nothing is
+    handled. `spread` s makes a stage take its time x (1-s .. 1+s). `clock` is what its monotonic clock shows at
+    the start. `memory` in bytes and `window` in frames, 0 for the default.
+    """
+
+    k: int = 1
+    mode: Literal["live", "lossless"] = "live"
+    frames: int = 100
+    fps: float = 0.0
+    workers: int = 1
+    spread: float = 0.3
+    splits: tuple[tuple[float, int], ...] = ()
+    max_age_ms: float = 1_000.0
+    window: int = 0
+    memory: int = 0
+    starts_at: float = 0.0
+    stops_at: float | None = None
+    patience: float = 2.0
+    dies_at: float | None = None
+    hangs: tuple[tuple[float, float], ...] = ()
+    clock: float = 0.0
+    online: bool = True
+    network: Network = Network()
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server: `kills` are (time, seconds until it listens again); `hangs` as for a device.
+
+    `credit` is what each device may have outstanding in bytes, `batched` whether stages can run batches.
+    """
+
+    workers: int = 2
+    spread: float = 0.3
+    batched: bool = False
+    max_batch: int = 16
+    credit: int = 32 * 2**20
+    max_job: int = 16 * 2**20
+    lease: float = 60.0
+    kills: tuple[tuple[float, float], ...] = ()
+    hangs: tuple[tuple[float, float], ...] = ()
+    clock: float = 0.0
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run; it must be over within `limit` seconds of virtual time."""
+
+    stages: tuple[Stage, ...]
+    devices: tuple[Device, ...]
+    name: str = "scenario"
+    server: Server = Server()
+    limit: float = 600.0
+    aggregate: bool = False
+    spurious_ticks: float = 0.0
+    """Ticks per second that nobody asked for, at every machine."""
+
+    def __post_init__(self) -> None:
+        if len(self.stages) < 1 or not self.devices:
+            raise ValueError(f"scenario {self.name!r}: at least one stage and one device are needed")
+        for index, device in enumerate(self.devices):
+            for k in (device.k, *(k for _, k in device.splits)):
+                if not 1 <= k <= len(self.stages):
+                    raise ValueError(f"scenario {self.name!r}, device {index}: k={k}, legal are 1 to {len(self.stages)}")
+
+    @property
+    def n(self) -> int:
+        """The number of stages."""
+        return len(self.stages)
+
+
+def ending(scenario: Scenario, device: int, seq: int) -> tuple[str, int]:
+    """How frame seq must end if it is not given up: ("done", n), ("filtered", stage) or ("failed", stage).
+
+    A pure function of the frame, so that every placement and every repetition gives the same answer.
+    """
+    for stage, spec in enumerate(scenario.stages):
+        if spec.filters or spec.fails:
+            chance = _unit(device, seq, stage)
+            if chance < spec.filters:
+                return "filtered", stage
+            if chance < spec.filters + spec.fails:
+                return "failed", stage
+    return "done", scenario.n
+
+
+def load(path: str | Path) -> Scenario:
+    """The scenario in a .toml or .json file.
+
+    Raises:
+        ValueError: the file is no scenario; the text names the field.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        if path.suffix == ".json":
+            return msgspec.json.decode(data, type=Scenario)
+        return msgspec.toml.decode(data, type=Scenario)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _unit(device: int, seq: int, stage: int) -> float:
+    """A number in [0, 1) that looks random and depends on its arguments only (Knuth's multiplicative hash)."""
+    mixed = (seq * 31 + stage * 17 + device * 101 + 7) * 2654435761 & 0xFFFFFFFF
+    mixed ^= mixed >> 15
+    mixed = mixed * 2246822519 & 0xFFFFFFFF
+    return (mixed ^ mixed >> 13) / 2**32

@@ -1,0 +1,157 @@
+"""A simulated server: workers and links around the real Scheduler, and a life that can end and start anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from cloud_server.events import (
+    BatchDone, Finished, Fold, Forget, JobDone, JobKey, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
+    StopRequested, Tick,
+)
+from experiments.agenda import Agenda
+from experiments.body import Body, Machine, Workers
+from experiments.path import Connection, Path
+from experiments.record import Died, Folded, Record, Started, Value
+from experiments.scenario import Scenario, ending
+from wire.protocol import Envelope
+
+__all__ = ["ServerBody"]
+
+_BATCH_GAIN = 0.7
+"""Each further job of a batch costs this part of the first."""
+
+
+class ServerBody(Body):
+    """Keeps payloads by token and results by job, as the contract of cloud_server/events.py asks.
+
+    Args:
+        make: epoch -> a fresh Scheduler and its first commands.
+    """
+
+    def __init__(
+        self, agenda: Agenda, records: list[Record], scenario: Scenario, make: Callable[[int], tuple[Machine, list[Any]]], seed: int
+    ) -> None:
+        super().__init__(agenda, records, "server", scenario.server.clock, Tick)
+        self.scenario = scenario
+        self.make = make
+        self.seed = seed
+        self.epoch = 0
+        self.finished = False
+        self.inputs: dict[int, Value] = {}
+        self.results: dict[JobKey, Value] = {}
+        self.links: dict[bytes, tuple[Connection, Path]] = {}
+        self.paths: list[Path] = []
+        self.workers: Workers
+        self._tokens = count(1)
+        self.perform = {
+            RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
+            Forget: self._forget, Note: self._note, Finished: self._finish,
+        }
+
+    def start(self) -> None:
+        """Begin a life: a new epoch, and nothing known of the last one."""
+        self.epoch = self.life + 1
+        self.workers = Workers(self.agenda, self.scenario.server.workers, self.scenario.server.spread, f"server {self.seed} {self.epoch}")
+        self.note(Started(self.clock, epoch=self.epoch))
+        self.begin(*self.make(self.epoch))
+
+    def kill(self, down: float) -> None:
+        """The process dies at once and listens again `down` seconds later."""
+        if self.alive:
+            self.note(Died())
+            self.end()
+            self.inputs.clear()
+            self.results.clear()
+            self.links.clear()
+            for path in self.paths:
+                path.server_died()
+            self.agenda.at(self.agenda.now + down, self.start)
+
+    def stop(self) -> None:
+        """Ask the machine to come to an end."""
+        self.feed(StopRequested())
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def connected(self, connection: Connection, path: Path) -> None:
+        """A device's transport connected."""
+        self.links[connection.peer] = connection, path
+
+    def receive(self, peer: bytes, envelope: Envelope, nbytes: int, value: Value | None) -> None:
+        """A message came."""
+        self.feed(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes), value)
+
+    def keep(self, event: Any, value: Any) -> Any:
+        """Name the payload that came with a message by a token."""
+        if value is None:
+            return event
+        token = next(self._tokens)
+        self.inputs[token] = value
+        return MessageReceived(event.peer, event.message, event.session, event.epoch, event.nbytes, token)
+
+    def _send(self, command: SendMessage) -> None:
+        value, nbytes = None, 0
+        if command.payload is not None:
+            value = self.results.get(command.payload)
+            nbytes = self.scenario.stages[-1].nbytes
+            if value is None:
+                self.broken(f"SendMessage({type(command.message).__name__}): no result is kept for {command.payload}")
+                return
+        connection, path = self.links[command.peer]
+        if connection.known_gone:
+            self.agenda.at(self.agenda.now, self._gone, command.peer, self.life)
+        else:
+            path.down(connection, command.message, command.session, self.epoch, nbytes, value)
+
+    def _gone(self, peer: bytes, life: int) -> None:
+        if life == self.life:
+            self.feed(PeerGone(peer))
+
+    # -- stages ------------------------------------------------------------------------------------
+
+    def _run_batch(self, command: RunBatch) -> None:
+        values = [self.inputs.get(token) for token in command.inputs]
+        if None in values or len(values) != len(command.jobs) or not values:
+            self.broken(f"RunBatch({command.batch}): inputs {command.inputs} for jobs {command.jobs} are not all kept")
+            return
+        size = 1 + _BATCH_GAIN * (len(values) - 1)
+        stages = self.scenario.stages[command.start : command.stop]
+        times = tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
+        self.workers.put(sum(times), lambda waited: self._ran(command, values, times, waited, self.life))
+
+    def _ran(self, command: RunBatch, values: list[Any], times: tuple[float, ...], waited: float, life: int) -> None:
+        if life != self.life or not self.alive:
+            return
+        jobs = tuple(self._job(command, key, value) for key, value in zip(command.jobs, values, strict=True))
+        self.feed(BatchDone(command.batch, jobs, times, waited))
+
+    def _job(self, command: RunBatch, key: JobKey, value: Value) -> JobDone:
+        device, seq, path = value
+        kind, last = ending(self.scenario, device, seq)
+        if last < command.stop:
+            return JobDone(*key, kind, last, "boom" if kind == "failed" else "")
+        steps = tuple((stage, "cloud") for stage in range(command.start, command.stop))
+        self.results[key] = (device, seq, path + steps)
+        return JobDone(*key, "done", nbytes=self.scenario.stages[command.stop - 1].nbytes, signature="v")
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _fold(self, command: Fold) -> None:
+        value = self.inputs.get(command.token) if command.token else self.results.get((command.session, command.seq))
+        self.note(Folded(command.seq, value))
+
+    def _release(self, command: Release) -> None:
+        if self.inputs.pop(command.token, None) is None:
+            self.broken(f"Release({command.token}): no such payload is kept")
+
+    def _forget(self, command: Forget) -> None:
+        if self.results.pop((command.session, command.seq), None) is None:
+            self.broken(f"Forget({command.session}, {command.seq}): no such result is kept")
+
+    def _note(self, command: Note) -> None:
+        pass
+
+    def _finish(self, command: Finished) -> None:
+        self.finished = True

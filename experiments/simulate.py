@@ -1,0 +1,119 @@
+"""One scenario on virtual time: the very machines of device and server, a simulated world around them.
+
+    trace = simulate(scenario, seed=7)
+    problems = validate(trace)             # experiments/checker.py
+
+The same scenario and seed give the same trace, byte for byte.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+from experiments import machines
+from experiments.agenda import Agenda
+from experiments.device_body import DeviceBody
+from experiments.path import Path
+from experiments.record import Broken, Died, Kept, Record, Trace
+from experiments.scenario import Scenario
+from experiments.server_body import ServerBody
+
+__all__ = ["simulate"]
+
+_FIRST_SESSION = 0xD0_0000
+_QUIET = 5.0
+"""Seconds after the last lease in which the server must have cleaned up."""
+
+
+def simulate(scenario: Scenario, seed: int) -> Trace:
+    """Run a scenario to its end.
+
+    Args:
+        seed: decides service times, jitter, losses: everything the scenario leaves to chance.
+    """
+    return _World(scenario, seed).run()
+
+
+class _World:
+    """The agenda, the server, and the devices with their paths."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.agenda = Agenda()
+        self.records: list[Record] = []
+        self.app = machines.app_of(scenario)
+        self.server = ServerBody(
+            self.agenda, self.records, scenario, lambda epoch: machines.scheduler(scenario, self.app, epoch), seed
+        )
+        self.devices = [self._device(number) for number in range(len(scenario.devices))]
+
+    def run(self) -> Trace:
+        """Everything from start to the last Release."""
+        self._plan()
+        try:
+            self.agenda.run(self.scenario.limit, lambda: all(device.over for device in self.devices))
+            seconds = self.agenda.now
+            self._wind_down()
+        except Exception:
+            # A machine that raises is a finding: the checker reports it, and the trace tells how it came about.
+            seconds = self.agenda.now
+            self._note("world", Broken(traceback.format_exc()))
+        return Trace(self.scenario, self.seed, self.records, seconds)
+
+    def _device(self, number: int) -> DeviceBody:
+        plan = self.scenario.devices[number]
+        path = Path(self.agenda, plan.network, number, self.seed * 1009 + number) if plan.online else None
+        if path is not None:
+            path.server = self.server
+            self.server.paths.append(path)
+        return DeviceBody(self.agenda, self.records, self.scenario, number, _FIRST_SESSION + number, path, self.seed)
+
+    def _plan(self) -> None:
+        at, server = self.agenda.at, self.scenario.server
+        at(0.0, self.server.start)
+        for time, down in server.kills:
+            at(time, self.server.kill, down)
+        for time, seconds in server.hangs:
+            at(time, self.server.hang, seconds)
+        for device in self.devices:
+            at(device.plan.starts_at, self._begin, device)
+            if device.plan.dies_at is not None:
+                at(device.plan.dies_at, self._die, device)
+        if self.scenario.spurious_ticks:
+            at(0.0, self._spurious_ticks, 1 / self.scenario.spurious_ticks)
+
+    def _begin(self, device: DeviceBody) -> None:
+        device.start(*machines.session(self.scenario, self.app, device.number, device.session))
+
+    def _die(self, device: DeviceBody) -> None:
+        if not device.over:
+            self._note(device.name, Died())
+            device.die()
+
+    def _spurious_ticks(self, pause: float) -> None:
+        self.server.spurious_tick()
+        for device in self.devices:
+            if not device.over:
+                device.spurious_tick()
+        if not all(device.over for device in self.devices):
+            self.agenda.at(self.agenda.now + pause, self._spurious_ticks, pause)
+
+    def _wind_down(self) -> None:
+        """The devices are done: in time the server must keep nothing, and stop when told to."""
+        for device in self.devices:
+            if not device.over:
+                self._note(device.name, Broken(f"not finished after {self.scenario.limit} s"))
+            if device.alive:
+                self._note(device.name, Kept({"values": sorted(device.values)}))
+        self.agenda.run(self.agenda.now + self.scenario.server.lease + _QUIET, lambda: False)
+        server = self.server
+        if server.alive:
+            self._note("server", Kept({"inputs": sorted(server.inputs), "results": sorted(server.results)}))
+            server.stop()
+            self.agenda.run(self.agenda.now + _QUIET, lambda: server.finished)
+            if not server.finished:
+                self._note("server", Broken(f"not finished {_QUIET} s after StopRequested"))
+
+    def _note(self, host: str, what: object) -> None:
+        self.records.append(Record(self.agenda.now, host, what))
