@@ -1,40 +1,44 @@
-"""What can go wrong on the device, as exceptions. What befalls one frame is an outcome instead.
+"""What can go wrong for somebody who uses a Client.
 
 ClientError              base
-|-- ServerUnreachable    nobody answered at host:port in time
-|-- ServerRefused        the server answered and said no; `code` and `text` are its words
-|-- Full                 submit: no room within the timeout
-|-- Closed               the client has been closed, or no more items may come
-|-- SourceError          (readers.py) the source cannot be read
-|   `-- SourceLost       it stopped delivering
-|-- OutputError          (sinks.py) results cannot be written
-`-- OpenCVMissing        (opencv.py) `import cv2` fails here
+|-- ServerUnreachable    nothing answered at the address within the time given
+|-- ServerRefused        the server answered and said no; `code` and text are its own
+|-- StageError           a stage could not be set up on this device
+|-- Full                 submit(): no room within the timeout
+`-- Closed               the client has ended
+
+What happens to a frame is never an exception: it is the outcome of its Result.
 """
 
-from __future__ import annotations
-
-__all__ = ["ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable"]
+__all__ = ["ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
 
 
 class ClientError(Exception):
-    """Base of every error of the iot_client package."""
+    """Base of every error of the device's library."""
 
 
-class ServerUnreachable(ClientError):
-    """Nobody answered at this address in time."""
+class ServerUnreachable(ClientError, ConnectionError):
+    """Nothing answered."""
 
 
 class ServerRefused(ClientError):
-    """The server refused this client; `code` is the protocol's, `text` the server's reason in words."""
+    """The server will not serve this app or session.
+
+    `code` is one of the protocol's error codes: version, unknown_app, fingerprint, codec, cut.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
-        self.code, self.text = code, text
+        self.code = code
 
 
-class Full(ClientError):
-    """There was no room for another item within the timeout."""
+class StageError(ClientError):
+    """setup() of a stage raised on this device."""
 
 
-class Closed(ClientError):
-    """The client is closed, or was told that no more items come."""
+class Full(ClientError, TimeoutError):
+    """No frame could be taken within the timeout: the pipeline is busy or results are not being read."""
+
+
+class Closed(ClientError, RuntimeError):
+    """The client was closed, or its stream has ended."""

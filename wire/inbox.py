@@ -6,7 +6,9 @@ if it finds the inbox armed. While the loop is busy nobody makes a system call.
 
 from __future__ import annotations
 
+import math
 import os
+import select
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -29,6 +31,9 @@ class Inbox(Generic[T]):
             os.set_blocking(self.fileno, False)
             os.set_blocking(self._wake, False)
 
+        self._poll = select.poll()
+        self._poll.register(self.fileno, select.POLLIN)
+
     def put(self, item: T) -> None:
         """Add an item; wakes the loop if it sleeps. Any thread."""
         self.items.append(item)
@@ -43,6 +48,10 @@ class Inbox(Generic[T]):
             self._armed = False
             return False
         return True
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until woken or for `timeout` seconds, for a loop without a socket. Loop only."""
+        self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
 
     def woken(self) -> None:
         """After a sleep that the wake descriptor ended. Loop only."""

@@ -1,0 +1,432 @@
+"""The library face: frames in, one result per frame out, in order.
+
+    with Client(app, host="192.0.2.7", split=3) as client:
+        client.submit(image)
+        for result in client.results():
+            print(result.seq, result.outcome, result.value)
+
+Without `host` everything runs here. The command line is a thin user of this class.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from os import PathLike
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from iot_client.aggregate import LocalAggregate
+from iot_client.coordinator import Coordinator, Kept
+from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
+from iot_client.events import Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
+from iot_client.executor import Executor, own
+from iot_client.feeder import Feeder
+from iot_client.outcome import Done, Outcome
+from iot_client.session import Session, SessionConfig
+from metrics.clock import Clock, SystemClock
+from metrics.trace import TraceWriter
+from tasks import App, IllegalCut
+from tasks.values import freeze
+from wire.payload import Packer
+from wire.protocol import DEFAULT_PORT, MAX_JOB, MINOR, Hello
+from wire.zmq_channel import ZmqChannel
+
+__all__ = ["Client", "Readable", "Result", "Statistics"]
+
+MODES = ("live", "lossless")
+
+
+class Readable(Protocol):
+    """What can feed a client besides `submit`."""
+
+    def read(self) -> Any:
+        """The next item, or tasks.END; may block, may raise to say that the source is lost."""
+
+    def close(self) -> None:
+        """End a read() that blocks, and release the source."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The one outcome of one frame. Times in seconds.
+
+    `value` is the final value if `outcome` is Done (of a record: a dict of the wanted fields). `device_s` are
+    the times of the stages run on the device, in order; `cloud_s` of those run by the server. `item` is the
+    captured item if the client keeps items.
+    """
+
+    stream: str
+    seq: int
+    outcome: Outcome
+    split: int
+    value: Any
+    latency: float
+    captured_at: float
+    device_s: tuple[float, ...] = ()
+    cloud_s: tuple[float, ...] = ()
+    sent_bytes: int = 0
+    codec: str = ""
+    item: Any = None
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes."""
+
+    captured: int
+    in_flight: int
+    split: int
+    window: int
+    link: str
+    rtt_s: float = 0.0
+    server_load: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    resent: int = 0
+    late_results: int = 0
+    reports_pending: int = 0
+    reports_discarded: int = 0
+    aggregate: Any = None
+
+
+class Client:
+    """One device's stream of frames through an app.
+
+    Args:
+        app: the app; the client works on copies of its tasks.
+        host, port: the server; None runs everything here.
+        mode: "lossless" (backpressure, nothing dropped) or "live" (newest frame first, bounded age).
+        split: stages run on the device; default: all without a host, the fewest legal with one.
+        workers: device threads that run stages.
+        source: feeds the client; default: the app's own source, or else `submit`.
+        frames: end after so many items.
+        rate: items per second read from the app's own source, at most.
+        want: fields of the final record to return; None: all but images; ("*",): all.
+        device: this device's name, default the host name; also the name of the stream.
+        trace: file for the log of events and commands.
+        keep_items: give each Result the captured item.
+        connect_timeout: seconds to wait for the server at the start.
+        max_age: live mode: seconds after which a frame is given up.
+        memory: bytes of frames kept, and of results not yet read.
+        on_note: called with (level, text) for things a person should know; on any thread.
+
+    Raises:
+        IllegalCut: the split is not legal here. ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self, app: App, *, host: str | None = None, port: int = DEFAULT_PORT, mode: str = "lossless", split: int | None = None,
+        workers: int = 1, source: Readable | None = None, frames: int | None = None, rate: float | None = None,
+        want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
+        keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
+        on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
+    ) -> None:
+        _check(mode in MODES, "mode", mode, f"one of {', '.join(MODES)}")
+        _check(workers >= 1, "workers", workers, "at least 1")
+        _check(0 < port < 65536, "port", port, "1 to 65535")
+        _check(max_age > 0, "max_age", max_age, "seconds above 0")
+        _check(rate is None or rate > 0, "rate", rate, "frames per second above 0")
+        _check(frames is None or frames >= 0, "frames", frames, "0 or more")
+        self.app = app
+        self.device = device or socket.gethostname()
+        self._server = None if host is None else f"tcp://{host}:{port}"
+        self._connect_timeout = connect_timeout
+        self._keep_items = keep_items
+        self._memory = memory
+        self._clock = clock or SystemClock()
+        self._on_note = on_note or (lambda level, text: None)
+        self._refused: ServerRefused | None = None
+        self._answered = threading.Event()
+        self._crash: BaseException | None = None
+        self._results: SimpleQueue[Result | None] = SimpleQueue()
+        self._permits: SimpleQueue[bool | None] = SimpleQueue()
+        self._capturing = threading.Lock()
+        self._submitters: set[int] = set()
+        self._captured = self._read = 0
+        self._weight_in = self._weight_out = 0
+        self._ended = self._drained = False
+        self._trace = TraceWriter(trace) if trace is not None else None
+        self._source = own(app.source)
+        reads_itself = source is not None or self._source.owns_input
+        self._feeder = Feeder(source or self._source, self, frames, rate if source is None else None) if reads_itself else None
+        self._aggregate = None
+        if app.aggregate is not None and host is None:
+            self._aggregate = LocalAggregate(_own_aggregate(app), self.device, self._on_note)
+        self._packer = Packer(app.types)
+        self._session = Session(self._configure(mode, split, workers, want, max_age, memory, window))
+        self._coordinator = Coordinator(
+            self._session, self._packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note,
+            on_refuse=self._refuse, permits=self._permits, trace=self._trace,
+        )
+        self._coordinator.on_welcome = self._answered.set
+        self._coordinator.may_capture = lambda: self._weight_in - self._weight_out < self._memory
+        self._executor = Executor(
+            app, self._source, self._packer, workers=workers, want=want, answer=self._coordinator.put,
+            wanted=self._coordinator.kept.__contains__,
+        )
+        self._coordinator.executor = self._executor
+        self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Client:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(patience=2.0 if kind is None else 0.0)
+
+    def start(self) -> None:
+        """Set up the stages, connect, and let frames in.
+
+        Raises:
+            StageError: a stage cannot be set up. ServerUnreachable, ServerRefused: there is no session.
+        """
+        self._set_up()
+        self._thread.start()
+        if self._server is not None:
+            self._await_welcome()
+        if self._feeder is not None:
+            self._feeder.start()
+
+    def submit(self, item: Any, timeout: float | None = None) -> int:
+        """Hand one item to the pipeline; it becomes read-only and must not change any more.
+
+        Args:
+            item: what stage 0 takes, for example a (H, W, 3) uint8 image.
+            timeout: seconds to wait for room; None waits as long as it takes.
+
+        Returns:
+            The frame's seq.
+
+        Raises:
+            Full: no room in time. Closed: the stream has ended.
+        """
+        if self._feeder is not None:
+            raise ClientError(f"app {self.app.name!r} reads its own source; submit() is for apps that start with Input()")
+        self._submitters.add(threading.get_ident())
+        self._take_permit(timeout)
+        return self.capture(item)
+
+    def end(self) -> None:
+        """No more items will be submitted; `results` ends after the last one."""
+        self._ended = True
+        self._coordinator.put(SourceEnded())
+
+    def results(self, timeout: float | None = None) -> Iterator[Result]:
+        """The results, in seq order, each once.
+
+        Ends when the stream has ended and every frame has its outcome. A thread that itself submits gets the
+        results of what it has submitted so far, since nothing more could come while it waits.
+
+        Raises:
+            TimeoutError: no result for `timeout` seconds.
+        """
+        while not self._drained and not self._nothing_can_come():
+            result = self._next_result(timeout)
+            if result is None:
+                self._drained = True
+                self._raise_crash()
+                return
+            yield result
+
+    def stop(self, patience: float = 2.0) -> None:
+        """Capture no more; frames in flight get `patience` seconds, then are dropped as "stopped"."""
+        self._ended = True
+        if self._feeder is not None:
+            self._feeder.stop()
+        self._coordinator.put(StopRequested(patience))
+
+    def close(self, patience: float = 2.0) -> None:
+        """Stop, and give everything back."""
+        if self._thread.is_alive():
+            self.stop(patience)
+            self._thread.join(patience + 10.0)
+        if self._feeder is not None:
+            self._feeder.close()
+        self._executor.close()
+        if self._aggregate is not None:
+            self._aggregate.close()
+        if self._trace is not None:
+            self._trace.close()
+        self._coordinator.inbox.close()
+
+    def move_split(self, k: int) -> None:
+        """Run k stages on the device from the next frame on.
+
+        Raises:
+            IllegalCut: k is not legal.
+        """
+        self.app.cut(k, self.app.missing())
+        self._coordinator.put(SplitRequested(k))
+
+    def statistics(self) -> Statistics:
+        """Where things stand now; cheap, from any thread."""
+        session, coordinator, peer = self._session, self._coordinator, self._session.peer
+        return Statistics(
+            session.captured, session.in_flight, session.split, session.window.size, peer.state if peer else "local",
+            peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
+            session.resent, session.late_results, session.reports.pending, session.reports.discarded,
+            self._aggregate.summary if self._aggregate else None,
+        )
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def capture(self, item: Any) -> int:
+        """One item enters; for feeders, which hold a permit."""
+        if item.__class__ is np.ndarray:
+            item.flags.writeable = False
+            nbytes = item.nbytes
+        else:
+            freeze(item)
+            nbytes = 0
+        with self._capturing:
+            seq = self._captured
+            self._captured += 1
+            self._coordinator.put(FrameCaptured(seq, self._clock.now(), nbytes), item)
+        return seq
+
+    def source_ended(self, error: str = "") -> None:
+        """The feeder has nothing more; `error` says why if that was not planned."""
+        self._ended = True
+        self._coordinator.put(SourceEnded(error))
+
+    def take_permit(self, timeout: float | None = None) -> bool:
+        """Wait until one more item may enter; False if none ever will."""
+        try:
+            permit = self._permits.get(timeout=timeout)
+        except Empty:
+            stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
+            raise Full(f"no room for a frame within {timeout} s: {stuck}; {self._session.in_flight} in flight") from None
+        if permit is None:
+            self._permits.put(None)
+        return permit is not None
+
+    def _take_permit(self, timeout: float | None) -> None:
+        self._raise_crash()
+        if self._ended or not self.take_permit(timeout):
+            self._raise_crash()
+            raise Closed("submit() after the stream has ended")
+
+    def _configure(
+        self, mode: str, split: int | None, workers: int, want: tuple[str, ...] | None, max_age: float, memory: int, window: int
+    ) -> SessionConfig:
+        app, lacks = self.app, frozenset(self.app.missing())
+        splits = (False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1)))
+        if split is None:
+            legal = app.legal_cuts(lacks)
+            split = (legal[0] if self._server else app.n) if legal else app.n
+        cut = app.cut(split, lacks)
+        if self._server is None and split != app.n:
+            raise IllegalCut(f"split {split} of {app.n} needs a server: give host, or leave the split out to run all stages here")
+        stateful = tuple(stage.stateful for stage in app.chain)
+        pivot = cut.stop if split < app.n else next((i for i, held in enumerate(stateful) if held), app.n)
+        return SessionConfig(
+            session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot, splits=splits, stateful=stateful,
+            once=tuple(stage.once for stage in app.chain), mode=mode, hello=self._hello(mode, want, tuple(sorted(lacks))),
+            workers=workers, window=window, max_age=max_age, memory=memory,
+            reports=app.aggregate is not None and self._server is not None,
+        )
+
+    def _hello(self, mode: str, want: tuple[str, ...] | None, lacks: tuple[int, ...]) -> Hello | None:
+        if self._server is None:
+            return None
+        app = self.app
+        return Hello(
+            MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), mode=mode, want=want,
+            lacks=lacks,
+        )
+
+    def _set_up(self) -> None:
+        try:
+            self._source.setup()
+            if self._aggregate is not None:
+                self._aggregate.start()
+        except Exception as error:
+            raise StageError(f"source or aggregate could not be set up: {type(error).__name__}: {error}") from error
+        self._executor.start(self._session.config.split)
+
+    def _await_welcome(self) -> None:
+        answered = self._answered.wait(self._connect_timeout)
+        if answered and self._refused is None and self._crash is None:
+            return
+        self.close(0.0)
+        if self._refused is not None:
+            raise self._refused
+        self._raise_crash()
+        raise ServerUnreachable(
+            f"no Spillway server answered at {self._server} within {self._connect_timeout:g} s: is cloud-server running there, "
+            "is the port right? Without a split count everything runs on the device"
+        )
+
+    def _loop(self) -> None:
+        try:
+            if self._server is not None:
+                self._coordinator.channel = ZmqChannel(self._server, MAX_JOB)
+            self._coordinator.run()
+        except BaseException as error:
+            self._crash = error
+        finally:
+            self._permits.put(None)
+            self._answered.set()
+            self._results.put(None)
+
+    def _refuse(self, code: str, text: str) -> None:
+        self._refused = ServerRefused(code, text)
+        self._on_note("error", f"refused by the server ({code}): {text}")
+        self._answered.set()
+
+    def _deliver(self, command: Deliver, kept: Kept) -> None:
+        done = type(command.outcome) is Done
+        value = kept.values.get(self.app.n) if done else None
+        item = kept.values[0] if self._keep_items else None
+        if done and self._aggregate is not None:
+            self._aggregate.add(command.seq, value)
+        self._weight_in += _weight(value) + _weight(item)
+        self._results.put(Result(
+            self.device, command.seq, command.outcome, command.split, value, command.latency, command.captured_at,
+            command.device_s, command.cloud_s, command.sent_bytes, command.codec, item,
+        ))
+
+    def _next_result(self, timeout: float | None) -> Result | None:
+        try:
+            result = self._results.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError(f"no result for {timeout} s; {self._session.in_flight} frames in flight") from None
+        if result is not None:
+            self._read += 1
+            self._weight_out += _weight(result.value) + _weight(result.item)
+            if self._coordinator.held_permits:
+                self._coordinator.put(None)
+        return result
+
+    def _nothing_can_come(self) -> bool:
+        alone = self._submitters == {threading.get_ident()}
+        return alone and not self._ended and self._read == self._captured
+
+    def _raise_crash(self) -> None:
+        if self._crash is not None:
+            raise ClientError(f"the client's loop failed: {type(self._crash).__name__}: {self._crash}") from self._crash
+
+
+def _own_aggregate(app: App) -> Any:
+    return own(app.aggregate)  # type: ignore[type-var]
+
+
+def _weight(value: Any) -> int:
+    """Roughly the bytes a result holds: its arrays and a little more."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 256
+    if isinstance(value, dict):
+        return 512 + sum(item.nbytes for item in value.values() if isinstance(item, np.ndarray))
+    return 256
+
+
+def _check(condition: bool, name: str, value: object, legal: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}={value!r}; legal: {legal}")

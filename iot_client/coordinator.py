@@ -1,0 +1,303 @@
+"""The device's loop: wait -> session.handle(event, now) -> perform the commands. One thread, no decisions.
+
+The loop owns the machine, the socket and what is kept of every frame: its value before each stage where it
+stopped, and its payload. Workers and the source reach it through the inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from iot_client.events import (
+    Capture, Command, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release,
+    Reopen, RunStages, SendMessage, StagesDone, Tick,
+)
+from iot_client.executor import Executor
+from iot_client.outcome import Done
+from iot_client.session import Session
+from metrics.clock import Clock
+from metrics.trace import TraceWriter
+from wire import protocol
+from wire.channel import Channel, Parts
+from wire.errors import RemoteProtocolError, UnsupportedValue
+from wire.inbox import Inbox
+from wire.payload import Packer
+from wire.protocol import Payload, Report, Result, Welcome
+
+__all__ = ["Coordinator", "Kept"]
+
+_BURST = 32
+"""Messages received before other work gets its turn."""
+
+
+class Kept:
+    """What the loop holds of one frame: `values[i]` is its value before stage i."""
+
+    __slots__ = ("nbytes", "payload", "values")
+
+    def __init__(self, item: Any) -> None:
+        self.values: dict[int, Any] = {0: item}
+        self.payload: Payload | None = None
+        self.nbytes = 0
+
+
+class Coordinator:
+    """Carries one Session over real time, threads and a channel.
+
+    Args:
+        session: the machine.
+        packer: encodes and decodes values.
+        clock: monotonic seconds.
+        n: stages of the app's chain.
+        deliver: called with (Deliver, Kept) for every frame, in order.
+        on_note: called with (level, text); on_refuse with (code, text).
+        permits: gets one True for each item the source may read, and None at the end.
+    """
+
+    def __init__(
+        self, session: Session, packer: Packer, clock: Clock, n: int, *,
+        deliver: Callable[[Deliver, Kept], None],
+        on_note: Callable[[str, str], None],
+        on_refuse: Callable[[str, str], None],
+        permits: SimpleQueue[bool | None],
+        trace: TraceWriter | None = None,
+    ) -> None:
+        self.session = session
+        self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
+        self.kept: dict[int, Kept] = {}
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.bad_messages = 0
+        self.finished = False
+        self.executor: Executor | None = None
+        self.channel: Channel | None = None
+        self.may_capture: Callable[[], bool] = lambda: True
+        self.held_permits = 0
+        self.on_welcome: Callable[[], None] = lambda: None
+        self._packer = packer
+        self._clock = clock
+        self._n = n
+        self._deliver = deliver
+        self._on_note = on_note
+        self._on_refuse = on_refuse
+        self._permits = permits
+        self._trace = trace
+        self._outbox: list[Parts] = []
+        self._perform: dict[type, Callable[[Any], None]] = {
+            Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
+            Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
+        }
+
+    # -- from other threads ------------------------------------------------------------------------
+
+    def put(self, event: Event | None, value: Any = None, payload: Payload | None = None) -> None:
+        """Tell the loop something, from any thread; None only wakes it."""
+        self.inbox.put((event, value, payload))
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Loop until the session has finished."""
+        try:
+            self.begin()
+            while not self.finished:
+                self.turn()
+        finally:
+            self._permits.put(None)
+            if self.channel is not None:
+                self._flush()
+                self.channel.close()
+
+    def begin(self) -> None:
+        """Perform what the machine asks for before the first event."""
+        if self._trace is not None:
+            self._trace.start(self._clock.now(), self.session.config)
+        self._do(self.session.start(), self._clock.now())
+
+    def turn(self, patience: float | None = None) -> bool:
+        """Do what there is to do; if that was nothing, sleep until there is, at most `patience` seconds.
+
+        Returns:
+            True if anything was done.
+        """
+        busy = self._drain_inbox()
+        if self.channel is not None:
+            busy |= self._drain_channel(self.channel)
+        busy |= self._tick()
+        if self.held_permits and self.may_capture():
+            self._grant_held()
+        if self._outbox:
+            self._flush()
+        if not busy and not self.finished:
+            self._sleep(patience)
+        return busy
+
+    def _drain_inbox(self) -> bool:
+        items = self.inbox.items
+        busy = bool(items)
+        while items:
+            event, value, payload = items.popleft()
+            if event is None:
+                continue
+            if type(event) is StagesDone:
+                self._keep_run(event, value, payload)
+            elif type(event) is FrameCaptured:
+                self.kept[event.seq] = Kept(value)
+            self.handle(event)
+        return busy
+
+    def _drain_channel(self, channel: Channel) -> bool:
+        busy = False
+        for change in channel.changes():
+            busy = True
+            if not change.up:
+                self._outbox.clear()
+            self.handle(LinkUp() if change.up else LinkDown(0, change.reason))
+        for _ in range(_BURST):
+            parts = channel.receive()
+            if parts is None:
+                return busy
+            busy = True
+            self._receive(parts)
+        return True
+
+    def _tick(self) -> bool:
+        due = self.session.next_wakeup()
+        if due is None or due > self._clock.now():
+            return False
+        self.handle(Tick())
+        return True
+
+    def _sleep(self, patience: float | None) -> None:
+        due = self.session.next_wakeup()
+        timeout = None if due is None else max(0.0, due - self._clock.now())
+        if patience is not None:
+            timeout = patience if timeout is None else min(timeout, patience)
+        if not self.inbox.arm():
+            return
+        if self.channel is not None:
+            self.channel.wait(self.inbox.fileno, timeout, bool(self._outbox))
+        else:
+            self.inbox.wait(timeout)
+        self.inbox.woken()
+
+    def handle(self, event: Event) -> None:
+        """One event through the machine, and what it commands."""
+        now = self._clock.now()
+        if self._trace is not None:
+            self._trace.event(now, event)
+        self._do(self.session.handle(event, now), now)
+
+    def _do(self, commands: list[Command], now: float) -> None:
+        for command in commands:
+            if self._trace is not None:
+                self._trace.command(now, command)
+            self._perform[type(command)](command)
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    def _receive(self, parts: Parts) -> None:
+        try:
+            envelope = protocol.decode(parts)
+        except RemoteProtocolError as error:
+            self.bad_messages += 1
+            self._on_note("warning", f"message from the server ignored: {error}")
+            return
+        message, payload = envelope.message, envelope.payload
+        nbytes = 0 if payload is None else payload.nbytes
+        self.bytes_received += nbytes
+        if type(message) is Result and message.outcome == "done":
+            message = self._keep_result(message, payload)
+        self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes))
+        if type(message) is Welcome:
+            self.on_welcome()
+
+    def _keep_result(self, message: Result, payload: Payload | None) -> Result:
+        kept = self.kept.get(message.seq)
+        if kept is None:
+            return message
+        try:
+            if payload is None:
+                raise RemoteProtocolError("a result without a value")
+            kept.values[message.stop] = self._packer.unpack(payload)
+            kept.nbytes = payload.nbytes
+        except RemoteProtocolError as error:
+            return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
+        return message
+
+    def _send_message(self, command: SendMessage) -> None:
+        message = command.message
+        payload = None
+        if command.payload >= 0:
+            kept = self.kept[command.payload]
+            payload = self._pack_final(kept) if type(message) is Report else kept.payload
+            self.bytes_sent += 0 if payload is None else payload.nbytes
+        parts = protocol.encode(command.session, command.epoch, message, payload)
+        assert self.channel is not None
+        if self._outbox or not self.channel.send(parts):
+            self._outbox.append(parts)
+
+    def _pack_final(self, kept: Kept) -> Payload | None:
+        try:
+            return self._packer.pack(kept.values.get(self._n))
+        except UnsupportedValue as error:
+            self._on_note("warning", f"a final value cannot be reported: {error}")
+            return None
+
+    def _flush(self) -> None:
+        assert self.channel is not None
+        sent = 0
+        for parts in self._outbox:
+            if not self.channel.send(parts):
+                break
+            sent += 1
+        del self._outbox[:sent]
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _capture(self, command: Capture) -> None:
+        if self.held_permits or not self.may_capture():
+            self.held_permits += 1
+        else:
+            self._permits.put(True)
+
+    def _grant_held(self) -> None:
+        for _ in range(self.held_permits):
+            self._permits.put(True)
+        self.held_permits = 0
+
+    def _run_stages(self, command: RunStages) -> None:
+        assert self.executor is not None
+        self.executor.run(command, self.kept[command.seq].values[command.start])
+
+    def _keep_run(self, event: StagesDone, value: Any, payload: Payload | None) -> None:
+        kept = self.kept.get(event.seq)
+        if kept is not None and event.kind == "done":
+            kept.values[event.stop] = value
+            kept.payload = payload or kept.payload
+
+    def _hand_over(self, command: Deliver) -> None:
+        kept = self.kept[command.seq]
+        self._deliver(command, kept)
+        if type(command.outcome) is Done:  # of what follows, only a REPORT needs anything, and that is the final value
+            kept.payload = None
+            kept.values = {self._n: kept.values.get(self._n)}
+
+    def _release(self, command: Release) -> None:
+        del self.kept[command.seq]
+
+    def _reopen(self, command: Reopen) -> None:
+        assert self.channel is not None
+        self._outbox.clear()
+        self.channel.reopen()
+
+    def _note(self, command: Note) -> None:
+        self._on_note(command.level, command.text)
+
+    def _refuse(self, command: Refuse) -> None:
+        self._on_refuse(command.code, command.text)
+
+    def _finish(self, command: Finished) -> None:
+        self.finished = True

@@ -1,0 +1,176 @@
+"""The device's hands: threads that run stages and encode what leaves.
+
+Each worker has its own instances of the stages, set up once; the source is one instance for all. Runs marked
+`ordered` go through one lane of their own, in the order they were given (stages with state).
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import perf_counter
+from typing import Any, TypeVar
+
+from iot_client.errors import StageError
+from iot_client.events import RunStages, StagesDone
+from tasks import App, Source, Task
+from tasks.run import DONE, FAILED, Ran, Runner
+from tasks.values import keep_fields
+from wire.errors import UnsupportedValue
+from wire.payload import Packer
+from wire.protocol import Payload
+
+__all__ = ["Executor", "own"]
+
+Answer = Callable[[StagesDone, Any, Payload | None], None]
+_Job = tuple[RunStages, Any]
+
+
+class Executor:
+    """Runs stages for the coordinator.
+
+    Args:
+        app: the app.
+        source: this client's own instance of the source, shared by all workers.
+        packer: encodes values at the cut.
+        workers: threads for unordered runs.
+        want: fields of the final value to keep, as in `tasks.values.keep_fields`.
+        answer: called with (StagesDone, value, payload) for every run, on the worker's thread.
+        wanted: False for a seq whose outcome is fixed already; its run is skipped.
+    """
+
+    def __init__(
+        self, app: App, source: Source, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
+        wanted: Callable[[int], bool] = lambda seq: True,
+    ) -> None:
+        self._app = app
+        self._packer = packer
+        self._want = want
+        self._answer = answer
+        self._wanted = wanted
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lane: SimpleQueue[_Job | None] = SimpleQueue()
+        self._workers = [_Worker(app, source, index) for index in range(workers)]
+        self._lane_worker = _Worker(app, source, workers) if any(stage.stateful for stage in app.chain) else None
+        self._empty_source = type(app.source).run is Source.run
+        self._inline = Runner(app, perf_counter)
+        self._threads: list[threading.Thread] = []
+
+    def start(self, stop: int) -> None:
+        """Set up stages [0, stop) of every worker (the others follow when first needed) and start the threads.
+
+        Raises:
+            StageError: naming the stage.
+        """
+        for worker in self._workers:
+            worker.prepare(1, stop)
+        queues: list[tuple[_Worker, SimpleQueue[_Job | None]]] = [(worker, self._jobs) for worker in self._workers]
+        if self._lane_worker is not None:
+            queues.append((self._lane_worker, self._lane))
+        for worker, queue in queues:
+            thread = threading.Thread(target=self._work, args=(worker, queue), name=f"stages-{worker.index}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def run(self, command: RunStages, value: Any) -> None:
+        """Give a run to a worker, or do it at once where it is only the empty source stage."""
+        if command.stop == 1 and command.start == 0 and self._empty_source:
+            self._finish(command, self._inline.run(0, 1, value))
+        elif command.ordered:
+            self._lane.put((command, value))
+        else:
+            self._jobs.put((command, value))
+
+    def close(self, patience: float = 2.0) -> bool:
+        """End the threads; True if all are gone within `patience` seconds."""
+        for _ in self._workers:
+            self._jobs.put(None)
+        self._lane.put(None)
+        for thread in self._threads:
+            thread.join(patience)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self, worker: _Worker, queue: SimpleQueue[_Job | None]) -> None:
+        while (job := queue.get()) is not None:
+            self._execute(worker, *job)
+        worker.runner.close()
+
+    def _execute(self, worker: _Worker, command: RunStages, value: Any) -> None:
+        start, stop = command.start, command.stop
+        if not self._wanted(command.seq):
+            self._answer(StagesDone(command.seq, start, stop, "cancelled"), None, None)
+            return
+        try:
+            if stop > worker.ready:
+                worker.prepare(max(1, start), stop)
+            ran = worker.runner.run(start, stop, value)
+        except StageError as error:
+            ran = Ran(FAILED, None, (), start, str(error))
+        self._finish(command, ran)
+
+    def _finish(self, command: RunStages, ran: Ran) -> None:
+        seq, start, stop = command.seq, command.start, command.stop
+        if ran.kind != DONE:
+            self._answer(StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error), None, None)
+        elif command.encode:
+            self._encode(command, ran)
+        else:
+            kept = keep_fields(ran.value, self._want) if stop == self._app.n else ran.value
+            self._answer(StagesDone(seq, start, stop, DONE, ran.times), kept, None)
+
+    def _encode(self, command: RunStages, ran: Ran) -> None:
+        seq, start, stop = command.seq, command.start, command.stop
+        before = perf_counter()
+        try:
+            payload = self._packer.pack(ran.value)
+        except UnsupportedValue as error:
+            text = f"stage {self._app.names[stop - 1]!r} returned what cannot travel: {error}"
+            self._answer(StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text), None, None)
+            return
+        done = StagesDone(
+            seq, start, stop, DONE, ran.times, nbytes=payload.nbytes, signature=payload.signature,
+            encode_s=perf_counter() - before,
+        )
+        self._answer(done, ran.value, payload)
+
+
+class _Worker:
+    """One set of stage instances."""
+
+    def __init__(self, app: App, source: Source, index: int) -> None:
+        self.index = index
+        self._names = app.names
+        self.runner = Runner(app, perf_counter, (source, *map(own, app.chain[1:])))
+        self.ready = 1
+
+    def prepare(self, start: int, stop: int) -> None:
+        """Set up stages [start, stop)."""
+        for index in range(start, stop):
+            try:
+                self.runner.setup(index, index + 1)
+            except Exception as error:
+                raise StageError(f"stage {self._names[index]!r} could not be set up: {type(error).__name__}: {error}") from error
+        if start <= self.ready:
+            self.ready = max(self.ready, stop)
+
+
+T = TypeVar("T", bound=Task)
+
+
+def own(stage: T) -> T:
+    """A copy of a stage that is not set up yet, so that one App serves many workers and clients.
+
+    Raises:
+        StageError: it cannot be copied; the text says what to do.
+    """
+    if stage.shared:
+        return stage
+    try:
+        return copy.deepcopy(stage)
+    except Exception as error:
+        raise StageError(
+            f"stage {stage.stage_name!r} cannot be copied for a worker ({error}): open files, models and devices in "
+            "setup(), not in __init__(), or declare shared=True if one instance is thread-safe"
+        ) from error
