@@ -1,0 +1,337 @@
+"""The server's loop: wait -> scheduler.handle(event, now) -> perform the commands. One thread, no decisions.
+
+Payloads are passed from the socket to the executor and from the executor to the socket without a look inside.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from cloud_server.events import (
+    BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
+    StopRequested, Tick,
+)
+from cloud_server.executors.seam import Executor
+from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
+from metrics.clock import Clock, SystemClock
+from metrics.trace import TraceWriter
+from tasks import App
+from wire import protocol
+from wire.channel import Listener, Parts
+from wire.errors import RemoteProtocolError
+from wire.inbox import Inbox
+from wire.protocol import Error, Payload
+from wire.zmq_channel import ZmqListener
+
+__all__ = ["FoldsValues", "Server", "ServerStatistics", "app_info", "serve_in_thread"]
+
+_BURST = 64
+"""Messages received before other work gets its turn."""
+_OUTBOX = 1024
+"""Messages kept for a peer that does not read; beyond, the peer is taken for gone."""
+
+
+class FoldsValues(Protocol):
+    """What takes final values: the recorder."""
+
+    def fold(self, command: Fold, payload: Payload) -> None:
+        """Take one value; must not block."""
+
+
+class ServerStatistics(msgspec.Struct, frozen=True):
+    """How a server stands at one moment; sizes in bytes."""
+
+    sessions: int
+    queued: int
+    running: int
+    executed: int
+    shed: int
+    duplicates: int
+    bad_messages: int
+    bytes_received: int
+    bytes_sent: int
+    payloads_kept: int
+    results_kept: int
+    load: float
+
+
+def app_info(app: App) -> AppInfo:
+    """What the machine must know of an app on this host."""
+    lacks = app.missing()
+    here = tuple(
+        index > 0 and stage.placement != "device" and not stage.stateful and index not in lacks
+        for index, stage in enumerate(app.chain)
+    )
+    return AppInfo(
+        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names, here=here,
+        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(lacks)),
+        source_hash=app.source_hash(), aggregate=app.aggregate is not None,
+    )
+
+
+class Server:
+    """Carries one Scheduler over real time, workers and a listener.
+
+    Args:
+        apps: by name.
+        executor: runs the stages; started by `bind`, closed by `close`.
+        host, port: where to listen; port 0 takes a free one, see `port` after `bind`.
+        recorder: takes final values, if any; `record` also sends it the results computed here.
+        max_memory: bytes of credit per device; max_job: largest payload taken.
+        on_note: called with (level, text), on the loop's thread.
+    """
+
+    def __init__(
+        self, apps: Mapping[str, App], executor: Executor, *, host: str = "127.0.0.1", port: int = protocol.DEFAULT_PORT,
+        recorder: FoldsValues | None = None, record: bool = False, max_memory: int = 32 * 2**20, max_job: int = 16 * 2**20,
+        trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
+        name: str | None = None, listener: Listener | None = None, epoch: int = 0,
+    ) -> None:
+        self.port = port
+        self.inbox: Inbox[tuple[Event, dict[tuple[int, int], Payload] | None]] = Inbox()
+        self.finished = False
+        self.bad_messages = self.bytes_received = self.bytes_sent = 0
+        self.scheduler = Scheduler(SchedulerConfig(
+            server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
+            apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers, credit=max(max_memory, max_job),
+            max_job=max_job, record=record,
+        ))
+        self._host = host
+        self._executor = executor
+        self._recorder = recorder
+        self._trace = trace
+        self._clock = clock or SystemClock()
+        self._on_note = on_note or (lambda level, text: None)
+        self._listener = listener
+        self._payloads: dict[int, Payload] = {}
+        self._results: dict[tuple[int, int], Payload] = {}
+        self._next_token = 1
+        self._outbox: dict[bytes, deque[Parts]] = {}
+        self._perform: dict[type, Callable[[Any], None]] = {
+            RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
+            Forget: self._forget, Note: self._note, Finished: self._finish,
+        }
+        self._max_message = max_job
+
+    # -- life --------------------------------------------------------------------------------------
+
+    def bind(self) -> None:
+        """Start the workers, then listen: nobody is let in before there is somebody to serve them.
+
+        Raises:
+            ExecutorError: a stage cannot be set up. BindError: the address cannot be had.
+        """
+        self._executor.start(self._batch_done)
+        if self._listener is None:
+            listener = ZmqListener(self._host, self.port, self._max_message)
+            self.port = listener.port
+            self._listener = listener
+        if self._trace is not None:
+            self._trace.start(self._clock.now(), self.scheduler.config)
+
+    def serve(self) -> None:
+        """Loop until `stop`; call it on the thread that called `bind`."""
+        while not self.finished:
+            self.turn()
+        self._flush()
+
+    def stop(self) -> None:
+        """Take no new work, answer what is under way, then end `serve`. Any thread, also a signal handler."""
+        self.inbox.put((StopRequested(), None))
+
+    def close(self, patience: float = 5.0) -> None:
+        """Give everything back."""
+        self._executor.close(patience)
+        if self._listener is not None:
+            self._listener.close()
+        self.inbox.close()
+
+    def statistics(self) -> ServerStatistics:
+        """Where things stand now; cheap, from any thread."""
+        machine = self.scheduler
+        return ServerStatistics(
+            len(machine.sessions), machine.queued, machine.running, machine.executed, machine.shed, machine.duplicates,
+            self.bad_messages, self.bytes_received, self.bytes_sent, len(self._payloads), len(self._results), machine.load,
+        )
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    def turn(self, patience: float | None = None) -> bool:
+        """Do what there is to do; if that was nothing, sleep until there is, at most `patience` seconds.
+
+        Returns:
+            True if anything was done.
+        """
+        busy = self._drain_inbox()
+        busy |= self._drain_listener()
+        busy |= self._tick()
+        if self._outbox:
+            self._flush()
+        if not busy and not self.finished:
+            self._sleep(patience)
+        return busy
+
+    def _drain_inbox(self) -> bool:
+        items = self.inbox.items
+        busy = bool(items)
+        while items:
+            event, results = items.popleft()
+            if results:
+                self._results.update(results)
+            self.handle(event)
+        return busy
+
+    def _drain_listener(self) -> bool:
+        assert self._listener is not None
+        for count in range(_BURST):
+            received = self._listener.receive()
+            if received is None:
+                return count > 0
+            self._receive(*received)
+        return True
+
+    def _tick(self) -> bool:
+        due = self.scheduler.next_wakeup()
+        if due is None or due > self._clock.now():
+            return False
+        self.handle(Tick())
+        return True
+
+    def _sleep(self, patience: float | None) -> None:
+        due = self.scheduler.next_wakeup()
+        timeout = None if due is None else max(0.0, due - self._clock.now())
+        if patience is not None:
+            timeout = patience if timeout is None else min(timeout, patience)
+        if not self.inbox.arm():
+            return
+        assert self._listener is not None
+        self._listener.wait(self.inbox.fileno, timeout, bool(self._outbox))
+        self.inbox.woken()
+
+    def handle(self, event: Event) -> None:
+        """One event through the machine, and what it commands."""
+        now = self._clock.now()
+        if self._trace is not None:
+            self._trace.event(now, event)
+        commands: list[Command] = self.scheduler.handle(event, now)
+        for command in commands:
+            if self._trace is not None:
+                self._trace.command(now, command)
+            self._perform[type(command)](command)
+
+    def _batch_done(self, event: BatchDone, results: dict[tuple[int, int], Payload]) -> None:
+        self.inbox.put((event, results))
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    def _receive(self, peer: bytes, parts: Parts) -> None:
+        try:
+            envelope = protocol.decode(parts)
+        except RemoteProtocolError as error:
+            self.bad_messages += 1
+            self._transmit(peer, protocol.encode(0, self.scheduler.config.epoch, Error("protocol", str(error))))
+            return
+        payload, token, nbytes = envelope.payload, 0, 0
+        if payload is not None:
+            token = self._next_token
+            self._next_token += 1
+            self._payloads[token] = payload
+            nbytes = payload.nbytes
+            self.bytes_received += nbytes
+        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token))
+
+    def _send_message(self, command: SendMessage) -> None:
+        payload = None if command.payload is None else self._results.get(command.payload)
+        if payload is not None:
+            self.bytes_sent += payload.nbytes
+        parts = protocol.encode(command.session, self.scheduler.config.epoch, command.message, payload)
+        self._transmit(command.peer, parts)
+
+    def _transmit(self, peer: bytes, parts: Parts) -> None:
+        waiting = self._outbox.get(peer)
+        if waiting is not None:
+            waiting.append(parts)
+            if len(waiting) > _OUTBOX:
+                self._gone(peer)
+            return
+        assert self._listener is not None
+        sent = self._listener.send(peer, parts)
+        if sent is None:
+            self._gone(peer)
+        elif not sent:
+            self._outbox[peer] = deque([parts])
+
+    def _flush(self) -> None:
+        assert self._listener is not None
+        for peer in list(self._outbox):
+            waiting = self._outbox[peer]
+            while waiting:
+                sent = self._listener.send(peer, waiting[0])
+                if sent is None:
+                    self._gone(peer)
+                    break
+                if not sent:
+                    break
+                waiting.popleft()
+            if not waiting:
+                self._outbox.pop(peer, None)
+
+    def _gone(self, peer: bytes) -> None:
+        self._outbox.pop(peer, None)
+        self.inbox.put((PeerGone(peer), None))
+
+    # -- commands ----------------------------------------------------------------------------------
+
+    def _run_batch(self, command: RunBatch) -> None:
+        sessions = self.scheduler.sessions
+        wants = [sessions[session].hello.want for session, _ in command.jobs]
+        self._executor.submit(command, [self._payloads[token] for token in command.inputs], wants)
+
+    def _fold(self, command: Fold) -> None:
+        key = (command.session, command.seq)
+        payload = self._payloads.get(command.token) if command.token else self._results.get(key)
+        if self._recorder is not None and payload is not None:
+            self._recorder.fold(command, payload)
+
+    def _release(self, command: Release) -> None:
+        del self._payloads[command.token]
+
+    def _forget(self, command: Forget) -> None:
+        self._results.pop((command.session, command.seq), None)
+
+    def _note(self, command: Note) -> None:
+        self._on_note(command.level, command.text)
+
+    def _finish(self, command: Finished) -> None:
+        self.finished = True
+
+
+def serve_in_thread(server: Server) -> threading.Thread:
+    """Bind and serve on a new thread, for tests and notebooks; returns once it listens."""
+    ready = threading.Event()
+    problem: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.bind()
+        except BaseException as error:
+            problem.append(error)
+            return
+        finally:
+            ready.set()
+        server.serve()
+        server.close()
+
+    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread.start()
+    ready.wait()
+    if problem:
+        raise problem[0]
+    return thread
