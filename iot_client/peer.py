@@ -16,13 +16,17 @@ from __future__ import annotations
 import msgspec
 
 from iot_client.events import Command, Note, Refuse, Reopen, SendMessage
-from wire.protocol import Bye, Credit, Error, Hello, Message, Ping, Pong, Submit, Welcome
+from wire.protocol import Bye, Credit, Error, Hello, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
 
 DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
 
 _FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut"})
+
+_MOST_DOUBT = 16.0
+"""A RESULT may fill a slow downlink for longer than the silence allowed, on every attempt: each silence since the
+last RESULT doubles the patience, up to this factor."""
 
 
 class PeerConfig(msgspec.Struct, frozen=True):
@@ -64,6 +68,7 @@ class Peer:
         self._hello_at = 0.0
         self._backoff = config.hello_retry
         self._outstanding = 0
+        self._doubt = 1.0
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -87,6 +92,8 @@ class Peer:
         if session != self._session:
             return False
         self._heard = now
+        if type(message) is Result:
+            self._doubt = 1.0
         if type(message) is Welcome or type(message) is Error:
             return True
         return self.state == UP and epoch == self.epoch
@@ -181,6 +188,7 @@ class Peer:
         if self.state == UP and now >= self._heard + self._silence():
             self.state = DOWN
             self._outstanding = 0
+            self._doubt = min(2 * self._doubt, _MOST_DOUBT)
             return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
         if self.state == UP and now >= self._ping_at:
             self._ping_at = now + self._heartbeat
@@ -198,4 +206,4 @@ class Peer:
 
     def _silence(self) -> float:
         quiet = max(self._config.silence * self._heartbeat, 4 * self.rtt)
-        return quiet + self._outstanding / self._config.slowest_link
+        return quiet * self._doubt + self._outstanding / self._config.slowest_link
