@@ -403,10 +403,14 @@ class _ServerCheck(_Check):
         elif what.peer not in self._peers.get(what.session, ()):
             self.problem("job", f"{type(message).__name__} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
         if type(message) is Result:
-            if message.reason == "over credit":
+            # Duplicates are beyond TCP: the server counts their bytes, the device cannot know of them.
+            if message.reason == "over credit" and not self._duplicating(what.session):
                 self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")
             if what.payload not in (None, (what.session, message.seq)) or (message.outcome == "done") != (what.payload is not None):
                 self.problem("job", f"{message} with payload {what.payload}")
+
+    def _duplicating(self, session: int) -> bool:
+        return self.scenario.devices[self._devices[session]].network.duplicate > 0
 
     def on_fold(self, what: cloud.Fold) -> None:
         key = (what.session, what.seq, what.token > 0)

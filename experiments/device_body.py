@@ -205,6 +205,7 @@ class DeviceBody(Body):
 
     def _finish(self, command: Finished) -> None:
         self.finished = True
+        self._backlog.clear()
         if self.path is not None:
             self.path.close()
 

@@ -119,7 +119,8 @@ class ServerBody(Body):
         size = 1 + _BATCH_GAIN * (len(values) - 1)
         stages = self.scenario.stages[command.start : command.stop]
         times = tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
-        self.workers.put(sum(times), lambda waited: self._ran(command, values, times, waited, self.life))
+        life = self.life
+        self.workers.put(sum(times), lambda waited: self._ran(command, values, times, waited, life))
 
     def _ran(self, command: RunBatch, values: list[Any], times: tuple[float, ...], waited: float, life: int) -> None:
         if life != self.life or not self.alive:
