@@ -23,6 +23,8 @@ from benchmarks.report import Report, arguments, median
 __all__ = ["main"]
 
 YARDSTICK = "Bare"
+ALIKE = {"fresh": "Bare", "pooled": "BarePool"}
+"""Kind of buffers -> bare pyzmq with such."""
 TARGETS: dict[str, dict[str, tuple[float, float | None]]] = {
     "SpillwayInline": {"640x480": (0.90, None), "1080p": (0.98, None)},
     "SpillwayThread": {"640x480": (0.90, None), "1080p": (0.98, None)},
@@ -55,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for size in sizes:
         report.table(f"{size}, {_megabytes(size):.2f} MB a frame", _COLUMNS, [_row(name, size, turns) for name in names])
     report.keep("turns", msgspec.to_builtins(turns))
-    report.note("CPU: milliseconds a frame, client + server; x: median over rounds of the ratio to bare pyzmq in the same round.")
+    report.note("x: median over rounds of the ratio to bare pyzmq copy=False with a fresh array per frame, in the same round;")
+    report.note("x alike: to bare pyzmq with the same kind of buffers. CPU: milliseconds a frame, client + server.")
     return report.finish(options.json)
 
 
@@ -79,7 +82,7 @@ def _play(number: int, turns: Turns, sizes: list[str], seconds: float, report: R
             report.problem(f"round {number + 1}, {CONTENDERS[name].name}: {error}")
 
 
-_COLUMNS = ("contender", "window", "buffers", "fps", "x fps", "target", "CPU", "x CPU", "target CPU", "client", "server")
+_COLUMNS = ("contender", "window", "buffers", "fps", "x fps", "target", "x alike", "CPU", "x CPU", "target CPU", "client", "server")
 
 
 def _row(name: str, size: str, turns: Turns) -> list[Any]:
@@ -90,14 +93,21 @@ def _row(name: str, size: str, turns: Turns) -> list[Any]:
     own = [played[size] for played in turns[name] if size in played]
     if not own:
         return [kind.name, "failed, see above", *[None] * (len(_COLUMNS) - 2)]
-    pairs = [(a[size], b[size]) for a, b in zip(turns[name], turns[YARDSTICK]) if size in a and size in b]
+    pairs = _pairs(name, YARDSTICK, size, turns)
+    alike = _pairs(name, ALIKE.get(kind.buffers, ""), size, turns)
     fps, cpu = TARGETS.get(name, {}).get(size, (None, None))
     return [
-        kind.name, kind.window, "pooled" if kind.reuses else "fresh",
+        kind.name, kind.window, kind.buffers,
         median([turn.fps for turn in own]), median([a.fps / b.fps for a, b in pairs]), fps and f">= {fps:.2f}",
+        median([a.fps / b.fps for a, b in alike]) if alike else None,
         median([turn.cpu for turn in own]), median([a.cpu / b.cpu for a, b in pairs]), cpu and f"<= {cpu:.2f}",
         median([turn.client_cpu for turn in own]), median([turn.server_cpu for turn in own]),
     ]
+
+
+def _pairs(name: str, other: str, size: str, turns: Turns) -> list[tuple[Turn, Turn]]:
+    """Turns of both in the same round."""
+    return [(a[size], b[size]) for a, b in zip(turns[name], turns.get(other, [])) if size in a and size in b]
 
 
 def _megabytes(size: str) -> float:

@@ -1,6 +1,6 @@
 """Everyone who ships frames: the peers, and Spillway among them."""
 
-from benchmarks.peers.bare import Bare, BarePool, BareRing, Naive
+from benchmarks.peers.bare import Bare, BarePool, Naive
 from benchmarks.peers.contender import Contender
 from benchmarks.peers.grpc_peer import GrpcStream
 from benchmarks.peers.imagezmq_peer import ImagezmqPubSub, ImagezmqReqRep
@@ -12,7 +12,7 @@ __all__ = ["CONTENDERS", "Contender"]
 CONTENDERS: dict[str, type[Contender]] = {
     contender.__name__: contender
     for contender in (
-        Bare, BareRing, BarePool, ImagezmqPubSub, ImagezmqReqRep, GrpcStream, Naive, VidgearRaw, VidgearJpeg,
+        Bare, BarePool, ImagezmqPubSub, ImagezmqReqRep, GrpcStream, Naive, VidgearRaw, VidgearJpeg,
         SpillwayInline, SpillwayThread, SpillwayProcess,
     )
 }

@@ -11,7 +11,7 @@ import zmq
 from benchmarks.frames import check, fresh, stamp
 from benchmarks.peers.contender import Contender
 
-__all__ = ["Bare", "BarePool", "BareRing", "Naive"]
+__all__ = ["Bare", "BarePool", "Naive"]
 
 
 class Bare(Contender):
@@ -44,26 +44,11 @@ class Bare(Contender):
         self._context.destroy()
 
 
-class BareRing(Bare):
-    """The same with arrays used again in turn, so that no memory is allocated, but a new `zmq.Frame` for each."""
-
-    name = "bare pyzmq, arrays in turn"
-    reuses = True
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(shape)
-        # libzmq may hold a sent array a little longer than until its answer, hence twice the window.
-        self._arrays = [fresh(shape, 0) for _ in range(2 * self.window)]
-
-    def make(self, seq: int) -> Any:
-        return stamp(self._arrays[seq % len(self._arrays)], seq)
-
-
 class BarePool(Bare):
     """The same with as many buffers as frames under way, each in one `zmq.Frame` that is sent again and again."""
 
     name = "bare pyzmq, pooled"
-    reuses = True
+    buffers = "pooled"
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(shape)
@@ -97,7 +82,7 @@ class Naive(Contender):
         self._socket.connect(f"tcp://127.0.0.1:{port}")
 
     def send(self, seq: int, frame: Any) -> None:
-        self._socket.send(pickle.dumps(frame))
+        self._socket.send(pickle.dumps(frame, pickle.HIGHEST_PROTOCOL))
 
     def receive(self) -> int:
         return int(self._socket.recv_pyobj())

@@ -20,13 +20,13 @@ class Contender:
         name: the row in the table.
         packages: import name -> what to `pip install` for it.
         window: frames under way at once; 1 for those that only know request and reply.
-        reuses: True if frames come from a pool of buffers, False if each is newly allocated.
+        buffers: "fresh" if each frame is newly allocated, "pooled" if sent from a pool, "in turn" for a few ready-made ones.
     """
 
     name = ""
     packages: dict[str, str] = {}
     window = 8
-    reuses = False
+    buffers = "fresh"
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape

@@ -24,6 +24,7 @@ class VidgearRaw(Contender):
     name = "vidgear NetGear, raw"
     packages = {"vidgear": "vidgear", "cv2": "opencv-python"}
     window = 1
+    buffers = "in turn"
     jpeg = False
 
     def __init__(self, shape: tuple[int, ...]) -> None:
