@@ -94,7 +94,9 @@ class DeviceBody(Body):
         self.feed(MessageReceived(envelope.message, envelope.session, envelope.epoch, nbytes), value)
 
     def keep(self, event: Any, value: Any) -> Any:
-        """Keep the value of a RESULT, as decoded."""
+        """Keep what was captured, and the value of a RESULT as decoded."""
+        if type(event) is FrameCaptured:
+            self.values[event.seq] = {0: (self.number, event.seq, ())}
         if value is not None and type(event) is MessageReceived and type(event.message) is Result:
             kept = self.values.get(event.message.seq)
             if kept is not None:
@@ -108,7 +110,7 @@ class DeviceBody(Body):
         self._read()
 
     def _read(self) -> None:
-        if self._reading or not self._permits or not self._source_open or self._hung:
+        if self._reading or not self._permits or not self._source_open:
             return
         self._reading = True
         self.agenda.at(self._due(), self._got)
@@ -134,7 +136,6 @@ class DeviceBody(Body):
             return
         seq = self._captured
         self._captured += 1
-        self.values[seq] = {0: (self.number, seq, ())}
         self.feed(FrameCaptured(seq, self.agenda.now + self.clock, self.scenario.stages[0].nbytes))
         self._read()
 

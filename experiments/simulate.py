@@ -21,8 +21,8 @@ from experiments.server_body import ServerBody
 __all__ = ["simulate"]
 
 _FIRST_SESSION = 0xD0_0000
-_QUIET = 5.0
-"""Seconds after the last lease in which the server must have cleaned up."""
+_QUIET = 30.0
+"""Seconds after the last lease, stragglers included, in which the server must have cleaned up."""
 
 
 def simulate(scenario: Scenario, seed: int) -> Trace:
