@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,9 +15,11 @@ from typing import Any
 import cv2
 import msgspec
 
+from benchmarks.isolated import give_up_after
+
 __all__ = ["BallTurn", "main"]
 
-_STUCK = 110.0
+_STUCK = 120
 
 Positions = Iterator[Any]
 """Per frame: None, or (x, y, radius, center x, center y)."""
@@ -54,18 +54,12 @@ def sequential(clip: str) -> Positions:
 
 
 def spillway(clip: str) -> Positions:
-    """All local through the framework: one thread submits, one worker runs the stages, this one reads results."""
+    """All local through the framework: the source reads ahead, one worker runs the stages, this thread takes results."""
     from examples.ball_tracking.app import app
     from iot_client.client import Client
+    from iot_client.sources import open_source
 
-    with Client(app, mode="lossless", workers=1) as client:
-
-        def produce() -> None:
-            for image in video(clip):
-                client.submit(image)
-            client.end()
-
-        threading.Thread(target=produce, daemon=True).start()
+    with Client(app, mode="lossless", workers=1, source=open_source(clip, mode="lossless")) as client:
         for result in client.results():
             kind = type(result.outcome).__name__
             if kind not in ("Done", "Filtered"):
@@ -103,7 +97,7 @@ def main() -> None:
     if options.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         cv2.setNumThreads(1)
-    faulthandler.dump_traceback_later(_STUCK, exit=True)
+    give_up_after(_STUCK)
     print(msgspec.json.encode(take_turn(options.way, options.clip)).decode(), flush=True)
 
 

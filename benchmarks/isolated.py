@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import signal
 import subprocess
 from typing import TypeVar
 
@@ -9,16 +11,33 @@ import msgspec
 
 from benchmarks.child import python
 
-__all__ = ["TurnFailed", "isolated"]
+__all__ = ["TurnFailed", "TurnStuck", "give_up_after", "isolated"]
 
-TIMEOUT = 120.0
-"""Seconds; a turn shows its threads and gives up by itself before that."""
+TIMEOUT = 150.0
+"""Seconds; a turn gives up by itself before that, and ends its server."""
+
+_LAST_LINES = 16
 
 T = TypeVar("T")
 
 
 class TurnFailed(RuntimeError):
     """A turn ended without figures; the text holds its last words."""
+
+
+class TurnStuck(Exception):
+    """A turn took too long."""
+
+
+def give_up_after(seconds: int) -> None:
+    """Show where all threads are and raise TurnStuck in the main thread, so that a turn's server is ended with it."""
+
+    def stuck(signum: int, frame: object) -> None:
+        faulthandler.dump_traceback()
+        raise TurnStuck(f"no end after {seconds} s")
+
+    signal.signal(signal.SIGALRM, stuck)
+    signal.alarm(seconds)
 
 
 def isolated(kind: type[T], module: str, *arguments: str) -> T:
@@ -28,5 +47,5 @@ def isolated(kind: type[T], module: str, *arguments: str) -> T:
     except subprocess.TimeoutExpired:
         raise TurnFailed(f"no end after {TIMEOUT:.0f} s") from None
     if done.returncode:
-        raise TurnFailed("\n".join(done.stderr.strip().splitlines()[-12:]))
+        raise TurnFailed("\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:]))
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=kind)

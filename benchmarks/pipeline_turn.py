@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import faulthandler
 import statistics
 
 import msgspec
@@ -15,6 +14,7 @@ import numpy as np
 
 from benchmarks.child import Child, free_port
 from benchmarks.frames import SHAPES, stamp
+from benchmarks.isolated import give_up_after
 from benchmarks.meter import Meter
 from benchmarks.pipelines import PIPELINES, Pipeline
 from benchmarks.wait import measure
@@ -22,7 +22,7 @@ from benchmarks.wait import measure
 __all__ = ["PAYLOADS", "PipelineTurn", "main"]
 
 PAYLOADS = {"64 KiB": (256, 256, 1), "raw VGA": SHAPES["640x480"]}
-_STUCK = 60.0
+_STUCK = 60
 
 
 class PipelineTurn(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--payload", choices=PAYLOADS, default="64 KiB")
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
-    faulthandler.dump_traceback_later(_STUCK, exit=True)
+    give_up_after(_STUCK)
     pipeline = PIPELINES[options.pipeline](options.device / 1e3, options.cloud / 1e3)
     print(msgspec.json.encode(take_turn(pipeline, options.payload, seconds=options.seconds)).decode(), flush=True)
 

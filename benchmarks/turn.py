@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 
 import msgspec
 
 from benchmarks.child import Child, free_port
 from benchmarks.frames import SHAPES
+from benchmarks.isolated import give_up_after
 from benchmarks.meter import Meter, Turn
 from benchmarks.peers import CONTENDERS, Contender
 
 __all__ = ["exchange", "main"]
 
-_STUCK = 60.0
-"""Seconds after which a turn shows where its threads are and gives up."""
+_STUCK = 60
+"""Seconds."""
 
 
 def exchange(contender: Contender, meter: Meter) -> Turn:
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--warmup", type=float, default=0.3)
     options = parser.parse_args()
-    faulthandler.dump_traceback_later(_STUCK, exit=True)
+    give_up_after(_STUCK)
     turns = {}
     for name in options.shapes.split(","):
         turns[name] = take_turn(CONTENDERS[options.contender], SHAPES[name], warmup=options.warmup, seconds=options.seconds)

@@ -15,7 +15,7 @@ APP = "benchmarks.ship_app:app"
 
 
 class SpillwayThread(Contender):
-    """A thread of the user's submits, the main thread reads results; the framework keeps the window."""
+    """A thread of the user's submits, the main thread reads results; the framework keeps the window, as wide as its peers'."""
 
     name = "Spillway, thread"
     executor = "thread"
@@ -27,7 +27,7 @@ class SpillwayThread(Contender):
         from benchmarks.ship_app import app
         from iot_client.client import Client
 
-        self._client = Client(app, host="127.0.0.1", port=port, mode="lossless", split=1, workers=1)
+        self._client = Client(app, host="127.0.0.1", port=port, mode="lossless", split=1, workers=1, window=self.window)
         self._client.__enter__()
         self._frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._results = iter(self._client.results())
