@@ -78,7 +78,7 @@ class Report:
         for row in rows:
             table.add_row(*(_text(cell) for cell in row))
         self._console.print(table)
-        self._data["tables"][title] = [dict(zip(columns, row)) for row in rows]
+        self._data["tables"][title] = [dict(zip(columns, map(_plain, row))) for row in rows]
 
     def note(self, text: str) -> None:
         """A line under the tables."""
@@ -104,7 +104,13 @@ class Report:
         return 1 if self._problems else 0
 
 
+def _plain(cell: Any) -> Any:
+    """JSON knows no NaN."""
+    return None if cell != cell else cell
+
+
 def _text(cell: Any) -> str:
+    cell = _plain(cell)
     if isinstance(cell, float):
         return f"{cell:.0f}" if abs(cell) >= 100 else f"{cell:.3g}" if abs(cell) < 1 else f"{cell:.2f}"
     return "" if cell is None else str(cell)
