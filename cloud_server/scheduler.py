@@ -243,6 +243,12 @@ class Scheduler:
     def _on_ping(self, message: Ping, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
         session.reconcile(message.sent)
+        # Receipts first: a SUBMIT without answer when this PONG arrives was lost on its way.
+        owed = [job for _, job in self._receipts if job.session == session.number]
+        for job in owed:
+            self._send_receipt(job, now)
+        if owed:
+            self._receipts = deque(entry for entry in self._receipts if entry[1].session != session.number)
         self._send(session, Pong(message.stamp_us, 0, self.load, session.announce()))
 
     def _on_cancel(self, message: Cancel, session: Session, event: MessageReceived, now: float) -> None:
@@ -350,15 +356,17 @@ class Scheduler:
     def _on_tick(self, event: Tick, now: float) -> None:
         receipts = self._receipts
         while receipts and receipts[0][0] <= now:
-            job = receipts.popleft()[1]
-            if self._owes_receipt(job):
-                session = self.sessions[job.session]
-                held = int((now - job.arrival) * 1e6)
-                self._send(session, Credit(session.announce(), "submit", job.seq, job.nbytes, held))
+            self._send_receipt(receipts.popleft()[1], now)
         if self._sweep_at is not None and now >= self._sweep_at:
             for session in [s for s in self.sessions.values() if now - s.heard > self.config.lease]:
                 self._end(session, f"silent for {self.config.lease:.0f} s")
             self._sweep_at = now + _SWEEP if self.sessions else None
+
+    def _send_receipt(self, job: Job, now: float) -> None:
+        if self._owes_receipt(job):
+            session = self.sessions[job.session]
+            held = int((now - job.arrival) * 1e6)
+            self._send(session, Credit(session.announce(), "submit", job.seq, job.nbytes, held))
 
     def _owes_receipt(self, job: Job) -> bool:
         session = self.sessions.get(job.session)

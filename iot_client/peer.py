@@ -25,8 +25,8 @@ DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
 _FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut"})
 
 _MOST_DOUBT = 16.0
-"""A RESULT may fill a slow downlink for longer than the silence allowed, on every attempt: each silence since the
-last RESULT doubles the patience, up to this factor."""
+"""A RESULT or a REPORT may fill a slow link for longer than the silence allowed, on every attempt: each silence
+since the last one that passed doubles the patience, up to this factor."""
 
 
 class PeerConfig(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ class Peer:
         if session != self._session:
             return False
         self._heard = now
-        if type(message) is Result:
+        if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
             self._doubt = 1.0
         if type(message) is Welcome or type(message) is Error:
             return True

@@ -12,9 +12,9 @@ __all__ = ["Reports"]
 
 _KEPT = 4096
 """Reports kept while nobody takes them; beyond, the oldest is discarded and counted."""
-_WINDOW = 64
-"""Reports sent and not yet received."""
-_RESEND = 2.0
+_WINDOW, _FIRST_WINDOW = 64, 8
+"""Reports sent and not yet received: one more for each that is received, half after a reconnect. Values may be
+large and the uplink slow, and what queues there delays heartbeats and SUBMITs as well."""
 _LINGER = 5.0
 """Seconds the end of a run waits for the last reports."""
 
@@ -31,6 +31,7 @@ class Reports:
         self.discarded = 0
         self._pending: dict[int, float] = {}
         self._unsent: dict[int, None] = {}
+        self._window = _FIRST_WINDOW
         self._deadline: float | None = None
 
     @property
@@ -52,7 +53,7 @@ class Reports:
     def sendable(self, now: float) -> list[Report]:
         """The reports to send now."""
         messages = []
-        while self._unsent and len(self._pending) - len(self._unsent) < _WINDOW:
+        while self._unsent and len(self._pending) - len(self._unsent) < self._window:
             seq = next(iter(self._unsent))
             del self._unsent[seq]
             self._pending[seq] = now
@@ -65,22 +66,23 @@ class Reports:
             return False
         self._forget(seq)
         self.reported += 1
+        self._window = min(self._window + 1, _WINDOW)
         return True
 
     def reconnected(self) -> None:
         """Whatever was on its way may be lost."""
         self._unsent = dict.fromkeys(self._pending)
+        self._window = max(1, self._window // 2)
 
-    def tick(self, now: float) -> None:
-        """Offer the oldest again if it stays unconfirmed."""
-        wakeup = self._oldest_due()
-        if wakeup is not None and now >= wakeup:
-            self._unsent = {next(iter(self._pending)): None, **self._unsent}
+    def answered_up_to(self, time: float) -> None:
+        """The server answered something sent at `time`: what was sent before and is unconfirmed was lost."""
+        lost = [seq for seq, sent in self._pending.items() if sent < time and seq not in self._unsent]
+        if lost:
+            self._unsent = dict.fromkeys(sorted([*lost, *self._unsent]))
 
     def next_wakeup(self) -> float | None:
-        """When `tick` has something to do."""
-        times = (self._oldest_due(), self._deadline)
-        return min((time for time in times if time is not None), default=None)
+        """When a run that ended stops waiting for the last reports."""
+        return self._deadline
 
     def may_linger(self, now: float) -> bool:
         """True while the end of the run should still wait for pending reports."""
@@ -99,12 +101,6 @@ class Reports:
         self._pending.clear()
         self._unsent.clear()
         return given_up
-
-    def _oldest_due(self) -> float | None:
-        if not self._pending:
-            return None
-        oldest = next(iter(self._pending))
-        return None if oldest in self._unsent else self._pending[oldest] + _RESEND
 
     def _forget(self, seq: int) -> None:
         del self._pending[seq]

@@ -34,6 +34,8 @@ from wire.protocol import Bye, Credit, Error, Hello, Message, Pong, Result, Subm
 
 __all__ = ["Session", "SessionConfig"]
 
+_NEVER = float("inf")
+
 WAITING, HEAD, READY, SENT, TWIN, BACK, TAIL, SETTLED = range(8)
 
 
@@ -149,7 +151,7 @@ class Session:
         if head is not None and head.state != SETTLED:
             if self._live:
                 times.append(head.captured_at + self.config.max_age)
-            if head.state == SENT:
+            if head.state == SENT and head.resend_at != _NEVER:
                 times.append(head.resend_at)
         return min((time for time in times if time is not None), default=None)
 
@@ -317,12 +319,28 @@ class Session:
     def _on_credit(self, message: Credit, event: MessageReceived, now: float) -> None:
         assert self.peer is not None
         self.peer.credit(message)
+        if message.receipt == "submit":
+            self._on_receipt(message.seq, now)
         if message.receipt == "report" and self.reports.received(message.seq):
             self._out.append(Release(message.seq))
+
+    def _on_receipt(self, seq: int, now: float) -> None:
+        """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
+        frame = self._frames.get(seq)
+        if frame is not None and frame.state == SENT:
+            frame.resend_at = now + self.config.resend * 2 ** min(frame.attempts - 1, 5)
 
     def _on_pong(self, message: Pong, event: MessageReceived, now: float) -> None:
         assert self.peer is not None
         self.peer.pong(message, now)
+        # Links keep order and the server sends receipts before PONG: what was sent before the PING and has no
+        # answer by now is lost. A timer could not tell loss from a slow uplink, and would fill it with copies.
+        pinged = message.stamp_us / 1e6
+        for frame in self._frames.values():
+            if frame.state == SENT and frame.resend_at == _NEVER and frame.sent_at < pinged:
+                frame.state = READY
+                self._ready.append(frame)
+        self.reports.answered_up_to(pinged)
 
     def _on_error(self, message: Error, event: MessageReceived, now: float) -> None:
         assert self.peer is not None
@@ -335,7 +353,6 @@ class Session:
     def _on_tick(self, event: Tick, now: float) -> None:
         if self.peer is not None:
             self._out += self.peer.tick(now, self._delivery.head)
-            self.reports.tick(now)
         if self._stop_at is not None and now >= self._stop_at:
             self._give_up("stopped", now)
             return
@@ -385,7 +402,7 @@ class Session:
         frame.state = SENT
         frame.sent_at = now
         frame.sent_bytes += frame.payload
-        frame.resend_at = now + self.config.resend * min(8, frame.attempts)
+        frame.resend_at = _NEVER
         message = Submit(
             frame.seq, frame.split, self.config.pivot, frame.seq - 1, max(0, budget) if self._live else -1,
             int(now * 1e6), self._delivery.head, "raw", frame.signature,
