@@ -1,0 +1,175 @@
+"""The house rules that no linter knows: pure machines, small modules, no unpickling, light imports."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("tasks", "wire", "metrics", "iot_client", "cloud_server", "examples", "experiments")
+
+PURE = (
+    "iot_client/events.py", "iot_client/outcome.py", "iot_client/session.py", "iot_client/peer.py", "iot_client/admission.py",
+    "iot_client/delivery.py", "iot_client/reports.py",
+    "cloud_server/events.py", "cloud_server/scheduler.py", "cloud_server/sessions.py", "cloud_server/batching.py",
+)
+"""Machines, and what they speak: `handle(event, now)` and nothing that waits, talks, guesses or reads a clock."""
+
+BANNED = frozenset({
+    "asyncio", "concurrent", "cv2", "datetime", "logging", "multiprocessing", "numpy", "os", "pathlib", "psutil", "queue", "random",
+    "secrets", "select", "selectors", "signal", "socket", "subprocess", "sys", "threading", "time", "zmq",
+})
+UNPICKLERS = frozenset({"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"})
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 60
+
+PROMISED = (
+    "README.md", "LICENSE", "CHANGELOG.md", "setup.cfg", "pyproject.toml", "constraints.txt", "ruff.toml", ".ci/run",
+    "scripts/demo", "scripts/test", "scripts/check", "scripts/bench", "docs/protocol.md", "docs/tutorial.md", "docs/design.md",
+    "tasks/task.py", "tasks/app.py", "tasks/run.py", "tasks/errors.py", "wire/protocol.py", "wire/payload.py", "wire/channel.py",
+    "wire/memory_link.py", "wire/zmq_channel.py", "metrics/clock.py", "metrics/estimate.py", "metrics/host.py", "metrics/trace.py",
+    "metrics/summary.py", "metrics/report.py", "iot_client/client.py", "iot_client/coordinator.py", "iot_client/executor.py",
+    "iot_client/sources.py", "iot_client/sinks.py", "iot_client/config.py", "iot_client/__main__.py", "cloud_server/coordinator.py",
+    "cloud_server/config.py", "cloud_server/__main__.py", "examples/ball_tracking/app.py", "examples/ball_tracking/sequential.py",
+    "experiments/scenario.py", "experiments/simulate.py", *PURE, *(f"{package}/py.typed" for package in PACKAGES),
+)
+"""What the layout in docs/design.md names."""
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module a file imports, at any depth, by its first name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_machine_imports_nothing_that_waits_talks_or_guesses(name: str) -> None:
+    """A pure module has no clock, socket, thread, chance, log or array in reach."""
+    assert not BANNED & set(imported(ROOT / name))
+
+
+def test_the_wire_spec_has_no_sockets() -> None:
+    """wire/protocol.py turns messages into bytes and back, and does nothing else."""
+    assert not (BANNED - {"sys"}) & set(imported(ROOT / "wire/protocol.py"))
+
+
+def test_machines_reach_nothing_impure_of_ours() -> None:
+    """A machine imports only pure modules, the wire spec and its errors, so that no ban is walked around."""
+    legal = {name[:-3].replace("/", ".") for name in PURE} | {"wire.protocol", "wire.errors"}
+    for name in PURE:
+        for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
+                assert node.module in legal, f"{name} imports {node.module}"
+
+
+def test_modules_are_short() -> None:
+    """A module is one noun: none is longer than 400 lines."""
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules(*PACKAGES, "benchmarks", "tests")}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_MODULE}
+
+
+def test_functions_are_short() -> None:
+    """A function does one thing: none is longer than 60 lines."""
+    long = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for path in modules(*PACKAGES, "benchmarks")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert not long
+
+
+def test_nothing_unpickles() -> None:
+    """No module of the product imports anything that turns bytes into code."""
+    offenders = {name_of(path): UNPICKLERS & set(imported(path)) for path in modules(*PACKAGES)}
+    assert not {name: found for name, found in offenders.items() if found}
+
+
+def test_nothing_receives_or_loads_python_objects() -> None:
+    """The conveniences that unpickle under another name are not used either."""
+    forbidden = re.compile(r"\b(recv_pyobj|send_pyobj|allow_pickle\s*=\s*True|torch\.load|yaml\.load)\b|(?<![\w.])(eval|exec)\(")
+    found = [name_of(path) for path in modules(*PACKAGES) if forbidden.search(path.read_text(encoding="utf-8"))]
+    assert not found
+
+
+def test_no_error_is_swallowed() -> None:
+    """No handler catches every exception and says nothing."""
+    silent = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in modules(*PACKAGES, "benchmarks")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and isinstance(node.body[0], ast.Pass)
+        and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
+    ]
+    assert not silent
+
+
+def test_unit_tests_do_not_sleep() -> None:
+    """A unit test owns its clock."""
+    sleeps = re.compile(r"\bsleep\(")
+    here = Path(__file__)
+    assert not [name_of(path) for path in modules("tests/unit") if path != here and sleeps.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("module", ["iot_client", "iot_client.__main__", "cloud_server", "cloud_server.__main__"])
+def test_starting_a_program_loads_no_heavy_library(module: str) -> None:
+    """Importing the device or the server brings in neither torch nor a plotting library."""
+    heavy = {"torch", "matplotlib", "scipy", "pandas"}
+    script = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_the_layout_holds(name: str) -> None:
+    """A file that the design names is there."""
+    assert (ROOT / name).is_file()
+
+
+def test_every_package_is_packaged() -> None:
+    """setup.cfg lists each folder of code, so that the wheel lacks none."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in modules(*PACKAGES)}
+    assert set(setup["options"]["packages"].split()) == folders
+
+
+def requirements() -> set[str]:
+    """Names of all that setup.cfg asks for, extras included."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    return {re.split(r"[<>=]", line)[0] for line in "\n".join(lines).split()}
+
+
+def test_every_import_is_a_declared_dependency() -> None:
+    """What the product imports is in the standard library, ours, or named in setup.cfg."""
+    module_of = {"pyzmq": "zmq", "opencv-python": "cv2"}
+    known = {module_of.get(name, name) for name in requirements()} | set(sys.stdlib_module_names) | set(PACKAGES)
+    unknown = {(name_of(path), name) for path in modules(*PACKAGES) for name in imported(path) if name not in known}
+    assert not unknown
+
+
+def test_every_requirement_is_pinned() -> None:
+    """constraints.txt has a version for each requirement and each extra."""
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
+    assert requirements() <= pinned
