@@ -115,6 +115,9 @@ class Client:
         memory: bytes of frames kept, and of results not yet read.
         on_note: called with (level, text) for things a person should know; on any thread.
 
+    Attributes:
+        source_error: why the source ended, if that was not planned; else "".
+
     Raises:
         IllegalCut: the split is not legal here. ValueError: an argument is out of range.
     """
@@ -150,6 +153,7 @@ class Client:
         self._captured = self._read = 0
         self._weight_in = self._weight_out = 0
         self._ended = self._drained = False
+        self.source_error = ""
         self._trace = TraceWriter(trace) if trace is not None else None
         self._source = own(app.source)
         reads_itself = source is not None or self._source.owns_input
@@ -293,7 +297,7 @@ class Client:
 
     def source_ended(self, error: str = "") -> None:
         """The feeder has nothing more; `error` says why if that was not planned."""
-        self._ended = True
+        self._ended, self.source_error = True, error
         self._coordinator.put(SourceEnded(error))
 
     def take_permit(self, timeout: float | None = None) -> bool:

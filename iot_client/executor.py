@@ -165,7 +165,7 @@ def own(stage: T) -> T:
     Raises:
         StageError: it cannot be copied; the text says what to do.
     """
-    if stage.shared:
+    if isinstance(stage, Task) and stage.shared:
         return stage
     try:
         return copy.deepcopy(stage)

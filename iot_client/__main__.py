@@ -1,0 +1,30 @@
+"""`python -m iot_client` and `iot-client`: see command.py. First of all it is made sure that the packages are ours."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """The command line; returns its exit code (iot-client --help lists them)."""
+    home = Path(__file__).resolve().parents[1]
+    shadowed = runpy.run_path(str(home / "wire" / "origin.py"))["shadowed"]
+    own_app = any(argument.startswith("--app") for argument in sys.argv)  # it may well live in a package called examples
+    problem = shadowed(("tasks", "wire", "metrics", *(() if own_app else ("examples",))), home)
+    if problem:
+        print(f"iot-client: {problem}", file=sys.stderr)
+        return 1
+    from iot_client.opencv import quiet_opencv
+
+    quiet_opencv()
+    from iot_client.command import main as command
+
+    return command()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""The command line: a thin user of Client. Arguments in, exit code out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from iot_client.client import Client, Statistics
+from iot_client.config import DEFAULT_HOST, Config, ConfigError, Exit, parse
+from iot_client.display import Display, emit, warn
+from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
+from iot_client.listing import listing
+from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
+from iot_client.pictures import VideoSink, WindowSink
+from iot_client.pump import Pump, Sink
+from iot_client.readers import DEFAULT_FPS, SourceError
+from iot_client.signals import Signals
+from iot_client.sinks import JsonlSink, OutputError, ReaderGone
+from iot_client.sources import FrameSource, open_source
+from metrics.clock import SystemClock
+from metrics.host import HostSampler
+from metrics.summary import SummarySnapshot
+from metrics.tables import summary_table
+from tasks import App, TaskError, load
+from tasks.plain import to_plain
+
+__all__ = ["main"]
+
+_EXITS: tuple[tuple[type[Exception], Exit], ...] = (
+    (ReaderGone, Exit.OK),
+    (ConfigError, Exit.USAGE),
+    (TaskError, Exit.USAGE),
+    (ServerUnreachable, Exit.UNREACHABLE),
+    (ServerRefused, Exit.REFUSED),
+    (SourceError, Exit.SOURCE),
+    (OutputError, Exit.OUTPUT),
+    (ClientError, Exit.FAILED),
+)
+"""The first class that fits decides."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (default: the process's own) and return its exit code."""
+    with Signals() as signals:
+        try:
+            config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+            app = _load(config)
+            if config.list:
+                emit(sys.stdout, listing(app, sys.stdout))
+                return Exit.OK
+            return _Run(config, app, signals).run()
+        except (ClientError, TaskError) as error:
+            return _explain(error)
+        except KeyboardInterrupt:
+            warn("interrupted")
+            return 128 + signals.received[0] if signals.received else Exit.INTERRUPTED
+
+
+def _explain(error: Exception) -> int:
+    code = next(code for kind, code in _EXITS if isinstance(error, kind))
+    if looks_like_opencv(error):
+        code = Exit.FAILED
+    hint = f"; {REMEDY}" if looks_like_opencv(error) and not isinstance(error, OpenCVMissing) else ""
+    warn(f"{error}{hint}")
+    return code
+
+
+def _load(config: Config) -> App:
+    app = load(config.app)
+    if any("cv2" in stage.requires for stage in app.chain):
+        require_opencv()
+    if config.stages is not None:
+        app.cut(config.stages, app.missing())
+    if config.source is None and not app.source.owns_input and not config.list:
+        raise ConfigError(f"app {app.name!r} has no source of its own: give --source, or submit items through iot_client.Client")
+    return app
+
+
+class _Run:
+    """One run: opened in the order in which things go wrong cheaply, closed in the opposite one."""
+
+    def __init__(self, config: Config, app: App, signals: Signals) -> None:
+        self._config, self._app, self._signals = config, app, signals
+        self._display = Display(sys.stderr if config.results == "-" else sys.stdout, quiet=config.quiet, n=app.n)
+        self._source: FrameSource | None = None
+        self._statistics: Statistics | None = None
+
+    def run(self) -> int:
+        config = self._config
+        if config.source is not None:
+            self._source = open_source(config.source, rate=config.rate, mode=config.mode, frames=config.frames)
+        window = WindowSink(self._app.name, self._app.annotate) if config.show else None
+        client, clock = self._client(), SystemClock()
+        sampler = HostSampler(4.0)
+        pump = Pump(client, self._display, self._signals, sampler, clock)
+        try:
+            client.start()
+            pump.sinks += self._files() + ([window] if window else [])
+            with sampler:
+                self._signals.at_once = False
+                pump.run()
+            ended_at = clock.now()
+        finally:
+            self._signals.at_once = False
+            client.close(0.0)
+            self._display.show_notes()
+        self._conclude(client, pump)
+        self._report(pump, ended_at)
+        return pump.exit
+
+    def _client(self) -> Client:
+        config, app = self._config, self._app
+        mode = config.mode or ("live" if self._source is not None and self._source.live else "lossless")
+        split = app.n if config.stages is None else config.stages
+        rate = config.rate or (getattr(app.source, "fps", None) if mode == "live" else None)
+        try:
+            return Client(
+                app, host=config.host or (DEFAULT_HOST if split < app.n else None), port=config.port, mode=mode, split=split,
+                workers=config.workers, source=self._source, frames=config.frames, rate=rate, want=config.want, device=config.device,
+                trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
+            )
+        except OSError as error:
+            raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
+
+    def _files(self) -> list[Sink]:
+        config = self._config
+        sinks: list[Sink] = []
+        if config.results is not None:
+            sinks.append(JsonlSink(config.results, self._app.names))
+        if config.video is not None:
+            own = self._source.fps if self._source else getattr(self._app.source, "fps", DEFAULT_FPS)
+            sinks.append(VideoSink(config.video, config.rate or own, self._app.annotate))
+        return sinks
+
+    def _conclude(self, client: Client, pump: Pump) -> None:
+        """Why the run ended, where that was not by itself."""
+        pump.close_sinks()
+        self._statistics = client.statistics()
+        if client.source_error:
+            pump.end(Exit.SOURCE, client.source_error)
+        if self._statistics.link == "refused":
+            pump.end(Exit.REFUSED, "the server refused to serve any longer")
+
+    def _report(self, pump: Pump, ended_at: float) -> None:
+        """The summary for people and, if asked for, for programs; then what went wrong, last and in sight."""
+        assert self._statistics is not None
+        snapshot = pump.snapshot(ended_at, self._statistics, self._statistics.in_flight)
+        try:
+            self._display.finish(summary_table(snapshot, self._app.names))
+            if self._config.summary is not None:
+                self._write_summary(self._config.summary, snapshot, pump)
+        except OutputError as error:
+            pump.end(Exit.OK if isinstance(error, ReaderGone) else Exit.OUTPUT, str(error))
+        if self._source is not None and self._source.skipped:
+            warn(f"warning: {self._source.skipped} frames of {self._source.name} could not be read and were left out")
+        if pump.first_failure:
+            warn(f"warning: {snapshot.failed} frames failed; the first: {pump.first_failure}")
+        if pump.reason:
+            warn(pump.reason)
+
+    def _write_summary(self, path: str, snapshot: SummarySnapshot, pump: Pump) -> None:
+        assert self._statistics is not None
+        statistics = msgspec.structs.asdict(self._statistics)
+        extra = {key: statistics[key] for key in ("split", "link", "bytes_received", "resent", "late_results", "reports_discarded")}
+        content = {
+            "app": self._app.name, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
+            **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]),
+        }
+        try:
+            with open(path, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+        except OSError as error:
+            raise OutputError(f"cannot write the summary {path}: {error.strerror or error}") from None

@@ -1,0 +1,54 @@
+"""What `iot-client --list` prints: the app's stages, where they may run, and where the app may be split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+
+from tasks import App, Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["listing", "stages_table"]
+
+_WIDTH_OF_A_FILE = 200
+"""Columns where nobody looks at a terminal: lines are not folded for the programs that read them."""
+
+
+def listing(app: App, stream: TextIO) -> str:
+    """The table, made for `stream`, and a line of legal stage counts."""
+    from rich.console import Console
+
+    console = Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH_OF_A_FILE)
+    legal = ", ".join(map(str, app.legal_cuts(app.missing()))) or "none"
+    with console.capture() as captured:
+        console.print(stages_table(app))
+        console.print(f"Legal stage counts on this device: {legal}. With {app.n} everything runs here and no server is needed.")
+        console.print("A server that lacks a package allows fewer, and says so when asked.")
+    return captured.get()
+
+
+def stages_table(app: App) -> Table:
+    """One row per stage: its count, name, placement, what it needs, and whether the app may be split behind it."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=f"{app.name} (version {app.version}, fingerprint {app.fingerprint()})", title_justify="left", box=box.SIMPLE)
+    for column in ("STAGES", "stage", "runs on", "needs", "split behind it"):
+        table.add_column(column, justify="right" if column == "STAGES" else "left", overflow="fold")
+    missing = app.missing()
+    for index, stage in enumerate(app.chain):
+        reason = app.why_not(index + 1, frozenset(missing))
+        table.add_row(str(index + 1), stage.stage_name, _where(stage), _needs(stage, missing.get(index, ())), reason or "legal")
+    if app.aggregate is not None:
+        table.add_row("-", app.aggregate.stage_name, "one place for all devices", ", ".join(app.aggregate.requires) or "-", "(aggregate)")
+    return table
+
+
+def _where(stage: Task) -> str:
+    where = "device or cloud" if stage.placement == "any" else stage.placement
+    return f"{where}, keeps state" if stage.stateful else where
+
+
+def _needs(stage: Task, missing: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} (missing here)" if name in missing else name for name in stage.requires) or "-"
