@@ -55,7 +55,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_is_what_runs(installed: Path, tmp_path: Path) -> None:
     """The packages come from the environment, not from the checkout."""
-    where = run([installed / "python", "-c", "import iot_client, tasks, wire; print(iot_client.__file__, tasks.__file__, wire.__file__)"], tmp_path)
+    script = "import iot_client, tasks, wire; print(iot_client.__file__, tasks.__file__, wire.__file__)"
+    where = run([installed / "python", "-c", script], tmp_path)
     assert str(ROOT) not in where
     assert where.count(str(installed.parent)) == 3
 
