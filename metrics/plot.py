@@ -43,7 +43,7 @@ def plot_run(results_jsonl: str | PathLike[str], out_png: str | PathLike[str], s
     _draw_latency(above, rows)
     _draw_stages(below, times, stage_names)
     _draw_title(figure, rows)
-    figure.savefig(out_png)
+    figure.savefig(out_png, format="png")
 
 
 def _draw_latency(axes: Axes, rows: Sequence[Row]) -> None:

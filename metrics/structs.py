@@ -41,6 +41,8 @@ def rebuild(plain: Mapping[str, Any], kind: type, types: Mapping[str, type]) -> 
         msgspec.ValidationError: a value does not fit its field's type.
         TypeError: a field is missing.
     """
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{kind.__name__} is written as its fields by name, not as {type(plain).__name__}")
     hints = _hints(kind)
     unknown = plain.keys() - hints.keys()
     if unknown:
@@ -106,6 +108,8 @@ def _sequence(value: list[Any], arms: tuple[Any, ...], types: Mapping[str, type]
     for arm in arms:
         origin, args = get_origin(arm) or arm, get_args(arm)
         if origin is tuple and args and args[-1] is not Ellipsis:
+            if len(args) != len(value):
+                raise ValueError(f"{len(value)} items for a tuple of {len(args)}")
             return tuple(_restore(item, hint, types) for item, hint in zip(value, args, strict=True))
         if origin in (tuple, list, set, frozenset, Sequence):
             items = [_restore(item, args[0] if args else Any, types) for item in value]

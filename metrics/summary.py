@@ -220,6 +220,8 @@ class _StageTimes:
 
     def add(self, start: int, seconds: Sequence[float]) -> None:
         """The stages from `start` on took `seconds`."""
+        if not seconds:
+            return
         missing = start + len(seconds) - len(self._sums)
         if missing > 0:
             self._sums += [0.0] * missing

@@ -54,12 +54,17 @@ class TraceWriter:
     A call encodes its entry and returns. If the file cannot be written (disk full) or stays too far behind,
     `error` says so and every later entry is ignored: a log never stops the run it logs.
 
+    Args:
+        path: the file; what it held is replaced.
+        max_waiting: entries that may wait in memory for the disk.
+
     Raises:
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, max_waiting: int = MAX_WAITING) -> None:
         self.error = ""
+        self._max_waiting = max_waiting
         self._file = io.FileIO(path, "w")  # unbuffered: what is written is out of this process
         self._lines: deque[bytes] = deque()
         self._writing = threading.Lock()
@@ -112,8 +117,8 @@ class TraceWriter:
     def _append(self, line: dict[str, object]) -> None:
         if self.error or self._stop.is_set():
             return
-        if len(self._lines) >= MAX_WAITING:
-            self._give_up(f"{MAX_WAITING} entries wait for {self._file.name}: the disk is too slow for this log")
+        if len(self._lines) >= self._max_waiting:
+            self._give_up(f"{self._max_waiting} entries wait for {self._file.name}: the disk is too slow for this log")
             return
         self._lines.append(_ENCODE(line) + b"\n")
 
@@ -153,7 +158,7 @@ def read_trace(path: str | PathLike[str], types: Mapping[str, type], *, allow_tr
                 raise TraceError(f"{path}:{number}: the last line is cut off; pass allow_truncated=True to read up to it")
             try:
                 entry = _entry(line, types)
-            except (msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+            except (msgspec.MsgspecError, ValueError, TypeError, KeyError, RecursionError) as error:
                 raise TraceError(f"{path}:{number}: {error}") from error
             yield entry
 
