@@ -6,7 +6,11 @@ WireError                  base
 `-- UnsupportedValue       a value between stages cannot travel; names the path inside it and its type
 """
 
+from __future__ import annotations
+
 __all__ = ["LocalProtocolError", "RemoteProtocolError", "UnsupportedValue", "WireError"]
+
+_PATH_SHOWN = 120
 
 
 class WireError(Exception):
@@ -22,4 +26,19 @@ class LocalProtocolError(WireError):
 
 
 class UnsupportedValue(WireError, TypeError):
-    """A value cannot travel; the text is `value.field[3]: <type> cannot travel ...`."""
+    """A value cannot travel; the text is `value.field[3]: <type> cannot travel; ...`."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason, path)
+        self.reason = reason
+        self.path = path
+
+    def within(self, step: str) -> UnsupportedValue:
+        """The same complaint seen from the container around it; `step` is `.field` or `[index]`."""
+        return UnsupportedValue(self.reason, step + self.path)
+
+    def __str__(self) -> str:
+        path = self.path
+        if len(path) > _PATH_SHOWN:
+            path = f"{path[: _PATH_SHOWN // 2]}...{path[-_PATH_SHOWN // 2 :]}"
+        return f"value{path}: {self.reason}"

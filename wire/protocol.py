@@ -13,9 +13,8 @@ A message is one or more ZeroMQ parts. Part 0 is
     24      ...   header      a msgpack array, the fields of the struct named by kind, in order
     24+len  ...   head        of the payload: its structure, opaque to everybody but executors
 
-and the parts after it are the payload's buffers (arrays, long strings), as they lie in memory. Fields may
-be appended to a header in a later minor version: readers ignore trailing ones they do not know and use
-defaults for those that are absent. docs/protocol.md says who sends what when, with an example in hex.
+and the parts after it are the payload's buffers (arrays, long strings), as they lie in memory. wire.messages
+has the structs, wire.nodes the head, and docs/protocol.md says who sends what when, with an example in hex.
 """
 
 from __future__ import annotations
@@ -28,208 +27,50 @@ from typing import Any, Union
 import msgspec
 
 from wire.errors import LocalProtocolError, RemoteProtocolError
+from wire.messages import (
+    CODECS, KINDS, MAX_SIGNATURE, MAX_STAGES, MAX_TEXT, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong,
+    Report, Result, Skip, State, Submit, Welcome,
+)
 
 __all__ = [
-    "CODECS", "DEFAULT_PORT", "KINDS", "MAJOR", "MAX_JOB", "MAX_PARTS", "MINOR", "Bye", "Cancel", "Credit", "Envelope",
-    "Error", "Hello", "Message", "Payload", "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit",
-    "Welcome", "decode", "encode",
+    "CODECS", "DEFAULT_PORT", "KINDS", "MAJOR", "MAX_HEAD", "MAX_HEADER", "MAX_JOB", "MAX_PARTS", "MAX_SIGNATURE",
+    "MAX_STAGES", "MAX_TEXT", "MINOR", "Buffer", "Bye", "Cancel", "Credit", "Envelope", "Error", "Hello", "Message",
+    "Payload", "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome", "check_size", "decode",
+    "encode",
 ]
 
 MAJOR, MINOR = 1, 0
 DEFAULT_PORT = 5757
-CODECS = ("raw",)
-"""Encodings of arrays this version speaks."""
 
 MAX_PARTS = 1024
-"""Parts in one message; a value with more out-of-band arrays cannot travel."""
+"""Parts in one message, so at most 1023 buffers in one payload."""
 MAX_JOB = 64 * 2**20
 """Largest payload of one message in bytes, unless WELCOME says less."""
 MAX_HEADER = 64 * 2**10
+"""Largest header in bytes."""
+MAX_HEAD = 8 * 2**20
+"""Largest head of a payload in bytes; decoded it takes up to 90 times that, so this bounds what a peer can claim."""
 
 _PREFIX = struct.Struct("<2sBBIQII")
-_BEFORE_CRC = 20
+_PREFIX_WITHOUT_CRC = struct.Struct("<2sBBIQI")
+_BEFORE_CRC = _PREFIX_WITHOUT_CRC.size
 _MAGIC = b"SW"
-
-
-class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server, first message on every link: who I am and what I run."""
-
-    minor: int
-    device: str
-    app: str
-    app_version: str
-    fingerprint: str
-    stages: tuple[str, ...]
-    source_hash: str = ""
-    codecs: tuple[str, ...] = CODECS
-    mode: str = "live"
-    want: tuple[str, ...] | None = None
-    fps: float = 0.0
-    slo_us: int = 0
-    acked: int = 0
-    lacks: tuple[int, ...] = ()
-
-
-class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: the session stands; `limit` counts SUBMIT payload bytes from this message on."""
-
-    minor: int
-    server: str
-    limit: int
-    max_job: int
-    heartbeat_us: int
-    lease_us: int
-    codecs: tuple[str, ...] = CODECS
-    lacks: tuple[int, ...] = ()
-    resumed: bool = False
-    warning: str = ""
-
-
-class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server, with payload: run stages [start, stop) of frame seq.
-
-    `after` is the seq of the predecessor in the stream (-1: none); `budget_us` the time left (-1: no
-    deadline); `stamp_us` the device's monotonic clock at sending; every seq below `acked` has its outcome.
-    """
-
-    seq: int
-    start: int
-    stop: int
-    after: int = -1
-    budget_us: int = -1
-    stamp_us: int = 0
-    acked: int = 0
-    codec: str = "raw"
-    signature: str = ""
-
-
-class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device, with payload if `outcome` is "done": what came of a SUBMIT.
-
-    `outcome` is done, filtered, failed or dropped; `stage` where it ended if not done; `reason` why.
-    `times_us` are wall times per stage of the whole batch of `batch` jobs; a job's share is wall / batch.
-    `held_us` is the time from the arrival of the SUBMIT to this message, `queue_us` the part spent waiting.
-    """
-
-    seq: int
-    outcome: str
-    start: int
-    stop: int
-    stage: int = -1
-    reason: str = ""
-    times_us: tuple[int, ...] = ()
-    batch: int = 1
-    queue_us: int = 0
-    held_us: int = 0
-    load: float = 0.0
-    codec: str = "raw"
-    signature: str = ""
-
-
-class Credit(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: you may send up to `limit` bytes in all; also the receipt of one message.
-
-    `receipt` is "submit" or "report" with its `seq`, or "" for a bare grant; `nbytes` is the payload size
-    received and `held_us` how long this receipt was held back.
-    """
-
-    limit: int
-    receipt: str = ""
-    seq: int = -1
-    nbytes: int = 0
-    held_us: int = 0
-
-
-class Report(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server, with payload: the final value of frame seq, for the aggregate."""
-
-    seq: int
-    pending: int = 0
-    discarded: int = 0
-
-
-class Skip(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server: frame seq will not come; closes a gap for stateful stages."""
-
-    seq: int
-
-
-class Cancel(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server: the result of frame seq is no longer of use."""
-
-    seq: int
-
-
-class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Either way, with payload: the state of a stage moves to its next owner."""
-
-    stage: int
-    generation: int
-    seq: int
-
-
-class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: the variant to use and the server seconds allowed per second."""
-
-    variant: str
-    allowance: float
-
-
-class Ping(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME."""
-
-    stamp_us: int
-    acked: int = 0
-    sent: int = 0
-
-
-class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: the echo, after `held_us` here."""
-
-    stamp_us: int
-    held_us: int = 0
-    load: float = 0.0
-    limit: int = 0
-
-
-class Bye(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Either way: this session ends."""
-
-    reason: str = ""
-
-
-class Error(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Either way: why a message was refused.
-
-    `code` is one of: version, unknown_app, fingerprint, hello_required, unsupported, oversize, credit,
-    protocol, busy, shutdown.
-    """
-
-    code: str
-    text: str
-    seq: int = -1
-
-
-Message = Union[
-    Hello, Welcome, Submit, Result, Credit, Report, Skip, Cancel, State, Plan, Ping, Pong, Bye, Error
-]
-
-KINDS: dict[int, type[Message]] = {
-    1: Hello, 2: Welcome, 3: Submit, 4: Result, 5: Credit, 6: Report, 7: Skip, 8: Cancel, 9: State, 10: Plan,
-    11: Ping, 12: Pong, 13: Bye, 14: Error,
-}
-"""Byte value -> message."""
-
 _KIND_OF = {message: kind for kind, message in KINDS.items()}
-_DECODERS = {kind: msgspec.msgpack.Decoder(message) for kind, message in KINDS.items()}
+_DECODE = {kind: msgspec.msgpack.Decoder(message).decode for kind, message in KINDS.items()}
 _ENCODE = msgspec.msgpack.Encoder().encode
 _CARRY_PAYLOAD = frozenset({3, 4, 6, 9})
+_ERROR = 14
+_BROKEN = (ValueError, RecursionError, OverflowError)  # msgspec's own errors are ValueErrors, as is bad UTF-8
+_ERROR_SHOWN = 200  # characters; a decoder's text quotes what the peer sent
 
 Buffer = Union[bytes, bytearray, memoryview]
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
-    """An encoded value: its structure and its buffers. Opaque to everybody but executors."""
+    """An encoded value: its structure and its buffers. Opaque to everybody but executors.
+
+    Each buffer is flat bytes: its `len()` is its size.
+    """
 
     head: Buffer
     buffers: tuple[Any, ...] = ()
@@ -238,7 +79,7 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     @property
     def nbytes(self) -> int:
         """Size on the wire without the header, in bytes; this is what credit counts."""
-        return len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+        return sum(map(len, self.buffers), len(self.head))
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -251,22 +92,33 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode(session: int, epoch: int, message: Message, payload: Payload | None = None) -> list[Any]:
-    """The parts of one message; buffers are handed through without a copy."""
+    """The parts of one message; buffers are handed through without a copy.
+
+    Texts for people (`reason`, `text`, `warning`) are cut and made printable where they must be.
+
+    Raises:
+        LocalProtocolError: the peer would refuse it (a field out of its range, too many parts, a kind that
+            carries no payload, session 0); the text names the field.
+    """
     kind = _KIND_OF[type(message)]
-    header = _ENCODE(message)
-    if len(header) > MAX_HEADER:
-        raise LocalProtocolError(f"{type(message).__name__}: header of {len(header)} bytes, at most {MAX_HEADER}")
+    header = _encode_header(kind, message)
+    try:
+        prefix = _PREFIX_WITHOUT_CRC.pack(_MAGIC, MAJOR, kind, len(header), session, epoch)
+    except struct.error as error:
+        raise LocalProtocolError(f"session {session}, epoch {epoch}: {error}") from None
+    if session == 0 and kind != _ERROR:
+        raise LocalProtocolError(f"{type(message).__name__} of session 0; only an ERROR may be without a session")
+    crc = zlib.crc32(header, zlib.crc32(prefix))
     if payload is None:
-        rest, buffers = header, ()
-    else:
-        rest, buffers = b"".join((header, payload.head)), payload.buffers
-    prefix = _PREFIX.pack(_MAGIC, MAJOR, kind, len(header), session, epoch, 0)[:_BEFORE_CRC]
-    crc = zlib.crc32(rest, zlib.crc32(prefix))
-    return [b"".join((prefix, crc.to_bytes(4, "little"), rest)), *buffers]
+        return [b"".join((prefix, crc.to_bytes(4, "little"), header))]
+    head, buffers = payload.head, payload.buffers
+    if kind not in _CARRY_PAYLOAD or len(buffers) >= MAX_PARTS or len(head) > MAX_HEAD or (buffers and not head):
+        raise LocalProtocolError(f"{type(message).__name__} with {len(head)} bytes of head and {len(buffers)} buffers")
+    return [b"".join((prefix, zlib.crc32(head, crc).to_bytes(4, "little"), header, head)), *buffers]
 
 
 def decode(parts: Sequence[Buffer]) -> Envelope:
-    """The message in `parts`.
+    """The message in `parts`; its payload lies in them, uncopied.
 
     Raises:
         RemoteProtocolError: for anything that is not a message of this major version; no other exception.
@@ -274,6 +126,61 @@ def decode(parts: Sequence[Buffer]) -> Envelope:
     if not parts or len(parts) > MAX_PARTS:
         raise RemoteProtocolError(f"{len(parts)} parts; 1 to {MAX_PARTS} are legal")
     first = memoryview(parts[0])
+    kind, length, session, epoch = _check_prefix(first)
+    rest = first[_PREFIX.size :]
+    if length > len(rest) or length > MAX_HEADER or len(rest) - length > MAX_HEAD:
+        raise RemoteProtocolError(f"header length {length} in a part with {len(rest)} bytes left; at most {MAX_HEADER} + {MAX_HEAD}")
+    try:
+        message = _DECODE[kind](rest[:length])
+    except _BROKEN as error:
+        raise RemoteProtocolError(f"{KINDS[kind].__name__}: {str(error)[:_ERROR_SHOWN]}") from None
+    if len(parts) == 1 and len(rest) == length:
+        return Envelope(session, epoch, message)
+    if kind not in _CARRY_PAYLOAD or len(rest) == length:
+        raise RemoteProtocolError(f"{KINDS[kind].__name__} with {len(rest) - length} bytes of head and {len(parts) - 1} buffers")
+    return Envelope(session, epoch, message, Payload(rest[length:], tuple(parts[1:])))
+
+
+def check_size(parts: Sequence[Buffer], max_job: int = MAX_JOB) -> int:
+    """The size of a message in bytes, all parts together (ZeroMQ's own limit is per part).
+
+    Raises:
+        RemoteProtocolError: it is larger than a payload of `max_job` bytes needs.
+    """
+    size = sum(map(len, parts))
+    if size > max_job + MAX_HEADER + _PREFIX.size:
+        raise RemoteProtocolError(f"message of {size} bytes; at most {max_job} of payload are legal here")
+    return size
+
+
+def _encode_header(kind: int, message: Message) -> bytes:
+    """The header, read back once: what the peer would refuse is a bug on this side, found here."""
+    try:
+        return _read_back(kind, _ENCODE(message))
+    except _BROKEN:
+        try:
+            return _read_back(kind, _ENCODE(_with_printable_texts(message)))
+        except _BROKEN as error:
+            raise LocalProtocolError(f"{type(message).__name__}: {error}") from None
+
+
+def _read_back(kind: int, header: bytes) -> bytes:
+    if len(header) > MAX_HEADER:
+        raise ValueError(f"header of {len(header)} bytes, at most {MAX_HEADER}")
+    _DECODE[kind](header)
+    return header
+
+
+def _with_printable_texts(message: Message) -> Message:
+    texts = {
+        name: getattr(message, name).encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
+        for name in ("reason", "text", "warning") if name in message.__struct_fields__
+    }
+    return msgspec.structs.replace(message, **texts)
+
+
+def _check_prefix(first: memoryview) -> tuple[int, int, int, int]:
+    """Kind, header length, session and epoch of a message whose prefix and checksum hold."""
     if len(first) < _PREFIX.size:
         raise RemoteProtocolError(f"first part of {len(first)} bytes; a message starts with {_PREFIX.size}")
     magic, major, kind, length, session, epoch, crc = _PREFIX.unpack_from(first)
@@ -281,20 +188,10 @@ def decode(parts: Sequence[Buffer]) -> Envelope:
         raise RemoteProtocolError(f"magic {magic!r}; Spillway messages start with {_MAGIC!r}")
     if major != MAJOR:
         raise RemoteProtocolError(f"protocol version {major}; this side speaks {MAJOR}")
-    rest = first[_PREFIX.size :]
-    if zlib.crc32(rest, zlib.crc32(first[:_BEFORE_CRC])) != crc:
+    if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:
         raise RemoteProtocolError("header checksum does not match: the message was damaged on its way")
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
+    if kind not in KINDS:
         raise RemoteProtocolError(f"message kind {kind}; known are {min(KINDS)} to {max(KINDS)}")
-    if length > len(rest) or length > MAX_HEADER:
-        raise RemoteProtocolError(f"header length {length} in a part with {len(rest)} bytes left; at most {MAX_HEADER}")
-    try:
-        message = decoder.decode(rest[:length])
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise RemoteProtocolError(f"{KINDS[kind].__name__}: {error}") from None
-    if len(parts) == 1 and len(rest) == length:
-        return Envelope(session, epoch, message)
-    if kind not in _CARRY_PAYLOAD:
-        raise RemoteProtocolError(f"{KINDS[kind].__name__} carries no payload, but {len(parts)} parts came")
-    return Envelope(session, epoch, message, Payload(rest[length:], tuple(parts[1:])))
+    if session == 0 and kind != _ERROR:
+        raise RemoteProtocolError(f"{KINDS[kind].__name__} of session 0; only an ERROR may be without a session")
+    return kind, length, session, epoch

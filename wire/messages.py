@@ -1,0 +1,222 @@
+"""What the two sides say to each other: one struct for each kind of message, and the range of every field.
+
+The header of a message is the msgpack array of its struct's fields, in this order. Fields may be appended in a
+later minor version: readers ignore trailing ones they do not know and use defaults for those that are absent.
+Nobody sends a kind, or a word in a field with a closed set of words, that the peer's minor version lacks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "CODECS", "KINDS", "MAX_SIGNATURE", "MAX_STAGES", "MAX_TEXT", "Bye", "Cancel", "Credit", "Error", "Hello", "Message",
+    "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome",
+]
+
+CODECS = ("raw",)
+"""Encodings of arrays this version speaks."""
+MAX_STAGES = 256
+MAX_TEXT = 8192
+"""Characters of a text for people (a reason, a warning)."""
+MAX_SIGNATURE = 200
+_MAX_NAME = 256
+_MAX_INT = 2**62
+
+if TYPE_CHECKING:  # for callers these are strings; the decoder refuses any word outside the set, at no cost
+    _Ended = str
+    _Receipt = str
+    _Mode = str
+    _Code = str
+else:
+    _Ended = Literal["done", "filtered", "failed", "dropped"]
+    _Receipt = Literal["", "submit", "report"]
+    _Mode = Literal["live", "lossless"]
+    _Code = Literal[
+        "version", "unknown_app", "fingerprint", "codec", "hello_required", "unsupported", "oversize", "credit", "protocol",
+        "busy", "shutdown",
+    ]
+
+_Seq = Annotated[int, Meta(ge=0, le=_MAX_INT)]
+_SeqOrNone = Annotated[int, Meta(ge=-1, le=_MAX_INT)]
+_Count = Annotated[int, Meta(ge=0, le=_MAX_INT)]
+_Stage = Annotated[int, Meta(ge=0, le=MAX_STAGES)]
+_StageOrNone = Annotated[int, Meta(ge=-1, le=MAX_STAGES)]
+_Stamp = Annotated[int, Meta(ge=-_MAX_INT, le=_MAX_INT)]
+_Level = Annotated[float, Meta(ge=0.0, le=1e9)]
+_Name = Annotated[str, Meta(max_length=_MAX_NAME)]
+_Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+_Signature = Annotated[str, Meta(max_length=MAX_SIGNATURE)]
+_Names = Annotated[tuple[_Name, ...], Meta(max_length=MAX_STAGES)]
+_Stages = Annotated[tuple[_Stage, ...], Meta(max_length=MAX_STAGES)]
+_Times = Annotated[tuple[_Count, ...], Meta(max_length=MAX_STAGES)]
+_Minor = Annotated[int, Meta(ge=0, le=255)]
+
+
+class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server, first message on every link: who I am and what I run."""
+
+    minor: _Minor
+    device: _Name
+    app: _Name
+    app_version: _Name
+    fingerprint: _Name
+    stages: _Names
+    source_hash: _Name = ""
+    codecs: _Names = CODECS
+    mode: _Mode = "live"
+    want: _Names | None = None
+    fps: _Level = 0.0
+    slo_us: _Count = 0
+    acked: _Seq = 0
+    lacks: _Stages = ()
+
+
+class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Server -> device: the session stands; `limit` counts SUBMIT payload bytes from this message on."""
+
+    minor: _Minor
+    server: _Name
+    limit: _Count
+    max_job: _Count
+    heartbeat_us: _Count
+    lease_us: _Count
+    codecs: _Names = CODECS
+    lacks: _Stages = ()
+    resumed: bool = False
+    warning: _Text = ""
+
+
+class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server, with payload: run stages [start, stop) of frame seq.
+
+    `after` is the seq of the predecessor in the stream (-1: none); `budget_us` the time left (-1: no
+    deadline); `stamp_us` the device's monotonic clock at sending; every seq below `acked` has its outcome.
+    """
+
+    seq: _Seq
+    start: _Stage
+    stop: _Stage
+    after: _SeqOrNone = -1
+    budget_us: _SeqOrNone = -1
+    stamp_us: _Stamp = 0
+    acked: _Seq = 0
+    codec: _Name = "raw"
+    signature: _Signature = ""
+
+
+class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Server -> device, with payload if `outcome` is "done": what came of a SUBMIT.
+
+    `outcome` is done, filtered, failed or dropped; `stage` where it ended if not done; `reason` why.
+    `times_us` are wall times per stage of the whole batch of `batch` jobs; a job's share is wall / batch.
+    `held_us` is the time from the arrival of the SUBMIT to this message, `queue_us` the part spent waiting.
+    """
+
+    seq: _Seq
+    outcome: _Ended
+    start: _Stage
+    stop: _Stage
+    stage: _StageOrNone = -1
+    reason: _Text = ""
+    times_us: _Times = ()
+    batch: Annotated[int, Meta(ge=1, le=2**31)] = 1
+    queue_us: _Count = 0
+    held_us: _Count = 0
+    load: _Level = 0.0
+    codec: _Name = "raw"
+    signature: _Signature = ""
+
+
+class Credit(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Server -> device: you may send up to `limit` bytes in all; also the receipt of one message.
+
+    `receipt` is "submit" or "report" with its `seq`, or "" for a bare grant; `nbytes` is the payload size
+    received and `held_us` how long this receipt was held back.
+    """
+
+    limit: _Count
+    receipt: _Receipt = ""
+    seq: _SeqOrNone = -1
+    nbytes: _Count = 0
+    held_us: _Count = 0
+
+
+class Report(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server, with payload: the final value of frame seq, for the aggregate."""
+
+    seq: _Seq
+    pending: _Count = 0
+    discarded: _Count = 0
+
+
+class Skip(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server: frame seq will not come; closes a gap for stateful stages."""
+
+    seq: _Seq
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server: the result of frame seq is no longer of use."""
+
+    seq: _Seq
+
+
+class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Either way, with payload: the state of a stage moves to its next owner."""
+
+    stage: _Stage
+    generation: _Count
+    seq: _Seq
+
+
+class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Server -> device: the variant to use and the server seconds allowed per second."""
+
+    variant: _Name
+    allowance: _Level
+
+
+class Ping(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME."""
+
+    stamp_us: _Stamp
+    acked: _Seq = 0
+    sent: _Count = 0
+
+
+class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Server -> device: the echo, after `held_us` here."""
+
+    stamp_us: _Stamp
+    held_us: _Count = 0
+    load: _Level = 0.0
+    limit: _Count = 0
+
+
+class Bye(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Either way: this session ends."""
+
+    reason: _Text = ""
+
+
+class Error(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Either way: why a message was refused; `seq` names the frame it was about, if any."""
+
+    code: _Code
+    text: _Text
+    seq: _SeqOrNone = -1
+
+
+Message = Union[
+    Hello, Welcome, Submit, Result, Credit, Report, Skip, Cancel, State, Plan, Ping, Pong, Bye, Error
+]
+
+KINDS: dict[int, type[Message]] = {
+    1: Hello, 2: Welcome, 3: Submit, 4: Result, 5: Credit, 6: Report, 7: Skip, 8: Cancel, 9: State, 10: Plan,
+    11: Ping, 12: Pong, 13: Bye, 14: Error,
+}
+"""Byte value -> message."""
