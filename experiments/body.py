@@ -168,11 +168,10 @@ class Workers:
 
     def _start(self) -> None:
         while self._free:
-            for index, (seconds, ordered, done) in enumerate(self._queue):
-                if not (ordered and self._lane_busy):
-                    break
-            else:
+            index = next((i for i, (_, ordered, _) in enumerate(self._queue) if not (ordered and self._lane_busy)), None)
+            if index is None:
                 return
+            seconds, ordered, done = self._queue[index]
             del self._queue[index]
             self._free -= 1
             self._lane_busy = self._lane_busy or ordered

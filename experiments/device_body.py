@@ -100,7 +100,7 @@ class DeviceBody(Body):
         if value is not None and type(event) is MessageReceived and type(event.message) is Result:
             kept = self.values.get(event.message.seq)
             if kept is not None:
-                kept.setdefault(event.message.stop, value)
+                kept[event.message.stop] = value
         return event
 
     # -- source ------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class DeviceBody(Body):
         steps = tuple(self._step(stage) for stage in range(done.start, stop))
         kept = self.values.get(done.seq)
         if kept is not None and done.kind == "done":
-            kept.setdefault(done.stop, (number, seq, path + steps))
+            kept[done.stop] = (number, seq, path + steps)
         self.feed(done)
 
     def _step(self, stage: int) -> tuple[Any, ...]:
@@ -193,7 +193,10 @@ class DeviceBody(Body):
 
     def _deliver(self, command: Deliver) -> None:
         if type(command.outcome) is Done:
-            self.note(Handed(command.seq, self.values.get(command.seq, {}).get(self.scenario.n)))
+            value = self.values.get(command.seq, {}).get(self.scenario.n)
+            self.note(Handed(command.seq, value))
+            if value is not None:  # what follows can only be a REPORT, and that takes the final value
+                self.values[command.seq] = {self.scenario.n: value}
 
     def _release(self, command: Release) -> None:
         if self.values.pop(command.seq, None) is None:

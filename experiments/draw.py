@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -66,12 +66,12 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
     stages = []
     for index in range(n):
         cost = dice.scaled(0.3, 20)
-        placement = "device" if index <= device_only and index < n - 1 else "any"
+        placement: Literal["device", "cloud", "any"] = "device" if index <= device_only and index < n - 1 else "any"
         if cloud_only and index == n - 1 and index != stateful:
             placement = "cloud"
         ends = index > 0 and dice.chance(0.25)
         stages.append(Stage(
-            device_ms=cost, cloud_ms=round(cost * dice.between(0.1, 1.5), 3), nbytes=int(dice.scaled(50, 200_000)),
+            device_ms=cost, cloud_ms=float(f"{cost * dice.scaled(0.1, 8):.3g}"), nbytes=int(dice.scaled(50, 200_000)),
             filters=dice.between(0.0, 0.3) if ends else 0.0, fails=dice.between(0.0, 0.1) if ends and dice.chance(0.5) else 0.0,
             placement=placement, stateful=index == stateful > 0, once=index > 0 and dice.chance(0.05),
         ))
@@ -84,7 +84,7 @@ def _device(dice: _Dice, stages: tuple[Stage, ...], legal: tuple[int, ...]) -> D
     clouded = [k for k in legal if k < len(stages)] or list(legal)
     k = dice.pick(*(clouded if online and dice.chance(0.9) else [k for k in legal if online or k == len(stages)]))
     device = Device(
-        k=k, mode="live" if live else "lossless", frames=dice.count(15, 80), online=online,
+        k=k, mode="live" if live else "lossless", frames=dice.count(20, 240), online=online,
         fps=dice.scaled(5, 100) if live or dice.chance(0.3) else 0.0, workers=dice.pick(1, 1, 2, 3),
         spread=dice.pick(0.0, 0.3, 0.9), max_age_ms=dice.pick(1000.0, 1000.0, 200.0, 60.0), window=dice.pick(0, 0, 0, 1, 3),
         memory=dice.pick(0, 0, 0, 500_000), starts_at=dice.pick(0.0, 0.0, dice.between(0, 3)),
@@ -118,8 +118,9 @@ def _server(dice: _Dice, stages: tuple[Stage, ...], end: float) -> Server:
     return Server(
         workers=dice.pick(1, 2, 4), spread=dice.pick(0.0, 0.3, 0.9), batched=dice.chance(0.4), max_batch=dice.pick(2, 16),
         credit=int(largest * dice.between(1.0, 6.0)) if tight else 32 * 2**20,
-        max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0),
-        kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),
+        max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0, 1.0),
+        kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), stops=_spans(dice, end, 3.0) if dice.chance(0.1) else (),
+        hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),
         clock=dice.pick(0.0, 50_000.0),
     )
 

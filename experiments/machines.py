@@ -13,6 +13,7 @@ from wire.protocol import MINOR, Hello
 __all__ = ["app_of", "scheduler", "session"]
 
 _NAME = "simulated"
+_MEMORY = 256 * 2**20
 
 
 class _Source(Source):
@@ -47,13 +48,13 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
     hello = Hello(
         MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps
     )
-    options = {"memory": plan.memory} if plan.memory else {}
     machine = Session(SessionConfig(
         session=identity, n=app.n, split=plan.k, pivot=app.cut(plan.k).stop,
         splits=tuple(k > 0 and not app.why_not(k) for k in range(app.n + 1)),
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
-        max_age=plan.max_age_ms / 1e3, reports=scenario.aggregate and plan.online, **options,
+        max_age=plan.max_age_ms / 1e3, reports=scenario.aggregate and plan.online,
+        memory=plan.memory or _MEMORY,
     ))
     return machine, machine.start()
 

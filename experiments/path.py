@@ -25,6 +25,8 @@ _RECONNECT = (0.05, 0.2)
 """Seconds between attempts to connect (RECONNECT_IVL and its maximum)."""
 _LAN = 1e-5
 """Shortest delay of any path in seconds: nothing arrives at the instant it is sent."""
+_EARLY = 0.5
+"""Part of the messages sent into a broken link that come first on the next one, before its HELLO."""
 
 
 class Connection:
@@ -61,6 +63,7 @@ class Path:
         self.server: ServerBody
         self.lost = 0
         self._attempt = 0
+        self._early: list[tuple[Envelope, int, int, Any]] = []
 
     # -- connecting --------------------------------------------------------------------------------
 
@@ -124,6 +127,9 @@ class Path:
         self.link.reset(self.agenda.now)
         self.connection = Connection(b"%d.%d" % (self.number, attempt), life)
         self.server.connected(self.connection, self)
+        for envelope, size, nbytes, value in self._early:
+            self._send(UP, size + nbytes, self._arrives_up, self.connection, self.agenda.now, envelope, nbytes, value)
+        self._early.clear()
         self.device.link_up()
 
     def _notice(self, connection: Connection, reason: str) -> None:
@@ -148,7 +154,11 @@ class Path:
         envelope, size = _cross(message, session, epoch)
         connection = self.connection
         if connection is None or connection.closed:
-            self.lost += 1
+            # The loop has not heard yet that the link broke: what it sends waits for the next one, or is lost.
+            if connection is not None and self.random.random() < _EARLY:
+                self._early.append((envelope, size, nbytes, value))
+            else:
+                self.lost += 1
             return
         self._send(UP, size + nbytes, self._arrives_up, connection, self.agenda.now, envelope, nbytes, value)
 

@@ -80,7 +80,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The server: `kills` are (time, seconds until it listens again); `hangs` as for a device.
+    """The server: `kills` and `stops` (asked to stop) are (time, seconds until it listens again); `hangs` as for a device.
 
     `credit` is what each device may have outstanding in bytes, `batched` whether stages can run batches.
     """
@@ -93,6 +93,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_job: int = 16 * 2**20
     lease: float = 60.0
     kills: tuple[tuple[float, float], ...] = ()
+    stops: tuple[tuple[float, float], ...] = ()
     hangs: tuple[tuple[float, float], ...] = ()
     clock: float = 0.0
 

@@ -39,6 +39,7 @@ class ServerBody(Body):
         self.seed = seed
         self.epoch = 0
         self.finished = False
+        self._down: float | None = None
         self.inputs: dict[int, Value] = {}
         self.results: dict[JobKey, Value] = {}
         self.links: dict[bytes, tuple[Connection, Path]] = {}
@@ -53,6 +54,7 @@ class ServerBody(Body):
     def start(self) -> None:
         """Begin a life: a new epoch, and nothing known of the last one."""
         self.epoch = self.life + 1
+        self.finished = False
         self.workers = Workers(self.agenda, self.scenario.server.workers, self.scenario.server.spread, f"server {self.seed} {self.epoch}")
         self.note(Started(self.clock, epoch=self.epoch))
         self.begin(*self.make(self.epoch))
@@ -60,18 +62,25 @@ class ServerBody(Body):
     def kill(self, down: float) -> None:
         """The process dies at once and listens again `down` seconds later."""
         if self.alive:
-            self.note(Died())
-            self.end()
-            self.inputs.clear()
-            self.results.clear()
-            self.links.clear()
-            for path in self.paths:
-                path.server_died()
-            self.agenda.at(self.agenda.now + down, self.start)
+            self._down = down
+            self._die()
 
-    def stop(self) -> None:
-        """Ask the machine to come to an end."""
-        self.feed(StopRequested())
+    def stop(self, down: float | None = None) -> None:
+        """Ask the machine to come to an end; it listens again `down` seconds later, if at all."""
+        if self.alive:
+            self._down = down
+            self.feed(StopRequested())
+
+    def _die(self) -> None:
+        self.note(Died())
+        self.end()
+        self.inputs.clear()
+        self.results.clear()
+        self.links.clear()
+        for path in self.paths:
+            path.server_died()
+        if self._down is not None:
+            self.agenda.at(self.agenda.now + self._down, self.start)
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -156,3 +165,9 @@ class ServerBody(Body):
 
     def _finish(self, command: Finished) -> None:
         self.finished = True
+        self._backlog.clear()
+        self.agenda.at(self.agenda.now, self._leave, self.life)
+
+    def _leave(self, life: int) -> None:
+        if life == self.life and self.alive:
+            self._die()

@@ -12,7 +12,7 @@ from wire.protocol import Error, Result, Submit, Welcome
 
 __all__ = ["sightings"]
 
-_NAMED = {
+_NAMED: dict[type, str] = {
     Died: "died", Hung: "hung", Spurious: "spurious tick", Folded: "folded", iot.LinkDown: "link down", iot.Reopen: "reopened",
     iot.StopRequested: "stopped", cloud.PeerGone: "peer gone", iot.SplitRequested: "split asked for",
 }

@@ -74,6 +74,8 @@ class _World:
         at(0.0, self.server.start)
         for time, down in server.kills:
             at(time, self.server.kill, down)
+        for time, down in server.stops:
+            at(time, self.server.stop, down)
         for time, seconds in server.hangs:
             at(time, self.server.hang, seconds)
         for device in self.devices:

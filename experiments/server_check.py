@@ -1,0 +1,117 @@
+"""The server's records against its promises, life by life."""
+
+from __future__ import annotations
+
+import cloud_server.events as cloud
+from experiments.check import Check
+from experiments.record import Folded, Started
+from experiments.scenario import Scenario
+from wire.protocol import Bye, Error, Hello, Report, Result, Submit
+
+__all__ = ["ServerCheck"]
+
+_DEPTH = 2
+"""Batches under way for each worker, at most."""
+_POLITE = frozenset({"hello_required", "shutdown", "busy"})
+
+
+class ServerCheck(Check):
+    """The server, life by life."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__("server", scenario)
+        self.folded: set[tuple[int, int]] = set()
+        self._devices: dict[int, int] = {}
+        self._new_life()
+        self.on.update({
+            Started: self.on_started, Folded: self.on_folded, cloud.MessageReceived: self.on_message,
+            cloud.RunBatch: self.on_run_batch, cloud.BatchDone: self.on_batch_done, cloud.SendMessage: self.on_send,
+            cloud.Fold: self.on_fold, cloud.Finished: self.on_finished,
+        })
+
+    def _new_life(self) -> None:
+        self.finished = False
+        self._heard: dict[int, float] = {}
+        self._peers: dict[int, set[bytes]] = {}
+        self._tokens: dict[int, tuple[int, Submit | Report]] = {}
+        self._executed: set[tuple[int, int, int]] = set()
+        self._folds: set[tuple[int, int, bool]] = set()
+        self._running: set[int] = set()
+        self._fold: cloud.Fold | None = None
+
+    @property
+    def finished_or_server(self) -> bool:
+        return True
+
+    def on_started(self, what: Started) -> None:
+        self._new_life()
+
+    def on_finished(self, what: cloud.Finished) -> None:
+        self.finished = True
+
+    def on_message(self, what: cloud.MessageReceived) -> None:
+        session, message = what.session, what.message
+        if type(message) is Bye or self.at - self._heard.get(session, self.at) > self.scenario.server.lease:
+            self._forget(session)
+        self._heard[session] = self.at
+        if type(message) is Hello:
+            self._peers.setdefault(session, set()).add(what.peer)
+            self._devices[session] = int(message.device.removeprefix("device"))
+        if what.token and isinstance(message, Submit | Report):
+            self._tokens[what.token] = session, message
+
+    def _forget(self, session: int) -> None:
+        """The session ended: the server may know nothing of it any longer."""
+        self._executed = {key for key in self._executed if key[0] != session}
+        self._folds = {key for key in self._folds if key[0] != session}
+
+    def on_run_batch(self, what: cloud.RunBatch) -> None:
+        self._running.add(what.batch)
+        if len(self._running) > _DEPTH * self.scenario.server.workers:
+            self.problem("workers", f"{len(self._running)} batches under way")
+        for (session, seq), token in zip(what.jobs, what.inputs, strict=True):
+            owner, message = self._tokens.get(token, (0, None))
+            asked = (message.seq, message.start, message.stop) if isinstance(message, Submit) else None
+            if owner != session or asked != (seq, what.start, what.stop):
+                self.problem("job", f"{what}: input {token} was {message} of session {owner}")
+            for stage in range(what.start, what.stop):
+                if (session, seq, stage) in self._executed:
+                    self.problem("dedup", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
+                self._executed.add((session, seq, stage))
+
+    def on_batch_done(self, what: cloud.BatchDone) -> None:
+        self._running.discard(what.batch)
+
+    def on_send(self, what: cloud.SendMessage) -> None:
+        message = what.message
+        if type(message) is Error:
+            if message.code not in _POLITE:
+                self.problem("refusal", f"{message}")
+        elif what.peer not in self._peers.get(what.session, ()):
+            self.problem("job", f"{message} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
+        if type(message) is Result:
+            # Duplicates are beyond TCP: the server counts their bytes, the device cannot know of them.
+            if message.reason == "over credit" and not self._duplicating(what.session):
+                self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")
+            if what.payload != ((what.session, message.seq) if message.outcome == "done" else None):
+                self.problem("job", f"{message} with payload {what.payload}")
+
+    def _duplicating(self, session: int) -> bool:
+        return self.scenario.devices[self._devices[session]].network.duplicate > 0
+
+    def on_fold(self, what: cloud.Fold) -> None:
+        key = (what.session, what.seq, what.token > 0)
+        if key in self._folds or what.device != f"device{self._devices.get(what.session)}":
+            self.problem("fold", f"{what}, before: {key in self._folds}")
+        self._folds.add(key)
+        self._fold = what
+
+    def on_folded(self, what: Folded) -> None:
+        fold = self._fold
+        number = self._devices.get(fold.session, -1) if fold else -1
+        value = what.value
+        whole = list(range(self.scenario.n))
+        if fold is None or value is None or value[:2] != (number, fold.seq) or [step[0] for step in value[2]] != whole:
+            self.problem("fold", f"{fold} gave {value}")
+        elif fold.token:
+            self.folded.add((fold.session, fold.seq))
