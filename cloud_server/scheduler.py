@@ -84,6 +84,7 @@ class Scheduler:
         self._receipts: deque[tuple[float, Job]] = deque()
         self._sweep_at: float | None = None
         self._stopping = False
+        self._finished = False
         self._out: list[Command] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
@@ -394,8 +395,9 @@ class Scheduler:
         self._drain()
 
     def _drain(self) -> None:
-        if self._batches:
+        if self._batches or self._finished:
             return
+        self._finished = True
         for session in self.sessions.values():
             self._send(session, Bye("server shutting down"))
         self._out.append(Finished())
