@@ -273,7 +273,7 @@ class Client:
         """Where things stand now; cheap, from any thread."""
         session, coordinator, peer = self._session, self._coordinator, self._session.peer
         return Statistics(
-            session.captured, session.in_flight, session.split, session.window.size, peer.state if peer else "local",
+            session.captured, session.in_flight, session.split, session.stream.window.size, peer.state if peer else "local",
             peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
             session.resent, session.late_results, session.reports.pending, session.reports.discarded,
             self._aggregate.summary if self._aggregate else None,

@@ -1,0 +1,47 @@
+"""One frame on its way, and the states it passes.
+
+    WAITING -> HEAD ------> READY -> SENT -----------> [BACK -> TAIL] -> SETTLED -> delivered
+      |          |            `-------`-> TWIN ---------^                  ^
+      |          `- filtered, failed, or all stages run here --------------|
+      `- dropped (stale, overload, offline, ...) from any state -----------'
+
+HEAD   stages [0, start) run here          SENT  the job is at the server
+READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: the link is down
+BACK   waits for its turn at the stages with state, which run in seq order (TAIL)
+"""
+
+from __future__ import annotations
+
+from iot_client.outcome import Outcome
+
+__all__ = ["BACK", "HEAD", "NEVER", "READY", "SENT", "SETTLED", "TAIL", "TWIN", "WAITING", "Frame"]
+
+WAITING, HEAD, READY, SENT, TWIN, BACK, TAIL, SETTLED = range(8)
+
+NEVER = float("inf")
+
+
+class Frame:
+    """What the machine knows of one frame. Times in seconds, sizes in bytes.
+
+    `split` is fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs.
+    """
+
+    __slots__ = ("attempts", "captured_at", "cloud_s", "device_s", "nbytes", "outcome", "payload", "resend_at", "sent_at",
+                 "sent_bytes", "seq", "signature", "split", "state")
+
+    def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
+        self.seq = seq
+        self.captured_at = captured_at
+        self.nbytes = nbytes
+        self.state = WAITING
+        self.split = 0
+        self.payload = 0
+        self.signature = ""
+        self.sent_bytes = 0
+        self.sent_at = 0.0
+        self.resend_at = NEVER
+        self.attempts = 0
+        self.device_s: tuple[float, ...] = ()
+        self.cloud_s: tuple[float, ...] = ()
+        self.outcome: Outcome | None = None

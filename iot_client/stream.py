@@ -1,0 +1,233 @@
+"""The frames of one stream between capture and delivery: who may enter, who runs, who leaves.
+
+Knows nothing of servers: the session moves frames from READY to SENT and brings them back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from iot_client.admission import Window
+from iot_client.delivery import Order
+from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
+from iot_client.frame import BACK, HEAD, READY, SETTLED, TAIL, TWIN, WAITING, Frame
+from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
+from iot_client.peer import PeerConfig
+from wire.protocol import Hello
+
+__all__ = ["SessionConfig", "Stream"]
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is about; times in seconds, sizes in bytes.
+
+    `splits[k]` says whether k stages on the device are legal; `stateful` and `once` say it per stage.
+    `pivot` is where jobs end: the first stage with state after the cut, or n. `hello` is None for a device
+    that runs alone.
+    """
+
+    session: int
+    n: int
+    split: int
+    pivot: int
+    splits: tuple[bool, ...]
+    stateful: tuple[bool, ...]
+    once: tuple[bool, ...]
+    mode: str = "lossless"
+    hello: Hello | None = None
+    workers: int = 1
+    window: int = 0
+    max_age: float = 1.0
+    depth: int = 1
+    memory: int = 256 * 2**20
+    reports: bool = False
+    resend: float = 2.0
+    peer: PeerConfig = PeerConfig()
+
+
+class Stream:
+    """Admission, the device's stages, order.
+
+    Invariants: every captured frame is in `frames` until it is delivered, and is delivered once;
+    captured = delivered + len(frames). A READY frame is in `ready` exactly once.
+    """
+
+    def __init__(self, config: SessionConfig) -> None:
+        self.config = config
+        self.live = config.mode == "live"
+        self.window = Window(config.workers, config.window)
+        self.frames: dict[int, Frame] = {}
+        self.ready: deque[Frame] = deque()
+        self.captured = 0
+        self.running = 0
+        self.open = True
+        self.out: list[Command] = []
+        self._waiting: deque[Frame] = deque()
+        self._gate: Order[Frame] = Order()
+        self._delivery: Order[Frame] = Order()
+        self._under_way = 0
+        self._kept = 0
+        self._permits = 0
+        self._ordered = any(config.stateful[: config.pivot])
+
+    @property
+    def head(self) -> int:
+        """Every seq below has been delivered."""
+        return self._delivery.head
+
+    @property
+    def can_run_all(self) -> bool:
+        """True if this device may run every stage."""
+        return self.config.splits[self.config.n]
+
+    # -- in ----------------------------------------------------------------------------------------
+
+    def capture(self, event: FrameCaptured) -> None:
+        """A frame enters and waits for a worker."""
+        assert event.seq == self.captured, f"frame {event.seq} captured after {self.captured - 1}"
+        frame = Frame(event.seq, event.at, event.nbytes)
+        self.captured += 1
+        self._permits -= 1
+        self.frames[frame.seq] = frame
+        self._kept += frame.nbytes
+        self._waiting.append(frame)
+
+    def permit(self) -> None:
+        """Let the source read on, as far as window and memory allow: this is the backpressure."""
+        config = self.config
+        if self._kept >= config.memory:
+            wanted = 0
+        elif self.live:
+            wanted = 1
+        elif len(self.frames) < 4 * self.window.size + 8:
+            wanted = self.window.size + config.workers - self._under_way - len(self._waiting)
+        else:
+            wanted = 0
+        while self._permits < wanted:
+            self._permits += 1
+            self.out.append(Capture())
+
+    def keep_newest(self, reason: str, now: float) -> None:
+        """Live mode: of the frames no worker has begun, only the newest stay."""
+        while len(self._waiting) > self.config.depth:
+            self.settle(self._waiting[0], Dropped(reason), now)
+
+    # -- stages ------------------------------------------------------------------------------------
+
+    def start(self, split: int) -> None:
+        """Begin as many waiting frames as workers and window allow."""
+        room = 2 * self.config.workers
+        while self._waiting and self.running < room and self._under_way < self.window.size:
+            frame = self._waiting.popleft()
+            self._under_way += 1
+            frame.split = split
+            self._run(frame, HEAD, 0, min(split, self.config.pivot), self._ordered)
+
+    def run_twin(self, frame: Frame) -> None:
+        """Run here what was meant for the server."""
+        if frame.state == READY:
+            self.ready.remove(frame)
+        self._run(frame, TWIN, frame.split, self.config.pivot, self._ordered)
+
+    def stages_done(self, event: StagesDone, now: float) -> None:
+        """A run ended, in whatever way."""
+        self.running -= 1
+        frame = self.frames.get(event.seq)
+        if frame is None or not self._awaits(frame, event.start):
+            return
+        frame.device_s += event.times
+        if event.kind == "done":
+            self._advance(frame, event, now)
+        elif event.kind == "filtered":
+            self.settle(frame, Filtered(event.stage), now)
+        elif event.kind == "ended":
+            self.open = False
+            self.settle(frame, Filtered(0), now)
+        else:
+            self.settle(frame, Failed(event.stage, event.error), now)
+
+    def back(self, frame: Frame) -> None:
+        """The stages before the pivot are done; those with state follow in seq order."""
+        frame.state = BACK
+        self._gate.ready(frame)
+
+    def _advance(self, frame: Frame, event: StagesDone, now: float) -> None:
+        if frame.state == HEAD:
+            self.window.device_took(sum(event.times) + event.encode_s)
+            if event.stop < self.config.pivot:
+                frame.state = READY
+                frame.payload = event.nbytes
+                frame.signature = event.signature
+                self._kept += event.nbytes
+                self.ready.append(frame)
+                return
+        if event.stop < self.config.n:
+            self.back(frame)
+        else:
+            self.settle(frame, Done("cloud" if frame.cloud_s else "device"), now)
+
+    def _awaits(self, frame: Frame, start: int) -> bool:
+        """True if the frame waits for a run from this stage; a twin overtaken by the server's answer is not awaited."""
+        if frame.state == HEAD:
+            return start == 0
+        if frame.state == TWIN:
+            return start == frame.split
+        return frame.state == TAIL and start == self.config.pivot
+
+    def _run(self, frame: Frame, state: int, start: int, stop: int, ordered: bool) -> None:
+        frame.state = state
+        self.running += 1
+        self.out.append(RunStages(frame.seq, start, stop, state == HEAD and stop < self.config.pivot, ordered))
+
+    # -- out ---------------------------------------------------------------------------------------
+
+    def settle(self, frame: Frame, outcome: Outcome, now: float) -> None:
+        """The outcome is fixed; the frame leaves when those before it have."""
+        if frame.state == WAITING:
+            self._waiting.remove(frame)
+        else:
+            self._under_way -= 1
+            self.window.completed(now)
+        if frame.state == READY and frame in self.ready:
+            self.ready.remove(frame)
+        if frame.state < BACK and self.config.pivot < self.config.n:
+            self._gate.ready(frame)
+        frame.state = SETTLED
+        frame.outcome = outcome
+        self._delivery.ready(frame)
+
+    def settle_all(self, reason: str, now: float) -> None:
+        """Give up whatever has no outcome yet."""
+        for frame in list(self.frames.values()):
+            if frame.state != SETTLED:
+                self.settle(frame, Dropped(reason), now)
+
+    def expire(self, now: float) -> None:
+        """Live mode: give up what is too old."""
+        for frame in list(self.frames.values()):
+            if now < frame.captured_at + self.config.max_age:
+                return
+            if frame.state != SETTLED:
+                self.settle(frame, Dropped("late" if frame.attempts else "stale"), now)
+
+    def deliver(self, now: float) -> list[Frame]:
+        """Let pass what may pass; returns the frames delivered."""
+        if self.config.pivot < self.config.n:
+            for frame in self._gate.passing():
+                if frame.state == BACK:
+                    self._run(frame, TAIL, self.config.pivot, self.config.n, True)
+        delivered = list(self._delivery.passing())
+        for frame in delivered:
+            self._deliver(frame, now)
+        return delivered
+
+    def _deliver(self, frame: Frame, now: float) -> None:
+        del self.frames[frame.seq]
+        self._kept -= frame.nbytes + frame.payload
+        assert frame.outcome is not None
+        self.out.append(Deliver(
+            frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,
+            frame.sent_bytes, "raw" if frame.sent_bytes else "",
+        ))
