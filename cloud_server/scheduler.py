@@ -10,55 +10,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from cloud_server.batching import Backlog, Costs
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
     SendMessage, StopRequested, Tick,
 )
+from cloud_server.handshake import AppInfo, SchedulerConfig, welcome, why_not
 from cloud_server.sessions import Job, Session
 from wire.protocol import (
-    CODECS, MINOR, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
-    Welcome,
+    CODECS, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
 
 __all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
-
-
-class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the machine must know of an app; the tuples have one entry per stage of the chain.
-
-    `here` says which stages this host may run; `batched` which have `run_batch`.
-    """
-
-    name: str
-    version: str
-    fingerprint: str
-    stages: tuple[str, ...]
-    here: tuple[bool, ...]
-    batched: tuple[bool, ...]
-    lacks: tuple[int, ...] = ()
-    source_hash: str = ""
-    aggregate: bool = False
-
-
-class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds, sizes in bytes. `epoch` names this life of the server; never 0, never reused."""
-
-    server: str
-    epoch: int
-    apps: dict[str, AppInfo]
-    workers: int = 1
-    depth: int = 2
-    max_batch: int = 16
-    credit: int = 32 * 2**20
-    max_job: int = 16 * 2**20
-    heartbeat: float = 0.5
-    lease: float = 60.0
-    receipt: float = 0.002
-    record: bool = False
-    max_sessions: int = 4096
 
 
 _SWEEP = 1.0
@@ -149,45 +112,22 @@ class Scheduler:
             handler(event.message, session, event, now)
 
     def _on_hello(self, hello: Hello, event: MessageReceived, now: float) -> None:
-        refusal = self._why_not(hello, event.session)
+        session = self.sessions.get(event.session)
+        refusal = why_not(hello, self.config, session, len(self.sessions), self._stopping)
         if refusal is not None:
             self._refuse(event, *refusal)
             return
-        session = self.sessions.get(event.session)
         resumed = session is not None
         if session is None:
             session = Session(event.session, hello, event.peer, now, self.config.credit)
             self.sessions[event.session] = session
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
-        app = self.config.apps[hello.app]
         session.hello = hello
         limit = session.bind(event.peer, now)
         self._acknowledge(session, hello.acked)
         if self._sweep_at is None:
             self._sweep_at = now + _SWEEP
-        differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
-        self._send(session, Welcome(
-            MINOR, self.config.server, limit, min(self.config.max_job, self.config.credit), int(self.config.heartbeat * 1e6),
-            int(self.config.lease * 1e6), tuple(c for c in CODECS if c in hello.codecs), app.lacks, resumed,
-            "the source text of the app differs between device and server; its declared shape agrees" if differs else "",
-        ))
-
-    def _why_not(self, hello: Hello, session: int) -> tuple[str, str] | None:
-        if self._stopping:
-            return "shutdown", f"{self.config.server} is shutting down"
-        app = self.config.apps.get(hello.app)
-        if app is None:
-            return "unknown_app", f"app {hello.app!r} is not served here; served: {', '.join(sorted(self.config.apps))}"
-        if hello.fingerprint != app.fingerprint:
-            return "fingerprint", _difference(hello, app)
-        if not any(codec in CODECS for codec in hello.codecs):
-            return "codec", f"no codec in common: device {', '.join(hello.codecs)}; server {', '.join(CODECS)}"
-        known = self.sessions.get(session)
-        if known is not None and known.device != hello.device:
-            return "busy", f"session {session:x} belongs to another device"
-        if known is None and len(self.sessions) >= self.config.max_sessions:
-            return "busy", f"{len(self.sessions)} sessions are the most this server takes"
-        return None
+        self._send(session, welcome(hello, self.config, limit, resumed))
 
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
@@ -418,13 +358,3 @@ class Scheduler:
             self._out.append(Release(event.token))
         seq = getattr(event.message, "seq", -1)
         self._out.append(SendMessage(event.peer, Error(code, text, seq), event.session))
-
-
-def _difference(hello: Hello, app: AppInfo) -> str:
-    """What differs between the device's app and ours, in words."""
-    both = f"fingerprint {hello.fingerprint} on the device, {app.fingerprint} on the server"
-    if hello.app_version != app.version:
-        return f"app {hello.app!r}: version {hello.app_version} on the device, {app.version} on the server ({both})"
-    if hello.stages != app.stages:
-        return f"app {hello.app!r}: stages {' '.join(hello.stages)} on the device, {' '.join(app.stages)} on the server ({both})"
-    return f"app {hello.app!r}: placements, parameters or value types differ ({both})"

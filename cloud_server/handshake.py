@@ -1,0 +1,90 @@
+"""Who may have a session, and on what terms: HELLO against what this server serves."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cloud_server.sessions import Session
+from wire.protocol import CODECS, MINOR, Hello, Welcome
+
+__all__ = ["AppInfo", "SchedulerConfig", "welcome", "why_not"]
+
+
+class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine must know of an app; the tuples have one entry per stage of the chain.
+
+    `here` says which stages this host may run; `batched` which have `run_batch`.
+    """
+
+    name: str
+    version: str
+    fingerprint: str
+    stages: tuple[str, ...]
+    here: tuple[bool, ...]
+    batched: tuple[bool, ...]
+    lacks: tuple[int, ...] = ()
+    source_hash: str = ""
+    aggregate: bool = False
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes. `epoch` names this life of the server; never 0, never reused."""
+
+    server: str
+    epoch: int
+    apps: dict[str, AppInfo]
+    workers: int = 1
+    depth: int = 2
+    max_batch: int = 16
+    credit: int = 32 * 2**20
+    max_job: int = 16 * 2**20
+    heartbeat: float = 0.5
+    lease: float = 60.0
+    receipt: float = 0.002
+    record: bool = False
+    max_sessions: int = 4096
+
+
+def why_not(
+    hello: Hello, config: SchedulerConfig, known: Session | None, sessions: int, stopping: bool
+) -> tuple[str, str] | None:
+    """The error code and text with which this HELLO is refused, or None.
+
+    Args:
+        known: the session of this number, if there is one; sessions: how many there are.
+    """
+    if stopping:
+        return "shutdown", f"{config.server} is shutting down"
+    app = config.apps.get(hello.app)
+    if app is None:
+        return "unknown_app", f"app {hello.app!r} is not served here; served: {', '.join(sorted(config.apps))}"
+    if hello.fingerprint != app.fingerprint:
+        return "fingerprint", _difference(hello, app)
+    if not any(codec in CODECS for codec in hello.codecs):
+        return "codec", f"no codec in common: device {', '.join(hello.codecs)}; server {', '.join(CODECS)}"
+    if known is not None and known.device != hello.device:
+        return "busy", f"session {known.number:x} belongs to another device"
+    if known is None and sessions >= config.max_sessions:
+        return "busy", f"{sessions} sessions are the most this server takes"
+    return None
+
+
+def welcome(hello: Hello, config: SchedulerConfig, limit: int, resumed: bool) -> Welcome:
+    """The terms: credit, sizes, times, and what this host lacks."""
+    app = config.apps[hello.app]
+    differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
+    warning = "the source text of the app differs between device and server; its declared shape agrees" if differs else ""
+    return Welcome(
+        MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
+        tuple(codec for codec in CODECS if codec in hello.codecs), app.lacks, resumed, warning,
+    )
+
+
+def _difference(hello: Hello, app: AppInfo) -> str:
+    """What differs between the device's app and ours, in words."""
+    both = f"fingerprint {hello.fingerprint} on the device, {app.fingerprint} on the server"
+    if hello.app_version != app.version:
+        return f"app {hello.app!r}: version {hello.app_version} on the device, {app.version} on the server ({both})"
+    if hello.stages != app.stages:
+        return f"app {hello.app!r}: stages {' '.join(hello.stages)} on the device, {' '.join(app.stages)} on the server ({both})"
+    return f"app {hello.app!r}: placements, parameters or value types differ ({both})"
