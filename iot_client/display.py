@@ -5,6 +5,7 @@ On a terminal the line is redrawn four times a second; elsewhere a new one comes
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from metrics.summary import SummarySnapshot
     from rich.table import Table
 
-__all__ = ["Display", "emit", "live_line", "warn"]
+__all__ = ["Display", "emit", "live_line", "render", "warn"]
 
 REDRAW_S = 0.25
 LINE_EVERY_S = 5.0
 
-_WIDTH_OF_A_FILE = 100
+_WIDTH_OF_A_FILE = 160
 _NOTES_AT_ONCE = 10
 """A fault that befalls every frame must not fill the screen."""
 
@@ -75,29 +76,25 @@ class Display:
         """Show the notes that came, above the line."""
         if self._notes:
             self._wipe()
-        shown = 0
+        troubles = 0
         while self._notes:
             level, text = self._notes.popleft()
             if level == "info":
                 if not self._quiet:
                     self._write(text + "\n")
-            elif shown < _NOTES_AT_ONCE:
+                continue
+            troubles += 1
+            if troubles <= _NOTES_AT_ONCE:
                 warn(text if level == "error" else f"{level}: {text}")
-                shown += 1
-            elif not self._notes:
-                warn("... and more of the kind")
+        if troubles > _NOTES_AT_ONCE:
+            warn(f"... and {troubles - _NOTES_AT_ONCE} more of the kind")
 
     def finish(self, table: Table) -> None:
         """Take the line away and show the summary."""
         self.show_notes()
         self._wipe()
         if not self._quiet:
-            from rich.console import Console
-
-            console = Console(file=self._stream, highlight=False, width=None if self._redraws else _WIDTH_OF_A_FILE)
-            with console.capture() as captured:
-                console.print(table)
-            self._write(captured.get())
+            self._write(render(self._stream, table))
 
     def _wipe(self) -> None:
         if self._drawn:
@@ -126,6 +123,20 @@ def emit(stream: TextIO, text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise ReaderGone("the reader of standard output closed it") from None
         raise OutputError(f"cannot write to standard output: {error.strerror or error}") from None
+
+
+def render(stream: TextIO, *things: object) -> str:
+    """Tables and texts as they look best on `stream`, with the characters it has."""
+    from rich.console import Console
+
+    terminal = stream.isatty()
+    width = shutil.get_terminal_size().columns if terminal else _WIDTH_OF_A_FILE
+    console = Console(file=io.StringIO(), highlight=False, force_terminal=terminal, width=width)
+    for thing in things:
+        console.print(thing)
+    text = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def live_line(snapshot: SummarySnapshot, statistics: Statistics, n: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
+from iot_client.display import render
 from tasks import App, Task
 
 if TYPE_CHECKING:
@@ -11,21 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["listing", "stages_table"]
 
-_WIDTH_OF_A_FILE = 200
-"""Columns where nobody looks at a terminal: lines are not folded for the programs that read them."""
-
 
 def listing(app: App, stream: TextIO) -> str:
     """The table, made for `stream`, and a line of legal stage counts."""
-    from rich.console import Console
-
-    console = Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH_OF_A_FILE)
     legal = ", ".join(map(str, app.legal_cuts(app.missing()))) or "none"
-    with console.capture() as captured:
-        console.print(stages_table(app))
-        console.print(f"Legal stage counts on this device: {legal}. With {app.n} everything runs here and no server is needed.")
-        console.print("A server that lacks a package allows fewer, and says so when asked.")
-    return captured.get()
+    return render(
+        stream,
+        stages_table(app),
+        f"Legal stage counts on this device: {legal}. With {app.n} everything runs here and no server is needed.",
+        "A server that lacks a package allows fewer, and says so when asked.",
+    )
 
 
 def stages_table(app: App) -> Table:

@@ -111,7 +111,8 @@ class Pump:
         if self._captured == 0:
             self._summary.captured(result.captured_at, 0)
         if isinstance(outcome, Failed) and not self.first_failure:
-            self.first_failure = f"frame {result.seq}, stage {self._client.app.names[outcome.stage]!r}: {outcome.error}"
+            where = f", stage {self._client.app.names[outcome.stage]!r}" if outcome.stage >= 0 else ""
+            self.first_failure = f"frame {result.seq}{where}: {outcome.error}"
         self._summary.add(
             type(outcome).__name__.lower(), outcome.where if isinstance(outcome, Done) else "", result.latency,
             result.device_s, result.cloud_s, now=self._clock.now(), split=result.split,

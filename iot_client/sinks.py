@@ -119,7 +119,7 @@ def _where_and_reason(outcome: Any, names: Sequence[str]) -> tuple[str | None, s
     if isinstance(outcome, Filtered):
         return None, names[outcome.stage]
     if isinstance(outcome, Failed):
-        return None, f"{names[outcome.stage]}: {outcome.error}"
+        return None, f"{names[outcome.stage]}: {outcome.error}" if outcome.stage >= 0 else outcome.error
     assert isinstance(outcome, Dropped)
     return None, outcome.reason
 

@@ -1,0 +1,107 @@
+"""What the command line asks for, and what it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from iot_client.config import Config, ConfigError, Exit, parse, version
+
+
+def test_no_arguments_mean_all_local():
+    """No stage count and no server, even where HOST is set (some shells export their own name in it)."""
+    config = parse([], {"HOST": "laptop"})
+    assert (config.stages, config.host, config.port, config.mode, config.workers) == (None, None, 5757, None, 1)
+    assert config.app == "examples.ball_tracking.app:app"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "host"),
+    [(["3"], {}, None), (["3"], {"HOST": "edge"}, "edge"), (["3"], {"HOST": ""}, None), (["3", "--host", "a"], {"HOST": "b"}, "a"),
+     (["--host", "a"], {}, "a")],
+)
+def test_the_host_comes_from_the_option_then_the_environment(arguments, environ, host):
+    """--host outranks HOST, and HOST counts only with a stage count."""
+    assert parse(arguments, environ).host == host
+
+
+def test_every_option_reaches_its_field(tmp_path):
+    """Each option of the command line sets the field of its name."""
+    arguments = (
+        "2 --port 6000 --app m:a --source 0 --mode live --rate 12.5 --frames 7 --workers 3 --want x,y --device cam "
+        f"--results - --video {tmp_path}/v.mp4 --show --trace {tmp_path}/t --summary {tmp_path}/s --quiet --list"
+    )
+    assert parse(arguments.split(), {}) == Config(
+        app="m:a", stages=2, port=6000, source="0", mode="live", rate=12.5, frames=7, workers=3, want=("x", "y"), device="cam",
+        results="-", video=f"{tmp_path}/v.mp4", show=True, trace=f"{tmp_path}/t", summary=f"{tmp_path}/s", quiet=True, list=True,
+    )
+
+
+def test_want_takes_a_star_and_spaces():
+    """`*` asks for all fields; spaces around names do not count."""
+    assert parse(["--want", "*"], {}).want == ("*",)
+    assert parse(["--want", "x, y"], {}).want == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("stages", 0, "STAGES 0: must be 1 to"),
+        ("stages", -2, "STAGES -2"),
+        ("host", " ", "--host ' '"),
+        ("port", 0, "--port 0: must be 1 to 65535"),
+        ("port", 65536, "--port 65536"),
+        ("mode", "fast", "--mode 'fast': must be live or lossless"),
+        ("rate", 0.0, "--rate 0.0: must be frames per second above 0"),
+        ("rate", float("nan"), "--rate nan"),
+        ("rate", float("inf"), "--rate inf"),
+        ("frames", 0, "--frames 0: must be 1 or more"),
+        ("workers", 0, "--workers 0: must be 1 or more"),
+        ("want", ("x", ""), "--want"),
+        ("device", "", "--device ''"),
+        ("device", "d" * 65, "1 to 64 characters"),
+        ("video", "clip.txt", r"--video 'clip.txt': must be a name that ends in .*\.mp4"),
+        ("results", "/no/such/folder/r.jsonl", "--results .*'/no/such/folder' does not"),
+        ("summary", "/", "--summary '/': must be a file"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_legal(field, value, words):
+    """The text has the option, the value and the legal range."""
+    with pytest.raises(ConfigError, match=words):
+        Config(**{field: value})
+
+
+def test_two_outputs_may_not_share_a_file(tmp_path):
+    """Also not by two spellings of one path."""
+    with pytest.raises(ConfigError, match="another file than that of --results"):
+        Config(results=str(tmp_path / "x"), trace=str(tmp_path / "." / "x"))
+
+
+def test_automatic_mode_is_refused_in_words():
+    """FPS is understood, and the way to go on without it is shown."""
+    with pytest.raises(ConfigError, match=r"FPS 17: automatic splitting is not available.*iot-client 3$"):
+        parse(["3", "17"], {})
+
+
+@pytest.mark.parametrize("line", ["three", "3 fast", "3 4 5", "--nope", "--mode fast", "--port x", "--res -"])
+def test_what_argparse_cannot_read_ends_with_code_2(line, capsys):
+    """Usage errors share one exit code; options are not guessed from their first letters."""
+    with pytest.raises(SystemExit) as caught:
+        parse(line.split(), {})
+    assert caught.value.code == Exit.USAGE
+    assert "usage: iot-client" in capsys.readouterr().err
+
+
+def test_help_documents_every_exit_code_and_option(capsys):
+    """The codes of the epilog are those of the program."""
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], {})
+    text = capsys.readouterr().out
+    assert caught.value.code == 0
+    epilog = text[text.index("exit codes:") :]
+    assert all(f" {code.value}" in epilog.replace(",", " ") for code in Exit)
+    assert all(f"--{name}" in text for name in Config.__dataclass_fields__ if name != "stages")
+
+
+def test_a_version_is_known_also_in_a_checkout():
+    """Never an exception, and never empty."""
+    assert version()[0].isdigit()
