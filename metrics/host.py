@@ -23,8 +23,8 @@ __all__ = ["HostSample", "HostSampler", "usable_cores"]
 HISTORY = 1200
 """Samples kept: ten minutes at 2 Hz."""
 
-LOOK_FOR_CHILDREN_S = 2.0
-"""How often children are looked for: it reads the whole process table, about 1 ms for 100 processes."""
+LOOK_FOR_CHILDREN_S = 5.0
+"""How often children are looked for: it reads the whole process table, 1 to 2 ms for 100 processes."""
 
 
 class HostSample(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +47,7 @@ class HostSampler:
     Args:
         hz: samples per second, at most 10.
         pids: the processes to watch; default: this one. One that has vanished counts as nothing, and is no error.
-        children: watch their descendants too, found anew every 2 s.
+        children: watch their descendants too, found anew every 5 s.
         callback: called with each sample on the sampler's thread. What it raises ends the sampling and shows
             up as any thread's uncaught exception does.
         clock: stamps the samples.

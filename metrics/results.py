@@ -79,11 +79,11 @@ def read_results(path: str | PathLike[str]) -> list[Row]:
 def stage_times(rows: Iterable[Row]) -> list[StageTime]:
     """Times per stage and side, by stage, device first.
 
-    `device_ms` holds stages [0, split) and, if the cloud ran some, those that came after the cloud's.
+    `device_ms` holds stages [0, split) and then those that came after the cloud's, of which there may be none.
     """
     samples: dict[tuple[int, str], list[float]] = {}
     for row in rows:
-        split = len(row.device_ms) if row.split is None or not row.cloud_ms else row.split
+        split = len(row.device_ms) if row.split is None else row.split
         head, tail = row.device_ms[:split], row.device_ms[split:]
         for start, where, times in ((0, "device", head), (split, "cloud", row.cloud_ms), (split + len(row.cloud_ms), "device", tail)):
             for stage, taken in enumerate(times, start):

@@ -23,11 +23,7 @@ _UNIONS = (Union, python_types.UnionType)
 
 def fields(struct: msgspec.Struct) -> dict[str, Any]:
     """The fields of `struct` by name, ready for a JSON encoder; the structs in them carry their name."""
-    plain: dict[str, Any] = {}
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        plain[name] = value if type(value) in _AS_IS else _plain(value)
-    return plain
+    return _fill({}, struct)
 
 
 def rebuild(plain: Mapping[str, Any], kind: type, types: Mapping[str, type]) -> Any:
@@ -64,18 +60,23 @@ def registry(*kinds: Any) -> dict[str, type]:
     return found
 
 
+def _fill(plain: dict[str, Any], struct: msgspec.Struct) -> dict[str, Any]:
+    for name in struct.__struct_fields__:
+        value = getattr(struct, name)
+        plain[name] = value if type(value) in _AS_IS else _plain(value)
+    return plain
+
+
 def _plain(value: Any) -> Any:
     kind = type(value)
     if kind is float:
         return value if value - value == 0.0 else {NAME: "float", "v": str(value)}
-    if kind in _AS_IS:
-        return value
     if kind is tuple or kind is list:
-        return [_plain(item) for item in value]
-    if kind is dict:
-        return {key: _plain(item) for key, item in value.items()}
+        return [item if type(item) in _AS_IS else _plain(item) for item in value]
     if isinstance(value, msgspec.Struct):
-        return {NAME: kind.__name__, **fields(value)}
+        return _fill({NAME: kind.__name__}, value)
+    if kind is dict:
+        return {key: item if type(item) in _AS_IS else _plain(item) for key, item in value.items()}
     return value
 
 

@@ -20,9 +20,9 @@ def test_an_empty_histogram_has_no_figures() -> None:
 def test_count_mean_and_maximum_are_exact() -> None:
     """They are kept beside the buckets."""
     histogram = LogHistogram()
-    for value in (0.25, 0.5, 2.25):
+    for value in (0.25, 0.5, 5.25):
         histogram.add(value)
-    assert (histogram.count, histogram.mean, histogram.max) == (3, 1.0, 2.25)
+    assert (histogram.count, histogram.mean, histogram.max) == (3, 2.0, 5.25)
 
 
 @given(st.lists(st.floats(1e-6, 3600.0), min_size=1, max_size=200), st.floats(0.0, 1.0))

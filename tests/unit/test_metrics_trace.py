@@ -48,7 +48,8 @@ class Wider(Leaf, frozen=True, array_like=True):
 
 TREES = registry(Tree)
 
-ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["", "float", "Leaf"])
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+ATOMS = st.none() | st.booleans() | NUMBERS | st.sampled_from(["", "float", "Leaf"])
 KEYS = st.sampled_from(["_", "v", *Tree.__struct_fields__])
 BODIES = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
 
