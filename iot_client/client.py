@@ -10,6 +10,7 @@ Without `host` everything runs here. The command line is a thin user of this cla
 
 from __future__ import annotations
 
+import copy
 import secrets
 import socket
 import threading
@@ -26,7 +27,7 @@ from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator, Kept
 from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
 from iot_client.events import Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
-from iot_client.executor import Executor, own
+from iot_client.executor import Executor
 from iot_client.feeder import Feeder
 from iot_client.outcome import Done, Outcome
 from iot_client.session import Session, SessionConfig
@@ -155,12 +156,12 @@ class Client:
         self._ended = self._drained = False
         self.source_error = ""
         self._trace = TraceWriter(trace) if trace is not None else None
-        self._source = own(app.source)
+        self._source = app.source
         reads_itself = source is not None or self._source.owns_input
         self._feeder = Feeder(source or self._source, self, frames, rate if source is None else None) if reads_itself else None
         self._aggregate = None
         if app.aggregate is not None and host is None:
-            self._aggregate = LocalAggregate(_own_aggregate(app), self.device, self._on_note)
+            self._aggregate = LocalAggregate(copy.deepcopy(app.aggregate), self.device, self._on_note)
         self._packer = Packer(app.types)
         self._session = Session(self._configure(mode, split, workers, want, max_age, memory, window))
         self._coordinator = Coordinator(
@@ -170,8 +171,8 @@ class Client:
         self._coordinator.on_welcome = self._answered.set
         self._coordinator.may_capture = lambda: self._weight_in - self._weight_out < self._memory
         self._executor = Executor(
-            app, self._source, self._packer, workers=workers, want=want, answer=self._coordinator.put,
-            wanted=self._coordinator.kept.__contains__,
+            app, self._packer, workers=workers, want=want, answer=self._coordinator.put,
+            wanted=self._coordinator.kept.__contains__, on_note=self._on_note,
         )
         self._coordinator.executor = self._executor
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
@@ -416,10 +417,6 @@ class Client:
     def _raise_crash(self) -> None:
         if self._crash is not None:
             raise ClientError(f"the client's loop failed: {type(self._crash).__name__}: {self._crash}") from self._crash
-
-
-def _own_aggregate(app: App) -> Any:
-    return own(app.aggregate)  # type: ignore[type-var]
 
 
 def _weight(value: Any) -> int:

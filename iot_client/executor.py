@@ -6,23 +6,22 @@ Each worker has its own instances of the stages, set up once; the source is one 
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 from iot_client.errors import StageError
 from iot_client.events import RunStages, StagesDone
-from tasks import App, Source, Task
+from tasks import App, SetupFailed, Source
 from tasks.run import DONE, FAILED, Ran, Runner
 from tasks.values import keep_fields
 from wire.errors import UnsupportedValue
 from wire.payload import Packer
 from wire.protocol import Payload
 
-__all__ = ["Executor", "own"]
+__all__ = ["Executor"]
 
 Answer = Callable[[StagesDone, Any, Payload | None], None]
 _Job = tuple[RunStages, Any]
@@ -33,27 +32,28 @@ class Executor:
 
     Args:
         app: the app.
-        source: this client's own instance of the source, shared by all workers.
         packer: encodes values at the cut.
         workers: threads for unordered runs.
         want: fields of the final value to keep, as in `tasks.values.keep_fields`.
         answer: called with (StagesDone, value, payload) for every run, on the worker's thread.
         wanted: False for a seq whose outcome is fixed already; its run is skipped.
+        on_note: told of stages that do not close.
     """
 
     def __init__(
-        self, app: App, source: Source, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
-        wanted: Callable[[int], bool] = lambda seq: True,
+        self, app: App, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
+        wanted: Callable[[int], bool] = lambda seq: True, on_note: Callable[[str, str], None] = lambda level, text: None,
     ) -> None:
         self._app = app
         self._packer = packer
         self._want = want
         self._answer = answer
         self._wanted = wanted
+        self._on_note = on_note
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lane: SimpleQueue[_Job | None] = SimpleQueue()
-        self._workers = [_Worker(app, source, index) for index in range(workers)]
-        self._lane_worker = _Worker(app, source, workers) if any(stage.stateful for stage in app.chain) else None
+        self._workers = [_Worker(app, index) for index in range(workers)]
+        self._lane_worker = _Worker(app, workers) if any(stage.stateful for stage in app.chain) else None
         self._empty_source = type(app.source).run is Source.run
         self._inline = Runner(app, perf_counter)
         self._threads: list[threading.Thread] = []
@@ -95,7 +95,11 @@ class Executor:
     def _work(self, worker: _Worker, queue: SimpleQueue[_Job | None]) -> None:
         while (job := queue.get()) is not None:
             self._execute(worker, *job)
-        worker.runner.close()
+            del job  # else the last value's memory is kept until the next comes
+        try:
+            worker.runner.close()
+        except Exception as error:
+            self._on_note("warning", f"close() of a stage raised {type(error).__name__}: {error}")
 
     def _execute(self, worker: _Worker, command: RunStages, value: Any) -> None:
         start, stop = command.start, command.stop
@@ -139,38 +143,20 @@ class Executor:
 class _Worker:
     """One set of stage instances."""
 
-    def __init__(self, app: App, source: Source, index: int) -> None:
+    def __init__(self, app: App, index: int) -> None:
         self.index = index
-        self._names = app.names
-        self.runner = Runner(app, perf_counter, (source, *map(own, app.chain[1:])))
+        self.runner = Runner(app, perf_counter, app.instances())
         self.ready = 1
 
     def prepare(self, start: int, stop: int) -> None:
-        """Set up stages [start, stop)."""
-        for index in range(start, stop):
-            try:
-                self.runner.setup(index, index + 1)
-            except Exception as error:
-                raise StageError(f"stage {self._names[index]!r} could not be set up: {type(error).__name__}: {error}") from error
+        """Set up stages [start, stop).
+
+        Raises:
+            StageError: naming the stage.
+        """
+        try:
+            self.runner.setup(start, stop)
+        except SetupFailed as error:
+            raise StageError(f"{error} (on this device)") from error
         if start <= self.ready:
             self.ready = max(self.ready, stop)
-
-
-T = TypeVar("T", bound=Task)
-
-
-def own(stage: T) -> T:
-    """A copy of a stage that is not set up yet, so that one App serves many workers and clients.
-
-    Raises:
-        StageError: it cannot be copied; the text says what to do.
-    """
-    if isinstance(stage, Task) and stage.shared:
-        return stage
-    try:
-        return copy.deepcopy(stage)
-    except Exception as error:
-        raise StageError(
-            f"stage {stage.stage_name!r} cannot be copied for a worker ({error}): open files, models and devices in "
-            "setup(), not in __init__(), or declare shared=True if one instance is thread-safe"
-        ) from error
