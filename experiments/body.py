@@ -67,7 +67,7 @@ class Body:
         self._tick_at = None
         self._backlog.clear()
         self._hung = False
-        self._obey(commands)
+        self._obey(commands, self._time())
 
     def end(self) -> None:
         """The process is gone, with all it knew."""
@@ -111,13 +111,13 @@ class Body:
         assert self.machine is not None
         event = self.keep(event, value)
         self._last = now = max(self._time(), at_least)
-        self.records.append(Record(self.agenda.now, self.name, event))
-        self._obey(self.machine.handle(event, now))
+        self.records.append(Record(self.agenda.now, self.name, event, now))
+        self._obey(self.machine.handle(event, now), now)
 
-    def _obey(self, commands: list[Any]) -> None:
+    def _obey(self, commands: list[Any], now: float) -> None:
         at, name = self.agenda.now, self.name
         for command in commands:
-            self.records.append(Record(at, name, command))
+            self.records.append(Record(at, name, command, now))
             self.perform[type(command)](command)
         self._arm()
 

@@ -9,9 +9,9 @@ import iot_client.events as iot
 from experiments.record import Broken, Kept, Record, Spurious
 from experiments.scenario import Scenario
 
-__all__ = ["Check"]
+__all__ = ["COMMANDS", "Check"]
 
-_COMMANDS = (
+COMMANDS = (
     iot.Capture, iot.RunStages, iot.SendMessage, iot.Deliver, iot.Release, iot.Reopen, iot.Note, iot.Refuse, iot.Finished,
     cloud.RunBatch, cloud.SendMessage, cloud.Fold, cloud.Release, cloud.Forget, cloud.Note, cloud.Finished,
 )
@@ -62,7 +62,7 @@ class Check:
         self._spurious = 2
 
     def _said(self, what: Any) -> None:
-        if isinstance(what, _COMMANDS):
+        if isinstance(what, COMMANDS):
             if self._spurious:
                 self.problem("spurious", f"a Tick nobody asked for gave {what}")
             if self.finished:

@@ -13,6 +13,7 @@ __all__ = ["RULES", "validate"]
 RULES = {
     "broken": "no machine raises, asks for the impossible, or never ends",
     "capture": "seqs count up from 0, and only after permits",
+    "camera": "live: no frame of a steady camera goes by uncaptured while there is memory",
     "once": "exactly one Deliver for each captured seq, none for others",
     "order": "Delivers come in seq order",
     "release": "one Release for each seq, after its Deliver",

@@ -69,6 +69,8 @@ class DeviceBody(Body):
             self.path.open()
             for time in plan.network.resets:
                 self.agenda.at(time, self.path.cut)
+            for time in plan.network.blackholes:
+                self.agenda.at(time, self.path.blackhole)
         for time, k in plan.splits:
             self.agenda.at(time, self.feed, SplitRequested(k))
         for time, seconds in plan.hangs:

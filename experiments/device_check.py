@@ -72,10 +72,18 @@ class DeviceCheck(Check):
         self._permits -= 1
         if what.seq != len(self._captured) or self._permits < 0:
             self.problem("capture", f"seq {what.seq} after {len(self._captured)} frames, {self._permits} permits left")
+        self._check_camera(what)
         self._captured[what.seq] = what.at
         in_flight = len(self._captured) - len(self.delivered)
         if in_flight > self._in_flight_bound():
             self.problem("window", f"{in_flight} frames in flight")
+
+    def _check_camera(self, what: iot.FrameCaptured) -> None:
+        steady = self.plan.mode == "live" and self.plan.fps > 0 and not self.plan.memory
+        if steady and self._captured and not self._hangs:
+            gap = what.at - next(reversed(self._captured.values()))
+            if gap > 1.5 / self.plan.fps:
+                self.problem("camera", f"{gap:.4f} s between frames {what.seq - 1} and {what.seq} of a {self.plan.fps} fps camera")
 
     def _in_flight_bound(self) -> float:
         window = self.plan.window or _LARGEST_WINDOW

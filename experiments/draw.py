@@ -109,6 +109,7 @@ def _network(dice: _Dice, end: float) -> Network:
         duplicate=dice.scaled(0.001, 0.05) if rough and dice.chance(0.3) else 0.0,
         partitions=tuple((at, at + seconds) for at, seconds in _spans(dice, end, 6.0)) if dice.chance(0.35) else (),
         resets=tuple(dice.between(0, end) for _ in range(dice.count(1, 3))) if dice.chance(0.25) else (),
+        blackholes=(dice.between(0, end),) if dice.chance(0.15) else (),
     )
 
 

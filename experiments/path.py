@@ -32,11 +32,12 @@ _EARLY = 0.5
 class Connection:
     """One life of the transport, as the server knows it by `peer`."""
 
-    __slots__ = ("closed", "known_gone", "life", "peer", "survives_until")
+    __slots__ = ("black", "closed", "known_gone", "life", "peer", "survives_until")
 
     def __init__(self, peer: bytes, life: int) -> None:
         self.peer = peer
         self.life = life
+        self.black = False
         self.closed = False
         self.known_gone = False
         self.survives_until = float("inf")
@@ -89,6 +90,11 @@ class Path:
             connection.survives_until = -1.0
             self._tell_server(connection)
             self.agenda.at(self.agenda.now + _LAN, self._notice, connection, "connection reset")
+
+    def blackhole(self) -> None:
+        """Nothing passes on this connection any more, and nobody is told."""
+        if self.connection is not None:
+            self.connection.black = True
 
     def server_died(self) -> None:
         """The server's process is gone; the device learns it when the reset packet gets through."""
@@ -180,13 +186,13 @@ class Path:
                 self.agenda.at(time, arrives, *args)
 
     def _arrives_up(self, connection: Connection, sent_at: float, envelope: Envelope, nbytes: int, value: Any) -> None:
-        if sent_at > connection.survives_until or connection.life != self.server.life:
+        if connection.black or sent_at > connection.survives_until or connection.life != self.server.life:
             self.lost += 1
         else:
             self.server.receive(connection.peer, envelope, nbytes, value)
 
     def _arrives_down(self, connection: Connection, envelope: Envelope, nbytes: int, value: Any) -> None:
-        if connection is not self.connection or connection.closed:
+        if connection.black or connection is not self.connection or connection.closed:
             self.lost += 1
         else:
             self.device.receive(envelope, nbytes, value)

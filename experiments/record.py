@@ -18,11 +18,15 @@ A stage with state adds the number of frames it has folded, this one included: (
 
 
 class Record(NamedTuple):
-    """At virtual time `at`, `host` heard, did or suffered `what`: an event, a command, or a fact from below."""
+    """At virtual time `at`, `host` heard, did or suffered `what`: an event, a command, or a fact from below.
+
+    `now` is the host's own clock as its machine was told it.
+    """
 
     at: float
     host: str
     what: Any
+    now: float = 0.0
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -83,7 +87,7 @@ class Trace(msgspec.Struct):
 
     def digest(self) -> bytes:
         """All records as bytes: equal for equal runs."""
-        return "\n".join(f"{at!r} {host} {what!r}" for at, host, what in self.records).encode()
+        return "\n".join(f"{at!r} {host} {what!r} {now!r}" for at, host, what, now in self.records).encode()
 
     def of(self, host: str) -> list[Record]:
         """The records of one host."""

@@ -38,7 +38,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The path between one device and the server; chances per message, times in seconds from the start.
 
-    `resets` break the connection, `partitions` are (start, end). `drop` and `duplicate` are harsher than TCP.
+    `resets` break the connection, `blackholes` swallow all that is sent on it from then on and tell nobody (a
+    forgotten NAT entry), `partitions` are (start, end). `drop` and `duplicate` are harsher than TCP.
     """
 
     latency_ms: float = 5.0
@@ -49,6 +50,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     duplicate: float = 0.0
     partitions: tuple[tuple[float, float], ...] = ()
     resets: tuple[float, ...] = ()
+    blackholes: tuple[float, ...] = ()
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

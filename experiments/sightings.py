@@ -22,7 +22,7 @@ def sightings(trace: Trace) -> Counter[str]:
     """How often each thing happened."""
     seen: Counter[str] = Counter()
     submitted: set[tuple[str, int]] = set()
-    for _, host, what in trace.records:
+    for _, host, what, _ in trace.records:
         kind = type(what)
         if kind in _NAMED:
             seen[_NAMED[kind]] += 1

@@ -1,0 +1,44 @@
+"""Many seeds, each simulated, checked and summed up; in one process or several."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from experiments.checker import validate
+from experiments.draw import draw
+from experiments.scenario import Scenario
+from experiments.sightings import sightings
+from experiments.simulate import simulate
+
+__all__ = ["Verdict", "run_seed", "run_seeds"]
+
+
+class Verdict(NamedTuple):
+    """What came of one seed: virtual seconds, records, and the promises broken."""
+
+    seed: int
+    seconds: float
+    records: int
+    problems: list[str]
+    seen: Counter[str]
+
+
+def run_seed(seed: int, scenario: Scenario | None = None) -> Verdict:
+    """Simulate and check one seed, of a random scenario unless one is given."""
+    trace = simulate(draw(seed) if scenario is None else scenario, seed)
+    return Verdict(seed, trace.seconds, len(trace.records), validate(trace), sightings(trace))
+
+
+def run_seeds(seeds: Iterable[int], scenario: Scenario | None = None, jobs: int = 1) -> Iterator[Verdict]:
+    """The verdicts of many seeds, in order."""
+    work = partial(run_seed, scenario=scenario)
+    if jobs == 1:
+        yield from map(work, seeds)
+        return
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        yield from pool.map(work, seeds, chunksize=8)
