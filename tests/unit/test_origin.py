@@ -21,7 +21,8 @@ CHECK = (
 def check(folder: Path, home: Path = REPO) -> list[str]:
     """The two lines of CHECK, run in `folder`."""
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", CHECK, str(home)]
+    # Without site-packages: an editable installation would offer its own `tasks` from there.
+    command = [sys.executable, "-S", "-c", CHECK, str(home)]
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=30, check=True)
     return done.stdout.splitlines()
 
