@@ -14,6 +14,7 @@ import copy
 import secrets
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from os import PathLike
 from queue import Empty, SimpleQueue
@@ -147,7 +148,9 @@ class Client:
         self._refused: ServerRefused | None = None
         self._answered = threading.Event()
         self._crash: BaseException | None = None
-        self._results: SimpleQueue[Result | None] = SimpleQueue()
+        self._results: SimpleQueue[list[Result]] = SimpleQueue()
+        self._batch: list[Result] = []
+        self._fetched: deque[Result] = deque()
         self._permits: SimpleQueue[bool | None] = SimpleQueue()
         self._capturing = threading.Lock()
         self._submitters: set[int] = set()
@@ -169,6 +172,7 @@ class Client:
             on_refuse=self._refuse, permits=self._permits, trace=self._trace,
         )
         self._coordinator.on_welcome = self._answered.set
+        self._coordinator.on_delivered = self._publish
         self._coordinator.may_capture = lambda: self._weight_in - self._weight_out < self._memory
         self._executor = Executor(
             app, self._packer, workers=workers, want=want, answer=self._coordinator.put,
@@ -379,7 +383,8 @@ class Client:
         finally:
             self._permits.put(None)
             self._answered.set()
-            self._results.put(None)
+            self._publish()
+            self._results.put([])
 
     def _refuse(self, code: str, text: str) -> None:
         self._refused = ServerRefused(code, text)
@@ -393,21 +398,30 @@ class Client:
         if done and self._aggregate is not None:
             self._aggregate.add(command.seq, value)
         self._weight_in += _weight(value) + _weight(item)
-        self._results.put(Result(
+        self._batch.append(Result(
             self.device, command.seq, command.outcome, command.split, value, command.latency, command.captured_at,
             command.device_s, command.cloud_s, command.sent_bytes, command.codec, item,
         ))
 
+    def _publish(self) -> None:
+        """Hand what was delivered in one turn of the loop to the reader, with one wake."""
+        if self._batch:
+            self._results.put(self._batch)
+            self._batch = []
+
     def _next_result(self, timeout: float | None) -> Result | None:
-        try:
-            result = self._results.get(timeout=timeout)
-        except Empty:
-            raise TimeoutError(f"no result for {timeout} s; {self._session.in_flight} frames in flight") from None
-        if result is not None:
-            self._read += 1
-            self._weight_out += _weight(result.value) + _weight(result.item)
-            if self._coordinator.held_permits:
-                self._coordinator.put(None)
+        if not self._fetched:
+            try:
+                self._fetched.extend(self._results.get(timeout=timeout))
+            except Empty:
+                raise TimeoutError(f"no result for {timeout} s; {self._session.in_flight} frames in flight") from None
+        if not self._fetched:
+            return None
+        result = self._fetched.popleft()
+        self._read += 1
+        self._weight_out += _weight(result.value) + _weight(result.item)
+        if self._coordinator.held_permits:
+            self._coordinator.put(None)
         return result
 
     def _nothing_can_come(self) -> bool:

@@ -76,6 +76,8 @@ class Coordinator:
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
         self.on_welcome: Callable[[], None] = lambda: None
+        self.on_delivered: Callable[[], None] = lambda: None
+        self._delivered = False
         self._packer = packer
         self._clock = clock
         self._n = n
@@ -130,6 +132,9 @@ class Coordinator:
             self._grant_held()
         if self._outbox:
             self._flush()
+        if self._delivered:
+            self._delivered = False
+            self.on_delivered()
         if not busy and not self.finished:
             self._sleep(patience)
         return busy
@@ -281,6 +286,7 @@ class Coordinator:
     def _hand_over(self, command: Deliver) -> None:
         kept = self.kept[command.seq]
         self._deliver(command, kept)
+        self._delivered = True
         if type(command.outcome) is Done:  # of what follows, only a REPORT needs anything, and that is the final value
             kept.payload = None
             kept.values = {self._n: kept.values.get(self._n)}

@@ -105,9 +105,11 @@ class Stream:
             wanted = self.window.size + config.workers - self._under_way - len(self._waiting)
         else:
             wanted = 0
-        while self._permits < wanted:
-            self._permits += 1
-            self.out.append(Capture())
+        missing = wanted - self._permits
+        if missing > 0 and (self.live or missing >= self.window.size // 4):
+            # A few at a time in a wide window: each permit given alone would wake the source's thread.
+            self._permits = wanted
+            self.out += [Capture()] * missing
 
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
