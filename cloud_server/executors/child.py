@@ -1,0 +1,147 @@
+"""A worker process: what it is told, what it tells, and its main loop.
+
+    Setup -> Ready                   once: load the apps, set their stages up
+    Order + payloads -> Answer + payloads      one batch after the other
+    (end of line) -> Leaving         close the stages, then exit
+
+Signals are the parent's business: Ctrl-C and a service manager's SIGTERM reach the whole group, and the jobs
+under way shall still be answered. The child ends when its line does; if the parent dies, at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Union
+
+import msgspec
+
+from cloud_server.events import BatchDone, JobKey, RunBatch
+from cloud_server.executors.parcels import Line
+from cloud_server.executors.seam import ExecutorError, Want
+from cloud_server.executors.worker import Worker
+from tasks import TaskError, load
+from wire.protocol import Payload
+
+__all__ = ["BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "flatten", "main", "unflatten"]
+
+BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
+"""`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """First message: where the apps are, "module:attribute" by name."""
+
+    apps: dict[str, str]
+
+
+class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
+    """Run a batch; job i's payload is a head and `counts[i]` buffers."""
+
+    command: RunBatch
+    wants: tuple[Want, ...]
+    submitted: float
+    counts: tuple[int, ...]
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Set up, or, if `problem` is not empty, about to exit."""
+
+    problem: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
+    """What came of an Order; `counts` is for the jobs that are done, in order."""
+
+    done: BatchDone
+    counts: tuple[int, ...]
+
+
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Last message: stages that did not close."""
+
+    problems: tuple[str, ...]
+
+
+FromParent = Union[Setup, Order]
+FromChild = Union[Ready, Answer, Leaving]
+
+_DECODE = msgspec.msgpack.Decoder(FromParent).decode
+_ENCODE = msgspec.msgpack.Encoder().encode
+
+
+def flatten(payloads: Iterable[Payload]) -> tuple[tuple[int, ...], list[Any]]:
+    """How many buffers each payload has, and all heads and buffers in a row."""
+    counts, parts = [], []
+    for payload in payloads:
+        counts.append(len(payload.buffers))
+        parts.append(payload.head)
+        parts.extend(payload.buffers)
+    return tuple(counts), parts
+
+
+def unflatten(counts: Iterable[int], parts: Sequence[Any]) -> Iterable[tuple[Any, tuple[Any, ...]]]:
+    """Undo `flatten`: (head, buffers) of each payload."""
+    at = 0
+    for count in counts:
+        yield parts[at], tuple(parts[at + 1 : at + 1 + count])
+        at += 1 + count
+
+
+def main(descriptor: int, parent: int) -> None:
+    """The life of a worker process."""
+    _follow(parent)
+    line = Line(socket.socket(fileno=descriptor))
+    parcel = line.receive()
+    if parcel is None:
+        return
+    setup = _DECODE(parcel[0])
+    assert isinstance(setup, Setup)
+    try:
+        worker = Worker({name: load(path) for name, path in setup.apps.items()})
+        worker.setup()
+    except (ExecutorError, TaskError) as error:
+        line.send(_ENCODE(Ready(str(error) or type(error).__name__)))
+        return
+    line.send(_ENCODE(Ready()))
+    while _serve(line, worker):
+        pass
+    line.send(_ENCODE(Leaving(tuple(worker.close()))))
+
+
+def _serve(line: Line, worker: Worker) -> bool:
+    """Answer one order; False at the end of the line. Nothing of the order is kept when the next is awaited."""
+    parcel = line.receive()
+    if parcel is None:
+        return False
+    message, parts = parcel
+    order = _DECODE(message)
+    assert isinstance(order, Order)
+    inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parts)]
+    del parcel, message, parts
+    done, results = worker.run(order.command, inputs, order.wants, order.submitted)
+    del inputs  # before the answer leaves, so that it already gives the input's slot back
+    counts, parts = flatten(_in_order(done, results))
+    line.send(_ENCODE(Answer(done, counts)), parts)
+    return True
+
+
+def _in_order(done: BatchDone, results: dict[JobKey, Payload]) -> list[Payload]:
+    return [results[job.session, job.seq] for job in done.jobs if job.kind == "done"]
+
+
+def _follow(parent: int) -> None:
+    """Die with the parent, and leave signals meant for it to it."""
+    # A handler, not SIG_IGN: that would be inherited by what a stage starts, which could then not be terminated.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before that took effect
+        os._exit(1)

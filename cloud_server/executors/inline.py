@@ -1,0 +1,44 @@
+"""Runs each batch at once, on the thread that submits it: for tests, simulation and lock-step scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from cloud_server.events import RunBatch
+from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
+from cloud_server.executors.worker import Worker
+from tasks import App
+from wire.protocol import Payload
+
+__all__ = ["InlineExecutor"]
+
+
+class InlineExecutor:
+    """One worker, no thread: `submit` returns when its batch has been delivered."""
+
+    workers = 1
+
+    def __init__(self, apps: Mapping[str, App], *, on_note: OnNote = silent) -> None:
+        self._apps = apps
+        self._on_note = on_note
+        self._worker: Worker | None = None
+        self._deliver: Deliver
+
+    def start(self, deliver: Deliver) -> None:
+        """As Executor.start."""
+        worker = Worker(self._apps)
+        worker.setup()
+        self._worker, self._deliver = worker, deliver
+
+    def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
+        """As Executor.submit."""
+        if self._worker is None:
+            raise ExecutorError("submit() before start() or after close()")
+        self._deliver(*self._worker.run(command, inputs, wants, perf_counter()))
+
+    def close(self, patience: float = 5.0) -> None:
+        """As Executor.close."""
+        worker, self._worker = self._worker, None
+        for problem in worker.close() if worker is not None else ():
+            self._on_note("warning", problem)

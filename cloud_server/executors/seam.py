@@ -1,0 +1,61 @@
+"""The seam between the server's loop and what runs its stages. Other engines and fakes fit here.
+
+ExecutorError      the workers cannot be had: an app does not load, a stage's setup() raised, no process could
+                   be started. Only from `start`; what happens to a job later is a value, JobDone(kind="failed").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cloud_server.events import BatchDone, JobKey, RunBatch
+from tasks import App
+from wire.protocol import Payload
+
+__all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "silent", "stages_here"]
+
+Deliver = Callable[[BatchDone, dict[JobKey, Payload]], None]
+"""Takes the answer to one RunBatch, with the payload of each job that is done. Called on a worker's thread."""
+
+Want = tuple[str, ...] | None
+"""The fields of a final value its device wants; see `tasks.values.keep_fields`."""
+
+OnNote = Callable[[str, str], None]
+"""Told (level, text) of what a person should know; called on any thread."""
+
+
+class ExecutorError(RuntimeError):
+    """No workers; the text names the app, the stage and the error."""
+
+
+class Executor(Protocol):
+    """Runs batches of jobs on `workers` workers, each with its own instances of the stages."""
+
+    workers: int
+
+    def start(self, deliver: Deliver) -> None:
+        """Make the workers and set their stages up; returns when all are ready.
+
+        Raises:
+            ExecutorError: one of them cannot be; none is left running.
+        """
+
+    def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
+        """Take a batch; `inputs` and `wants` are its jobs', in order. Never blocks; every batch is answered."""
+
+    def close(self, patience: float = 5.0) -> None:
+        """Give the workers back within `patience` seconds; batches not begun are dropped without an answer."""
+
+
+def stages_here(app: App) -> tuple[int, ...]:
+    """The stages a server may run on this host: not the source, not bound to devices, not stateful, not lacking."""
+    lacks = app.missing()
+    return tuple(
+        index for index, stage in enumerate(app.chain)
+        if index > 0 and stage.placement != "device" and not stage.stateful and index not in lacks
+    )
+
+
+def silent(level: str, text: str) -> None:
+    """The OnNote of whoever does not want to know."""

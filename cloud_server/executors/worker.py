@@ -1,0 +1,163 @@
+"""One worker: its own instances of every app's stages, and the way of a batch through them.
+
+    payload -> unpack -> stages [start, stop) -> the wanted fields -> pack -> payload
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch
+from cloud_server.executors.seam import ExecutorError, Want, stages_here
+from tasks import App, SetupFailed, TaskError
+from tasks.run import DONE, FAILED, Ran, Runner
+from tasks.values import keep_fields
+from wire.errors import RemoteProtocolError, UnsupportedValue
+from wire.payload import Packer
+from wire.protocol import MAX_JOB, Payload
+
+__all__ = ["Worker"]
+
+_Answer = tuple[BatchDone, dict[JobKey, Payload]]
+
+
+class Worker:
+    """Runs one batch at a time; used by one thread.
+
+    Args:
+        apps: by name.
+
+    Raises:
+        ExecutorError: a stage cannot be copied for this worker; the text says what to do.
+    """
+
+    def __init__(self, apps: Mapping[str, App]) -> None:
+        self._seats = {name: _Seat(app) for name, app in apps.items()}
+
+    def setup(self) -> None:
+        """Set up every stage a server may run.
+
+        Raises:
+            ExecutorError: naming app, stage and error. What was set up before is closed again.
+        """
+        for name, seat in self._seats.items():
+            try:
+                for index in stages_here(seat.app):
+                    seat.runner.setup(index, index + 1)
+            except BaseException as error:  # whatever user code throws, the words reach whoever waits for this worker
+                self.close()
+                raise ExecutorError(f"app {name!r}: {_setup_words(error)}") from error
+
+    def run(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want], submitted: float) -> _Answer:
+        """Run a batch; never raises for what stages or payloads do.
+
+        Args:
+            submitted: `perf_counter()` of when the batch was given to the executor.
+        """
+        waited = perf_counter() - submitted
+        seat = self._seats[command.app]
+        runs = [seat.unpack(command, payload) for payload in inputs]
+        times = seat.run(command, runs)
+        done: list[JobDone] = []
+        results: dict[JobKey, Payload] = {}
+        for key, ran, want in zip(command.jobs, runs, wants):
+            job, payload = seat.finish(command, key, ran, want)
+            done.append(job)
+            if payload is not None:
+                results[key] = payload
+        return BatchDone(command.batch, tuple(done), times, waited), results
+
+    def close(self) -> list[str]:
+        """Close every stage that was set up; returns what went wrong, in words."""
+        problems = []
+        for name, seat in self._seats.items():
+            try:
+                seat.runner.close()
+            except BaseException as error:  # a stage that does not close must not keep the others open
+                problems.append(f"app {name!r}: close() of a stage raised {type(error).__name__}: {error}")
+        return problems
+
+
+class _Seat:
+    """One app at one worker."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._batched = tuple(stage.run_batch is not None for stage in app.chain)
+        try:
+            self.packer = Packer(app.types)
+            self.runner = Runner(app, perf_counter, app.instances())
+        except (TaskError, UnsupportedValue) as error:
+            raise ExecutorError(str(error)) from error
+
+    def unpack(self, command: RunBatch, payload: Payload) -> Ran:
+        """The value a job starts from, as a run of no stages."""
+        try:
+            return Ran(DONE, self.packer.unpack(payload), ())
+        except RemoteProtocolError as error:
+            return Ran(FAILED, None, (), command.start, f"the value received cannot be read: {error}")
+
+    def run(self, command: RunBatch, runs: list[Ran]) -> tuple[float, ...]:
+        """Replace each run in `runs` by what came of it; returns seconds per stage for all of them."""
+        alive = [at for at, ran in enumerate(runs) if ran.kind == DONE]
+        if len(alive) > 1 and any(self._batched[command.start : command.stop]):
+            ends = self._run_batch(command, [runs[at].value for at in alive])
+            times = max((ran.times for ran in ends), key=len)
+        else:
+            ends = [self._run_one(command, runs[at].value) for at in alive]
+            times = _sums([ran.times for ran in ends])
+        for at, ran in zip(alive, ends):
+            runs[at] = ran
+        return times
+
+    def _run_one(self, command: RunBatch, value: Any) -> Ran:
+        try:
+            return self.runner.run(command.start, command.stop, value)
+        except BaseException as error:  # a KeyboardInterrupt a stage raised: it costs the job, not the worker
+            return Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))
+
+    def _run_batch(self, command: RunBatch, values: list[Any]) -> list[Ran]:
+        try:
+            return self.runner.run_batch(command.start, command.stop, values)
+        except BaseException as error:  # not an Exception, those are dealt with by the Runner
+            if any(stage.once for stage in self.app.chain[command.start : command.stop]):
+                return [Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))] * len(values)
+            return [self._run_one(command, value) for value in values]
+
+    def finish(self, command: RunBatch, key: JobKey, ran: Ran, want: Want) -> tuple[JobDone, Payload | None]:
+        """What is told of a job, and its result if it is done."""
+        session, seq = key
+        if ran.kind != DONE:
+            return JobDone(session, seq, ran.kind, ran.stage, ran.error), None
+        try:
+            whole = command.stop < self.app.n  # the device goes on with it
+            payload = self.packer.pack(ran.value if whole else keep_fields(ran.value, want))
+            nbytes = payload.nbytes
+            if nbytes > MAX_JOB:
+                raise UnsupportedValue(f"{nbytes} bytes; one message carries at most {MAX_JOB}")
+        except BaseException as error:  # user classes are read here, so user code runs
+            last = command.stop - 1
+            words = str(error) if isinstance(error, UnsupportedValue) else self.runner.explain(last, error)
+            text = f"stage {self.app.names[last]!r} returned what cannot travel: {words}"
+            return JobDone(session, seq, FAILED, last, text), None
+        return JobDone(session, seq, DONE, nbytes=nbytes, signature=payload.signature), payload
+
+
+def _sums(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """Seconds per stage over all jobs; a job that ended early counts in the stages it reached."""
+    if len(times) == 1:
+        return times[0]
+    longest = max(map(len, times), default=0)
+    return tuple(sum(each[stage] for each in times if stage < len(each)) for stage in range(longest))
+
+
+def _setup_words(error: BaseException) -> str:
+    if not isinstance(error, SetupFailed):
+        return f"setup of a stage failed: {type(error).__name__}: {error}"
+    cause = error.__cause__
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        package = cause.name.partition(".")[0]
+        return f"{error}; declare requires=({package!r},) on the stage if servers without it shall offer the other stages"
+    return str(error)
