@@ -20,8 +20,8 @@ from __future__ import annotations
 from wire.protocol import MAX_PARTS
 
 __all__ = [
-    "ARRAY", "BYTES", "COMPLEX", "DICT", "INLINE_BELOW", "INLINE_TOTAL", "INT", "LAST", "LEAVES", "LIST", "MAX_DEPTH", "RECORD",
-    "SCALAR", "TENSOR", "TEXT", "TUPLE",
+    "ARRAY", "BYTES", "COMPLEX", "DICT", "INLINE_BELOW", "INLINE_TOTAL", "INT", "LAST", "LEAVES", "LIST", "MAX_DEPTH",
+    "MAX_ITEMS", "RECORD", "SCALAR", "TENSOR", "TEXT", "TUPLE",
 ]
 
 LIST, TUPLE, DICT, RECORD, ARRAY, SCALAR, TENSOR, INT, COMPLEX, TEXT, BYTES = range(1, 12)
@@ -30,6 +30,8 @@ LEAVES = frozenset({type(None), bool, int, float, str, bytes})
 """What stands for itself."""
 MAX_DEPTH = 64
 """Containers within containers; deeper values are refused, as are those that contain themselves."""
+MAX_ITEMS = 2**20
+"""Items of all containers of one value together; more belong into an array."""
 LAST = MAX_PARTS - 2
 """Index of the last buffer a message can have."""
 INLINE_BELOW = 8 * 2**10

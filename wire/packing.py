@@ -13,10 +13,11 @@ import numpy as np
 
 from wire.dtypes import SCALARS, TENSOR_ITEMSIZE, dtype_label, pack_dtype
 from wire.errors import UnsupportedValue
+from wire.messages import MAX_SIGNATURE
 from wire.nodes import (
-    ARRAY, BYTES, COMPLEX, DICT, INLINE_BELOW, INLINE_TOTAL, INT, LEAVES, LIST, MAX_DEPTH, RECORD, SCALAR, TENSOR, TEXT, TUPLE,
+    ARRAY, BYTES, COMPLEX, DICT, INLINE_BELOW, INLINE_TOTAL, INT, LEAVES, LIST, MAX_DEPTH, MAX_ITEMS, RECORD, SCALAR, TENSOR,
+    TEXT, TUPLE,
 )
-from wire.protocol import MAX_HEAD, MAX_SIGNATURE
 from wire.records import Record
 
 __all__ = ["HANDLERS", "Handler", "Packing", "record_handler", "signature"]
@@ -24,7 +25,6 @@ __all__ = ["HANDLERS", "Handler", "Packing", "record_handler", "signature"]
 _AS_IS = frozenset({type(None), bool, float})
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1  # of msgpack
 _SHORT = 64
-_NUMBERS = "put numbers in arrays"
 _LEGAL = (
     "legal are None, bool, int, float, complex, str, bytes, list, tuple, dict, numpy arrays and scalars, torch tensors, "
     "and the dataclasses and msgspec structs registered in App(types=[...])"
@@ -40,7 +40,7 @@ class Packing:
         self.buffers: list[Any] = []
         self._handlers = handlers
         self._inline = INLINE_TOTAL
-        self._items = MAX_HEAD
+        self._items = MAX_ITEMS
 
     def node(self, value: Any, depth: int) -> Any:
         """What stands for `value` in the head.
@@ -103,7 +103,7 @@ class Packing:
             raise UnsupportedValue(f"nested deeper than {MAX_DEPTH} levels, or contains itself")
         self._items -= items
         if self._items < 0:
-            raise UnsupportedValue(f"more than {MAX_HEAD} items; {_NUMBERS}")
+            raise UnsupportedValue(f"more than {MAX_ITEMS} items; put numbers in arrays")
 
     def _key(self, key: Any, depth: int) -> Any:
         kind = type(key)
@@ -155,7 +155,7 @@ class Packing:
         return [SCALAR, pack_dtype(value.dtype), value.tobytes()]
 
     def str_scalar(self, value: np.str_, depth: int) -> Any:
-        return [SCALAR, "U", self.str_(str(value), depth)]
+        return [SCALAR, "U", self.str_(str.__str__(value), depth)]  # str(value) would strip trailing NULs
 
     def bytes_scalar(self, value: np.bytes_, depth: int) -> Any:
         return [SCALAR, "S", self.bytes_(bytes(value), depth)]

@@ -22,7 +22,7 @@ __all__ = ["Packer"]
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder().decode
-_MALFORMED = (ValueError, TypeError, IndexError, OverflowError, RuntimeError, MemoryError)
+_MALFORMED = (msgspec.MsgspecError, ValueError, TypeError, IndexError, OverflowError, RuntimeError, MemoryError)
 
 
 class Packer:

@@ -60,7 +60,7 @@ _DECODE = {kind: msgspec.msgpack.Decoder(message).decode for kind, message in KI
 _ENCODE = msgspec.msgpack.Encoder().encode
 _CARRY_PAYLOAD = frozenset({3, 4, 6, 9})
 _ERROR = 14
-_BROKEN = (ValueError, RecursionError, OverflowError)  # msgspec's own errors are ValueErrors, as is bad UTF-8
+_BROKEN = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # bad UTF-8 is a ValueError
 _ERROR_SHOWN = 200  # characters; a decoder's text quotes what the peer sent
 
 Buffer = Union[bytes, bytearray, memoryview]

@@ -102,7 +102,7 @@ class Unpacking:
     def _key(self, node: Any, depth: int) -> Any:
         if type(node) in LEAVES:
             return node
-        if node[0] == TUPLE and depth <= MAX_DEPTH:
+        if _exactly(list, node)[0] == TUPLE and depth <= MAX_DEPTH:
             return tuple([self._key(item, depth + 1) for item in node[1:]])
         if node[0] not in (INT, TEXT, BYTES):
             raise RemoteProtocolError("payload: a dict key that is no scalar")
@@ -131,8 +131,10 @@ class Unpacking:
     def array(self, node: list[Any], depth: int) -> Any:
         dtype = unpack_dtype(node[1])
         shape = node[2]
-        data = self._data(node, _elements(shape) * dtype.itemsize)
-        array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, data)
+        nbytes = _elements(shape) * dtype.itemsize
+        data = self._data(node, nbytes)
+        # Over a read-only view, ndarray() would leave the array's write flag free to be set; frombuffer() does not.
+        array: np.ndarray[Any, Any] = np.frombuffer(data, dtype).reshape(shape) if nbytes else np.ndarray(shape, dtype, b"")
         if not array.flags.aligned:  # a received part may lie anywhere
             array = array.copy()
             array.setflags(write=False)

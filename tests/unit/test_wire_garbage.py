@@ -1,0 +1,236 @@
+"""Any bytes at all give a message and a value, or RemoteProtocolError, and nothing else."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tracemalloc
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wire.errors import RemoteProtocolError
+from wire.payload import Packer
+from wire.protocol import (
+    Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit, Welcome,
+    decode, encode,
+)
+
+ROUNDS = 120_000
+SEED = 5757
+PREFIX = 24
+
+
+@dataclass
+class Ball:
+    frame: Any
+    contours: Any
+    x: float
+
+
+class Track(msgspec.Struct):
+    seq: int
+    where: Any = None
+
+
+PACKER = Packer([Ball, Track])
+
+
+def corpus() -> list[list[bytes]]:
+    """One valid message of every kind, and SUBMITs with every kind of node in their payload."""
+    image = np.arange(10_000, dtype=np.uint8).reshape(100, 100)
+    values = [
+        None, image, Ball(image, [np.zeros((5, 1, 2), np.int32)] * 3, 1.5), [1, 2.5, True, "text", b"bytes", 2**80, 1 + 2j, None],
+        {"a": (1, {2: [3]}), (1, ("x", None)): Track(7, "here"), 2**70: "\ud800"}, ["x" * 9000, b"y" * 9000, image.astype("<f8")],
+        [np.float32(1), np.str_("s"), np.bytes_(b"b"), np.datetime64(3, "ns"), np.void(b"void")],
+        np.zeros(3, [("a", "u1"), ("b", ">f8", (2,)), ("c", [("d", "<M8[s]"), ("e", "S3")])]), np.zeros((0, 5), ">U3"), [[[[[]]]]],
+    ]
+    messages: list[Message] = [
+        Hello(0, "cam", "ball", "1", "0123456789abcdef", ("a", "b"), want=("x",), lacks=(1,)), Welcome(0, "srv", 1, 2, 3, 4),
+        Result(1, "failed", 1, 3, 2, "why", (10, 20), 1, 5, 9, 0.5), Credit(100, "submit", 1, 10, 5), Skip(1), Cancel(2), State(1, 2, 3),
+        Plan("v", 0.5), Ping(1, 2, 3), Pong(1, 2, 0.5, 4), Bye("x"), Error("busy", "text", 1), Report(1, 2, 3),
+    ]
+    plain = [encode(2**63, 7, message) for message in messages]
+    loaded = [encode(1, 7, Submit(9, 1, 7, 8, 1000, 123456, 5, "raw", "sig"), PACKER.pack(value)) for value in values]
+    return [[bytes(part) for part in parts] for parts in plain + 2 * loaded]
+
+
+# -- ways to break a message -----------------------------------------------------------------------
+
+LIES = [b"\xdd\xff\xff\xff\xff", b"\xdc\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\x7f\xff\xff\xff", b"\xdf\xff\xff\xff\xff",
+        b"\xcf" + b"\xff" * 8, b"\xd3\x80" + b"\0" * 7, b"\xc9\xff\xff\xff\xff\x01", b"\xcb\x7f\xf8" + b"\0" * 6, b"\xd6\xff\0\0\0\0",
+        b"\xc7\x0c\xff" + b"\xff" * 12, b"\x90", b"\x80", b"\xc0", b"\xc3", b"\xff", b"\x91" * 70, b"\xa3<M8", b"\xa2|O", b"\xa5<U999"]
+
+
+def flip(body: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.randint(1, 4)):
+        body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+
+
+def small(body: bytearray, rng: random.Random) -> None:
+    """Most tags, lengths and dimensions are small numbers: another one is the likeliest lie."""
+    for _ in range(rng.randint(1, 3)):
+        body[rng.randrange(len(body))] = rng.choice((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0x90, 0x91, 0x92, 0x93, 0x94, 0xC4))
+
+
+def truncate(body: bytearray, rng: random.Random) -> None:
+    del body[rng.randrange(len(body)) :]
+
+
+def lie(body: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(body))
+    body[at : at + rng.randint(0, 5)] = rng.choice(LIES)
+
+
+def splice(body: bytearray, rng: random.Random) -> None:
+    other = rng.choice(CORPUS)[0][PREFIX:]
+    at, start = rng.randrange(len(body)), rng.randrange(len(other))
+    body[at : at + rng.randint(0, 30)] = other[start : start + rng.randint(0, 60)]
+
+
+def noise(body: bytearray, rng: random.Random) -> None:
+    body[:] = rng.randbytes(rng.randint(0, 80))
+
+
+TENSOR = encode(1, 7, Submit(9, 1, 7), Payload(msgspec.msgpack.encode([7, "bfloat16", [2, 3], bytes(12)])))
+"""Readable only where torch is installed."""
+CORPUS = [*corpus(), TENSOR, TENSOR]
+CHANGES: list[Callable[[bytearray, random.Random], None]] = [flip, small, small, truncate, lie, splice, noise]
+
+
+def sealed(first: bytes, body: bytes, length: int) -> bytes:
+    """A first part whose checksum holds, so that what lies behind it is reached."""
+    prefix = first[:4] + struct.pack("<I", length & 0xFFFFFFFF) + first[8:20]
+    return prefix + struct.pack("<I", zlib.crc32(body, zlib.crc32(prefix))) + body
+
+
+def broken(rng: random.Random) -> list[bytes]:
+    """A message damaged in one way."""
+    parts = list(rng.choice(CORPUS))
+    first = parts[0]
+    length = struct.unpack_from("<I", first, 4)[0]
+    way = rng.random()
+    if way < 0.1:
+        whole = bytearray(first)
+        rng.choice(CHANGES)(whole, rng)
+        parts[0] = bytes(whole)
+    elif way < 0.2:
+        change_buffers(parts, rng)
+    elif way < 0.4:
+        header = bytearray(first[PREFIX : PREFIX + length])
+        rng.choice(CHANGES)(header, rng)
+        parts[0] = sealed(first, bytes(header) + first[PREFIX + length :], len(header) + rng.choice((0, 0, 0, 1, -1, 2**31)))
+    else:
+        head = bytearray(first[PREFIX + length :] or b"\xc0")
+        rng.choice(CHANGES)(head, rng)
+        parts[0] = sealed(first, first[PREFIX : PREFIX + length] + bytes(head), length)
+    return parts
+
+
+def change_buffers(parts: list[bytes], rng: random.Random) -> None:
+    at = rng.randrange(len(parts))
+    how = rng.randrange(4)
+    if how == 0:
+        parts.insert(at + 1, b"one too many")
+    elif how == 1:
+        del parts[at]
+    elif how == 2:
+        parts[at] = parts[at][: rng.randrange(len(parts[at]) + 1)]
+    else:
+        rng.shuffle(parts)
+
+
+def outcome(parts: list[bytes]) -> str:
+    """What came of it; any exception but RemoteProtocolError passes through and fails the test."""
+    try:
+        envelope = decode(parts)
+    except RemoteProtocolError:
+        return "no message"
+    if envelope.payload is None:
+        return "message"
+    try:
+        PACKER.unpack(envelope.payload)
+    except RemoteProtocolError:
+        return "no value"
+    return "value"
+
+
+def test_damaged_messages() -> None:
+    """120,000 damaged messages: bit flips, cuts, splices, lies about lengths, with checksums that hold."""
+    rng = random.Random(SEED)
+    seen = Counter(outcome(broken(rng)) for _ in range(ROUNDS))
+    assert sum(seen.values()) == ROUNDS
+    # Each layer is reached often: refused at the frame, read as a message, refused as a value, read as a value.
+    assert min(seen[kind] for kind in ("no message", "message", "no value", "value")) > ROUNDS // 50, seen
+
+
+def test_the_undamaged_corpus_is_read() -> None:
+    """What is damaged above is sound before."""
+    assert {outcome(parts) for parts in CORPUS if parts is not TENSOR} == {"message", "value"}
+
+
+NODES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=20)
+    | st.sampled_from(["|u1", "<f8", "<M8", "|O", "U", "S", "float32", "bfloat16", "Track#" + "0" * 4, 2**62]),
+    lambda inner: st.lists(inner, max_size=5)
+    | st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 12), st.lists(inner, max_size=4))
+    | st.builds(lambda dtype, shape, rest: [5, dtype, shape, *rest], inner, st.lists(st.integers(0, 2**63), max_size=4) | inner,
+                st.lists(inner, max_size=2))
+    | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(NODES, st.lists(st.binary(max_size=30), max_size=3))
+def test_trees_of_the_wrong_shape(node: Any, buffers: list[bytes]) -> None:
+    """Well-formed msgpack that is no head: tags with the wrong number or type of items, at any depth."""
+    try:
+        PACKER.unpack(Payload(msgspec.msgpack.encode(node), tuple(buffers)))
+    except RemoteProtocolError as error:
+        text = str(error)
+    else:
+        text = ""
+    assert len(text) < 500
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=30), max_size=3))
+def test_any_bytes(head: bytes, buffers: list[bytes]) -> None:
+    """Bytes without any sense, as a message and as a payload."""
+    outcome([head, *buffers])
+    try:
+        PACKER.unpack(Payload(head, tuple(buffers)))
+    except RemoteProtocolError:
+        pass
+
+
+@pytest.mark.parametrize("node", [
+    [5, "|u1", [2**40], b""], [5, "|u1", [2**40]], [5, "|u1", [2**32, 2**32, 2**32]], [5, "<U99999999", [5], b""],
+    [5, "|V999999999", [0, 9]],
+    [5, "|u1", [2] * 200], [5, "|u1", ["a", 2**31], b""], [5, "|u1", [-1, -5], bytes(5)], [5, [2**31 - 1, ["a", "<i4", 0]], [1], b""],
+    [5, ["|u1", [2**31 - 1]], [1], b""], [6, "S", 2**40], [6, "|V999999999", b""], [7, "float32", [2**40], b""],
+    [7, "uint8", [0, 2**62], b""],
+    [10, 2**40], [11, 2**40], [8, [1] * 1000], [3, *[[1]] * 10], [3, 1, 2, 1, 3], [3, [2, [1]], 1], [4, "Ball#0000", 1],
+    [1, *[5] * 100_000, {}], {"a": 1},
+], ids=range(23))
+def test_lies_about_sizes_take_no_memory(node: Any) -> None:
+    """A claim of terabytes is refused before anything is allocated for it."""
+    head = msgspec.msgpack.encode(node)
+    PACKER.unpack(PACKER.pack([1]))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RemoteProtocolError):
+            PACKER.unpack(Payload(head, (b"12345",)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20 + 20 * len(head)
