@@ -124,6 +124,7 @@ def painters() -> list[Callable[..., Any]]:
 def test_functions_may_draw_on_their_arguments() -> None:
     """Functions that write into their arguments run as they are; the captured item does not change."""
     app = from_functions("old", painters())
+    assert [stage.mutates for stage in app.chain] == [False, True]
     runner, frame = Runner(app, lambda: 0.0), app.source.read()
     assert runner.run(0, 2, frame).value.sum() == 4
     assert frame.sum() == 0
