@@ -86,12 +86,14 @@ class _Run:
         self._config, self._app, self._signals = config, app, signals
         self._display = Display(sys.stderr if config.results == "-" else sys.stdout, quiet=config.quiet, n=app.n)
         self._source: FrameSource | None = None
+        self._mode = config.mode or "lossless"
         self._statistics: Statistics | None = None
 
     def run(self) -> int:
         config = self._config
         if config.source is not None:
             self._source = open_source(config.source, rate=config.rate, mode=config.mode, frames=config.frames)
+            self._mode = config.mode or ("live" if self._source.live else "lossless")
         window = WindowSink(self._app.name, self._app.annotate) if config.show else None
         client, clock = self._client(), SystemClock()
         sampler = HostSampler(4.0)
@@ -112,8 +114,7 @@ class _Run:
         return pump.exit
 
     def _client(self) -> Client:
-        config, app = self._config, self._app
-        mode = config.mode or ("live" if self._source is not None and self._source.live else "lossless")
+        config, app, mode = self._config, self._app, self._mode
         split = app.n if config.stages is None else config.stages
         rate = config.rate or (getattr(app.source, "fps", None) if mode == "live" else None)
         try:
@@ -166,7 +167,7 @@ class _Run:
         statistics = msgspec.structs.asdict(self._statistics)
         extra = {key: statistics[key] for key in ("split", "link", "bytes_received", "resent", "late_results", "reports_discarded")}
         content = {
-            "app": self._app.name, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
+            "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
             **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]),
         }
         try:

@@ -209,12 +209,20 @@ def test_a_users_tasks_py_is_named_rather_than_imported(tmp_path):
     assert done.returncode == 1 and str(tmp_path / "tasks.py") in done.stderr and "hides" in done.stderr
 
 
-def test_an_opencv_that_does_not_load_is_explained(tmp_path):
-    """On a bare host the import fails for want of libGL; the packages and the headless wheel are named."""
+@pytest.mark.parametrize("app", ["examples.ball_tracking.app:app", "later:app"])
+def test_an_opencv_that_does_not_load_is_explained(tmp_path, app):
+    """On a bare host the import fails for want of libGL; the packages and the headless wheel are named.
+
+    Also for an app that would import it only in a worker.
+    """
     (tmp_path / "cv2").mkdir()
     text = "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')\n"
     (tmp_path / "cv2" / "__init__.py").write_text(text)
-    done = client("--frames", 1, PYTHONPATH=f"{tmp_path}{os.pathsep}{REPO}")
+    (tmp_path / "later.py").write_text(
+        "from tasks import App, source, task\n"
+        "app = App('later', [source(name='one')(lambda: [1]), task(name='two', requires=('cv2',))(lambda item: item)])\n"
+    )
+    done = client("--app", app, "--frames", 1, PYTHONPATH=f"{tmp_path}{os.pathsep}{REPO}")
     assert done.returncode == 1
     assert all(word in done.stderr for word in ("libGL.so.1", "libxcb1", "libgl1", "libglib2.0-0", "opencv-python-headless"))
 
@@ -224,11 +232,11 @@ def test_an_opencv_that_does_not_load_is_explained(tmp_path):
 
 def test_a_full_disk_under_results_ends_the_run_with_its_summary(short_clip, tmp_path):
     """The message names the file; the summary still adds up."""
-    done = client("--source", short_clip, "--results", "/dev/full", "--summary", tmp_path / "s.json")
+    done = client("--source", short_clip, "--rate", 10, "--results", "/dev/full", "--summary", tmp_path / "s.json")
     assert done.returncode == 6
     assert "cannot write results to /dev/full after 0 lines: No space left on device" in done.stderr
     summary = json.loads((tmp_path / "s.json").read_text())
-    assert summary["captured"] == counted(summary) and summary["exit"] == 6
+    assert summary["captured"] == counted(summary) < 20 and summary["exit"] == 6
     assert "frames captured" in done.stdout
 
 
@@ -240,12 +248,14 @@ def test_a_full_disk_under_standard_output_is_an_error(short_clip):
     assert (done.returncode, done.stderr) == (6, "iot-client: cannot write to standard output: No space left on device\n")
 
 
-def test_a_closed_pipe_ends_the_run_quietly(short_clip):
+def test_a_closed_pipe_ends_the_run_quietly(short_clip, tmp_path):
     """`iot-client --results - | head -2` is a normal way to look at something."""
-    command = f"{' '.join(CLIENT)} --source '{short_clip}' --results - --rate 20 | head -2; exit ${{PIPESTATUS[0]}}"
+    options = f"--source '{short_clip}' --results - --rate 10 --summary '{tmp_path}/s'"
+    command = f"{' '.join(CLIENT)} {options} | head -2; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=REPO, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 2
     assert "frames captured" in done.stderr and "closed it after" in done.stderr
+    assert json.loads((tmp_path / "s").read_text())["captured"] < 20
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
@@ -269,7 +279,7 @@ def test_a_signal_stops_capture_and_shows_the_summary(short_clip, tmp_path, numb
 
 
 SLOW_APP = """
-import threading
+import os, threading
 from tasks import App, source, task
 
 @source
@@ -278,20 +288,39 @@ def numbers():
 
 @task
 def slow(number):
-    if number > 0:
-        threading.Event().wait(60)
+    threading.Event().wait(float(os.environ["SLOWNESS"]) if number else 0.0)
     return number
 
 app = App("slow", [numbers, slow])
 """
 
 
+@contextmanager
+def running_slowly(folder: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """An app whose frames, but for the first, take so long; its lines come on standard output."""
+    (folder / "slow_app.py").write_text(SLOW_APP)
+    path = f"{REPO}{os.pathsep}{folder}"
+    with running(
+        "--app", "slow_app:app", "--results", "-", "--summary", folder / "s.json", PYTHONPATH=path, SLOWNESS=str(seconds)
+    ) as process:
+        yield process
+
+
+def test_the_first_signal_lets_frames_in_flight_finish(tmp_path):
+    """Several are under way; all of them are done in the end."""
+    with running_slowly(tmp_path, 0.3) as process:
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    outcomes = [json.loads(line)["outcome"] for line in [*lines, *rest.splitlines()]]
+    assert len(outcomes) > 2 and set(outcomes) == {"done"}
+    assert json.loads((tmp_path / "s.json").read_text())["captured"] == len(outcomes)
+
+
 def test_a_second_signal_drops_what_is_in_flight(tmp_path):
     """The first lets frames finish, which may take long; the second does not wait."""
-    (tmp_path / "slow_app.py").write_text(SLOW_APP)
-    with running(
-        "--app", "slow_app:app", "--results", "-", "--summary", tmp_path / "s.json", PYTHONPATH=f"{REPO}{os.pathsep}{tmp_path}"
-    ) as process:
+    with running_slowly(tmp_path, 60.0) as process:
         assert json.loads(process.stdout.readline())["outcome"] == "done"
         process.send_signal(signal.SIGINT)
         assert "finishing" in process.stderr.readline()
@@ -393,6 +422,7 @@ def test_a_camera_unplugged_mid_run_ends_cleanly(tmp_path):
         done = client("--source", url, "--results", tmp_path / "r.jsonl", "--summary", tmp_path / "s.json")
     assert done.returncode == 5, done.stderr
     summary = json.loads((tmp_path / "s.json").read_text())
+    assert summary["mode"] == "live"
     assert summary["captured"] == counted(summary) == len(rows(tmp_path / "r.jsonl")) > 20
     assert f"stopped delivering after {summary['captured']} frames" in done.stderr
     assert "me@127.0.0.1" in done.stderr and "secret" not in done.stderr + done.stdout

@@ -75,6 +75,7 @@ def test_the_checksum_follows_the_content_not_the_layout():
     """A transposed view equals its copy; one changed element does not."""
     turned = IMAGE.transpose(1, 0, 2)
     assert to_plain(turned) == to_plain(turned.copy())
+    assert to_plain(np.asfortranarray(IMAGE)) == NAMED
     changed = IMAGE.copy()
     changed[0, 0, 0] ^= 1
     assert to_plain(changed)["crc32"] != NAMED["crc32"]
