@@ -67,17 +67,19 @@ class Session:
         """When a Tick is due, or None."""
         if self._finished:
             return None
-        times: list[float | None] = [self._stop_at]
+        due = NEVER if self._stop_at is None else self._stop_at
         if self.peer is not None:
-            times.append(self.peer.next_wakeup())
-            times.append(self.reports.next_wakeup())
-        head = self.stream.frames.get(self.stream.head)
+            for time in (self.peer.next_wakeup(), self.reports.next_wakeup()):
+                if time is not None and time < due:
+                    due = time
+        stream = self.stream
+        head = stream.frames.get(stream.head)
         if head is not None and head.state != SETTLED:
-            if self.stream.live:
-                times.append(head.captured_at + self.config.max_age)
-            if head.state == SENT and head.resend_at != NEVER:
-                times.append(head.resend_at)
-        return min((time for time in times if time is not None), default=None)
+            if stream.live:
+                due = min(due, head.captured_at + self.config.max_age)
+            if head.state == SENT:
+                due = min(due, head.resend_at)
+        return None if due == NEVER else due
 
     @property
     def captured(self) -> int:
@@ -155,6 +157,8 @@ class Session:
         if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts:
             self.late_results += 1
             return
+        if frame.state == TWIN and message.outcome == "dropped":
+            return  # the device is at it already
         if frame.state == READY:
             self.stream.ready.remove(frame)
         peer.received(frame.payload)
