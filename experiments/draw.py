@@ -63,6 +63,7 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
     n = dice.count(2, 6)
     device_only, cloud_only = dice.pick(0, 0, 0, 1), dice.pick(0, 0, 0, 0, 1)
     stateful = dice.count(1, n - 1) if dice.chance(0.25) else 0
+    slowest = 30 if dice.chance(0.1) else 5
     stages = []
     for index in range(n):
         cost = dice.scaled(0.3, 20)
@@ -71,7 +72,7 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
             placement = "cloud"
         ends = index > 0 and dice.chance(0.25)
         stages.append(Stage(
-            device_ms=cost, cloud_ms=float(f"{cost * dice.scaled(0.1, 8):.3g}"), nbytes=int(dice.scaled(50, 200_000)),
+            device_ms=cost, cloud_ms=float(f"{cost * dice.scaled(0.1, slowest):.3g}"), nbytes=int(dice.scaled(50, 200_000)),
             filters=dice.between(0.0, 0.3) if ends else 0.0, fails=dice.between(0.0, 0.1) if ends and dice.chance(0.5) else 0.0,
             placement=placement, stateful=index == stateful > 0, once=index > 0 and dice.chance(0.05),
         ))

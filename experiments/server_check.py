@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import cloud_server.events as cloud
 from experiments.check import Check
 from experiments.record import Folded, Started
@@ -26,7 +28,7 @@ class ServerCheck(Check):
         self.on.update({
             Started: self.on_started, Folded: self.on_folded, cloud.MessageReceived: self.on_message,
             cloud.RunBatch: self.on_run_batch, cloud.BatchDone: self.on_batch_done, cloud.SendMessage: self.on_send,
-            cloud.Fold: self.on_fold, cloud.Finished: self.on_finished,
+            cloud.Fold: self.on_fold, cloud.Release: self.on_release, cloud.Finished: self.on_finished,
         })
 
     def _new_life(self) -> None:
@@ -34,6 +36,8 @@ class ServerCheck(Check):
         self._heard: dict[int, float] = {}
         self._peers: dict[int, set[bytes]] = {}
         self._tokens: dict[int, tuple[int, Submit | Report]] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._held: Counter[int] = Counter()
         self._executed: set[tuple[int, int, int]] = set()
         self._folds: set[tuple[int, int, bool]] = set()
         self._running: set[int] = set()
@@ -51,6 +55,8 @@ class ServerCheck(Check):
 
     def on_message(self, what: cloud.MessageReceived) -> None:
         session, message = what.session, what.message
+        if self._held[session] > self.scenario.server.credit and not self._duplicating(session):
+            self.problem("memory", f"{self._held[session]} bytes of SUBMITs are held for session {session:x}")
         if type(message) is Bye or self.at - self._heard.get(session, self.at) > self.scenario.server.lease:
             self._forget(session)
         self._heard[session] = self.at
@@ -59,6 +65,13 @@ class ServerCheck(Check):
             self._devices[session] = int(message.device.removeprefix("device"))
         if what.token and isinstance(message, Submit | Report):
             self._tokens[what.token] = session, message
+        if what.token and isinstance(message, Submit):
+            self._sizes[what.token] = session, what.nbytes
+            self._held[session] += what.nbytes
+
+    def on_release(self, what: cloud.Release) -> None:
+        session, nbytes = self._sizes.pop(what.token, (0, 0))
+        self._held[session] -= nbytes
 
     def _forget(self, session: int) -> None:
         """The session ended: the server may know nothing of it any longer."""
@@ -97,7 +110,7 @@ class ServerCheck(Check):
                 self.problem("job", f"{message} with payload {what.payload}")
 
     def _duplicating(self, session: int) -> bool:
-        return self.scenario.devices[self._devices[session]].network.duplicate > 0
+        return session in self._devices and self.scenario.devices[self._devices[session]].network.duplicate > 0
 
     def on_fold(self, what: cloud.Fold) -> None:
         key = (what.session, what.seq, what.token > 0)

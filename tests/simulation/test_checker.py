@@ -174,6 +174,13 @@ def report(r: Records) -> None:
     del r[find(r, SERVER, Folded)]
 
 
+def memory(r: Records) -> None:
+    big = find(r, SERVER, cloud.MessageReceived, sends(Submit))
+    change(r, big, nbytes=40 * 2**20)
+    second = find(r, SERVER, cloud.MessageReceived, lambda what: what.session == r[big].what.session and what is not r[big].what)
+    r.insert(second, r.pop(big))
+
+
 def refusal(r: Records) -> None:
     index = find(r, SERVER, cloud.SendMessage)
     change(r, index, message=Error("protocol", "x"))
@@ -191,7 +198,7 @@ BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, credit,
-        window, state, twin, spurious, finished, dedup, job, fold, report, refusal, workers, leak,
+        window, state, twin, spurious, finished, dedup, job, fold, report, memory, refusal, workers, leak,
     )
 }
 
