@@ -119,6 +119,7 @@ class Client:
 
     Attributes:
         source_error: why the source ended, if that was not planned; else "".
+        trace_error: after close, why the trace is incomplete; else "".
 
     Raises:
         IllegalCut: the split is not legal here. ValueError: an argument is out of range.
@@ -157,7 +158,7 @@ class Client:
         self._captured = self._read = 0
         self._weight_in = self._weight_out = 0
         self._ended = self._drained = False
-        self.source_error = ""
+        self.source_error = self.trace_error = ""
         self._trace = TraceWriter(trace) if trace is not None else None
         self._source = app.source
         reads_itself = source is not None or self._source.owns_input
@@ -263,6 +264,7 @@ class Client:
             self._aggregate.close()
         if self._trace is not None:
             self._trace.close()
+            self.trace_error = self._trace.error
         self._coordinator.inbox.close()
 
     def move_split(self, k: int) -> None:

@@ -142,6 +142,8 @@ class _Run:
         self._statistics = client.statistics()
         if client.source_error:
             pump.end(Exit.SOURCE, client.source_error)
+        if client.trace_error:
+            pump.end(Exit.OUTPUT, f"the trace is incomplete: {client.trace_error}")
         if self._statistics.link == "refused":
             pump.end(Exit.REFUSED, "the server refused to serve any longer")
 

@@ -240,6 +240,14 @@ def test_a_full_disk_under_results_ends_the_run_with_its_summary(short_clip, tmp
     assert "frames captured" in done.stdout
 
 
+@pytest.mark.parametrize(("option", "words"), [("--trace", "the trace is incomplete"), ("--summary", "cannot write the summary")])
+def test_a_full_disk_under_another_output_does_not_stop_the_run(short_clip, tmp_path, option, words):
+    """All frames are processed; the message and the code come at the end."""
+    done = client("--source", short_clip, option, "/dev/full", "--results", tmp_path / "r.jsonl")
+    assert done.returncode == 6 and words in done.stderr and "No space left" in done.stderr
+    assert len(rows(tmp_path / "r.jsonl")) == 40
+
+
 def test_a_full_disk_under_standard_output_is_an_error(short_clip):
     """Also for the live line and the summary."""
     with open("/dev/full", "w") as full:
