@@ -171,11 +171,14 @@ class Server:
         """
         busy = self._drain_inbox()
         busy |= self._drain_listener()
-        busy |= self._tick()
+        due = self.scheduler.next_wakeup()
+        if due is not None and due <= self._clock.now():
+            self.handle(Tick())
+            busy = True
         if self._outbox:
             self._flush()
         if not busy and not self.finished:
-            self._sleep(patience)
+            self._sleep(due, patience)
         return busy
 
     def _drain_inbox(self) -> bool:
@@ -197,15 +200,7 @@ class Server:
             self._receive(*received)
         return True
 
-    def _tick(self) -> bool:
-        due = self.scheduler.next_wakeup()
-        if due is None or due > self._clock.now():
-            return False
-        self.handle(Tick())
-        return True
-
-    def _sleep(self, patience: float | None) -> None:
-        due = self.scheduler.next_wakeup()
+    def _sleep(self, due: float | None, patience: float | None) -> None:
         timeout = None if due is None else max(0.0, due - self._clock.now())
         if patience is not None:
             timeout = patience if timeout is None else min(timeout, patience)

@@ -127,7 +127,10 @@ class Coordinator:
         busy = self._drain_inbox()
         if self.channel is not None:
             busy |= self._drain_channel(self.channel)
-        busy |= self._tick()
+        due = self.session.next_wakeup()
+        if due is not None and due <= self._clock.now():
+            self.handle(Tick())
+            busy = True
         if self.held_permits and self.may_capture():
             self._grant_held()
         if self._outbox:
@@ -136,7 +139,7 @@ class Coordinator:
             self._delivered = False
             self.on_delivered()
         if not busy and not self.finished:
-            self._sleep(patience)
+            self._sleep(due, patience)
         return busy
 
     def _drain_inbox(self) -> bool:
@@ -168,15 +171,7 @@ class Coordinator:
             self._receive(parts)
         return True
 
-    def _tick(self) -> bool:
-        due = self.session.next_wakeup()
-        if due is None or due > self._clock.now():
-            return False
-        self.handle(Tick())
-        return True
-
-    def _sleep(self, patience: float | None) -> None:
-        due = self.session.next_wakeup()
+    def _sleep(self, due: float | None, patience: float | None) -> None:
         timeout = None if due is None else max(0.0, due - self._clock.now())
         if patience is not None:
             timeout = patience if timeout is None else min(timeout, patience)

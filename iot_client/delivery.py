@@ -27,19 +27,15 @@ class Order(Generic[F]):
 
     def __init__(self) -> None:
         self.head = 0
-        self._ready: dict[int, F] = {}
+        self.waiting: dict[int, F] = {}
+        """Frames ready but held back by one before them."""
 
     def ready(self, frame: F) -> None:
         """This frame may pass as soon as all before it have."""
-        self._ready[frame.seq] = frame
+        self.waiting[frame.seq] = frame
 
     def passing(self) -> Iterator[F]:
         """The frames that may pass now, in order."""
-        while self._ready and (frame := self._ready.pop(self.head, None)) is not None:
+        while self.waiting and (frame := self.waiting.pop(self.head, None)) is not None:
             self.head += 1
             yield frame
-
-    @property
-    def waiting(self) -> int:
-        """Frames ready but held back by one before them."""
-        return len(self._ready)

@@ -6,6 +6,7 @@ Knows nothing of servers: the session moves frames from READY to SENT and brings
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -120,6 +121,8 @@ class Stream:
 
     def start(self, split: int) -> None:
         """Begin as many waiting frames as workers and window allow."""
+        if not self._waiting:
+            return
         room = 2 * self.config.workers
         while self._waiting and self.running < room and self._under_way < self.window.size:
             frame = self._waiting.popleft()
@@ -214,12 +217,14 @@ class Stream:
             if frame.state != SETTLED:
                 self.settle(frame, Dropped("late" if frame.attempts else "stale"), now)
 
-    def deliver(self, now: float) -> list[Frame]:
+    def deliver(self, now: float) -> Sequence[Frame]:
         """Let pass what may pass; returns the frames delivered."""
-        if self.config.pivot < self.config.n:
+        if self._gate.waiting:
             for frame in self._gate.passing():
                 if frame.state == BACK:
                     self._run(frame, TAIL, self.config.pivot, self.config.n, True)
+        if not self._delivery.waiting:
+            return ()
         delivered = list(self._delivery.passing())
         for frame in delivered:
             self._deliver(frame, now)
