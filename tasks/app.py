@@ -10,7 +10,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from tasks.errors import AppError, AppNotFound, IllegalCut
 from tasks.task import Aggregate, Source, Task
 
 __all__ = ["App", "Cut", "load"]
+
+_Stage = TypeVar("_Stage", bound="Task | Aggregate | None")
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -129,16 +131,28 @@ class App:
         Raises:
             AppError: a stage cannot be copied; the text says what to do.
         """
-        return tuple(map(self._instance, self.chain))
+        return tuple(stage if isinstance(stage, Source) else self._own(stage) for stage in self.chain)
 
-    def _instance(self, stage: Task) -> Task:
-        if stage.shared or isinstance(stage, Source):
+    def copy(self) -> App:
+        """The same app with a source, stages and an aggregate of its own, so that two clients do not share a camera.
+
+        Raises:
+            AppError: a stage cannot be copied, or is set up already; the text says what to do.
+        """
+        twin = copy.copy(self)
+        twin.chain = tuple(map(self._own, self.chain))
+        twin.aggregate = self._own(self.aggregate)
+        return twin
+
+    def _own(self, stage: _Stage) -> _Stage:
+        if getattr(stage, "shared", False):
             return stage
         try:
             return copy.deepcopy(stage)
         except Exception as error:
+            name = getattr(stage, "stage_name", "")
             raise AppError(
-                f"app {self.name!r}: stage {stage.stage_name!r} cannot be copied for another worker ({error}); "
+                f"app {self.name!r}: stage {name!r} cannot be copied for another worker ({error}); "
                 "create what cannot be copied in setup(), or declare shared=True if `run` is thread-safe"
             ) from error
 

@@ -59,6 +59,7 @@ class Ball(msgspec.Struct, frozen=True, omit_defaults=True):
 class GetFrame(Source):
     """The item, a (H, W, 3) uint8 BGR image, at a width of 500; without another source, the rendered clip."""
 
+    requires = ("cv2",)
     parameters = ("width",)
     writes = ("frame",)
     fps = clip.FPS
@@ -84,6 +85,7 @@ class GetFrame(Source):
 class CalculateHsv(Task):
     """Blur away the noise, then separate colour from brightness."""
 
+    requires = ("cv2",)
     reads = ("frame",)
     writes = ("hsv",)
 
@@ -95,6 +97,7 @@ class CalculateHsv(Task):
 class CalculateMask(Task):
     """Where the colour is the ball's, without specks."""
 
+    requires = ("cv2",)
     parameters = ("low", "high")
     reads = ("hsv",)
     writes = ("mask", "hsv")
@@ -110,6 +113,7 @@ class CalculateMask(Task):
 class FindContours(Task):
     """The outlines in the mask; a frame without any is filtered."""
 
+    requires = ("cv2",)
     reads = ("mask",)
     writes = ("contours", "mask")
 
@@ -122,6 +126,7 @@ class FindContours(Task):
 class CalculateCircle(Task):
     """Circle and centre of mass of the largest outline; a frame with none over 5 pixels is filtered."""
 
+    requires = ("cv2",)
     parameters = ("min_radius",)
     reads = ("contours",)
     writes = ("x", "y", "radius", "center", "contours")
@@ -141,6 +146,7 @@ class CalculateCircle(Task):
 class DrawCircle(Task):
     """The circle and its centre, on a copy of the frame."""
 
+    requires = ("cv2",)
     reads = ("frame", "x", "y", "radius", "center")
     writes = ("annotated",)
 

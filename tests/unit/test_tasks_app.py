@@ -315,6 +315,33 @@ def test_instances_are_one_worker_s_own() -> None:
     assert second.__dict__["buffer"] is not app.chain[1].__dict__["buffer"]
 
 
+def test_copy_has_a_source_and_an_aggregate_of_its_own() -> None:
+    """A copy of an app is equal to it and shares nothing but shared stages: two can be read at once."""
+    @source
+    def numbers() -> Any:
+        yield from (1, 2)
+
+    app = App("t", [numbers, Step("a"), Step("b", shared=True), Table()], types=[Point])
+    one, two = app.copy(), app.copy()
+    assert one.fingerprint() == app.fingerprint() and one.types == app.types
+    assert [one.source.read(), two.source.read(), one.source.read(), two.source.read()] == [1, 1, 2, 2]
+    assert one.aggregate is not two.aggregate is not app.aggregate
+    assert one.chain[1] is not app.chain[1] and one.chain[2] is app.chain[2]
+    assert chain(Step("a")).copy().aggregate is None
+
+
+def test_copy_of_a_source_in_use_is_refused() -> None:
+    """A source that is being read cannot be copied, and the text says what to do."""
+    @source
+    def numbers() -> Any:
+        yield 1
+
+    app = App("t", [numbers])
+    app.source.read()
+    with pytest.raises(AppError, match=r"stage 'numbers' cannot be copied for another worker .*create what cannot be copied in setup\(\)"):
+        app.copy()
+
+
 def test_instance_that_cannot_be_copied_says_so() -> None:
     """A stage that holds what cannot be copied names itself and the two ways out."""
     with pytest.raises(AppError, match=r"stage 'a' cannot be copied for another worker .*setup\(\), or declare shared=True"):
