@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from typing import Any
 
 from benchmarks.child import python
@@ -15,7 +13,7 @@ APP = "benchmarks.ship_app:app"
 
 
 class SpillwayThread(Contender):
-    """A thread of the user's submits, the main thread reads results; the framework keeps the window, as wide as its peers'."""
+    """One thread submits and reads results, as for the peers; the framework's window is as wide as theirs."""
 
     name = "Spillway, thread"
     executor = "thread"
@@ -29,13 +27,10 @@ class SpillwayThread(Contender):
 
         self._client = Client(app, host="127.0.0.1", port=port, mode="lossless", split=1, workers=1, window=self.window)
         self._client.__enter__()
-        self._frames: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._results = iter(self._client.results())
-        self._producer = threading.Thread(target=self._produce, daemon=True)
-        self._producer.start()
 
     def send(self, seq: int, frame: Any) -> None:
-        self._frames.put(frame)
+        self._client.submit(frame)
 
     def receive(self) -> int:
         result = next(self._results)
@@ -44,14 +39,8 @@ class SpillwayThread(Contender):
         return int(result.value)
 
     def close(self) -> None:
-        self._frames.put(None)
-        self._producer.join()
         self._client.end()
         self._client.__exit__(None, None, None)
-
-    def _produce(self) -> None:
-        while (frame := self._frames.get()) is not None:
-            self._client.submit(frame)
 
 
 class SpillwayInline(SpillwayThread):
