@@ -45,7 +45,8 @@ class PeerConfig(msgspec.Struct, frozen=True):
 class Peer:
     """State of the connection to one server; a machine fed by Session.
 
-    Invariants: `sent <= limit` always; UP implies `epoch != 0`.
+    Invariants: `sent <= limit` always; UP implies `epoch != 0`; `_outstanding` is the payload bytes of the
+    SUBMITs in `_unanswered`: those of this link with neither receipt nor RESULT, by seq with their stamps.
     """
 
     def __init__(self, index: int, session: int, hello: Hello, config: PeerConfig) -> None:
@@ -67,6 +68,7 @@ class Peer:
         self._ping_at = 0.0
         self._hello_at = 0.0
         self._backoff = config.hello_retry
+        self._unanswered: dict[int, tuple[int, int]] = {}
         self._outstanding = 0
         self._doubt = 1.0
 
@@ -88,8 +90,13 @@ class Peer:
     # -- what the server says ----------------------------------------------------------------------
 
     def accepts(self, message: Message, session: int, epoch: int, now: float) -> bool:
-        """Note that the server lives; True if this message belongs to the session as it stands."""
+        """Note that the server lives; True if this message belongs to the session as it stands.
+
+        Where no link is up, or the server was given up, nothing does: what still comes is of a link that broke.
+        """
         if session != self._session:
+            return False
+        if self.state not in (PROBING, UP):
             return False
         self._heard = now
         if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
@@ -105,6 +112,7 @@ class Peer:
         self.welcomed += 1
         self.sent, self.limit = 0, message.limit
         self.max_job = message.max_job
+        self._unanswered.clear()
         self._outstanding = 0
         self._backoff = self._config.hello_retry
         self._heartbeat = message.heartbeat_us / 1e6 or self._config.heartbeat
@@ -115,14 +123,19 @@ class Peer:
         if message.limit > self.limit:
             self.limit = message.limit
         if message.receipt == "submit":
-            self.received(message.nbytes)
+            self.answered(message.seq)
 
-    def received(self, nbytes: int) -> None:
-        """So many of our payload bytes are no longer under way."""
-        self._outstanding = max(0, self._outstanding - nbytes)
+    def answered(self, seq: int) -> None:
+        """The payload of this SUBMIT is no longer under way."""
+        nbytes, _ = self._unanswered.pop(seq, (0, 0))
+        self._outstanding -= nbytes
 
-    def pong(self, message: Pong, now: float) -> None:
-        """One round trip measured, the time held there taken off."""
+    def pong(self, message: Pong, now: float) -> list[int]:
+        """One round trip measured, the time held there taken off; returns the seqs of the SUBMITs that were lost.
+
+        Links keep order and the server sends receipts before PONG: what was sent before the PING and has no
+        answer by now is lost. A timer could not tell loss from a slow uplink, and would fill it with copies.
+        """
         rtt = max(0.0, now - message.stamp_us / 1e6 - message.held_us / 1e6)
         # RFC 6298 smoothing, alpha = 1/8.
         self.rtt = rtt if not self.rtt else self.rtt + (rtt - self.rtt) / 8
@@ -130,6 +143,10 @@ class Peer:
         self.load = message.load
         if message.limit > self.limit:
             self.limit = message.limit
+        lost = [seq for seq, (_, stamp_us) in self._unanswered.items() if stamp_us < message.stamp_us]
+        for seq in lost:
+            self.answered(seq)
+        return lost
 
     def error(self, message: Error, now: float, acked: int) -> list[Command]:
         """The server refused something: for good, for now, or because it has forgotten us."""
@@ -150,7 +167,6 @@ class Peer:
     def bye(self, reason: str) -> list[Command]:
         """The server ends the session; try again later."""
         self.state = DOWN
-        self._outstanding = 0
         return [Note("info", f"server said goodbye: {reason or 'no reason given'}"), Reopen(self.index)]
 
     # -- what we say -------------------------------------------------------------------------------
@@ -166,6 +182,8 @@ class Peer:
     def submit(self, message: Submit, nbytes: int) -> SendMessage:
         """A SUBMIT, charged to the credit."""
         self.sent += nbytes
+        self.answered(message.seq)
+        self._unanswered[message.seq] = nbytes, message.stamp_us
         self._outstanding += nbytes
         return SendMessage(message, self._session, self.epoch, message.seq, self.index)
 
@@ -187,7 +205,6 @@ class Peer:
         """Heartbeat, HELLO again, or give the link up."""
         if self.state == UP and now >= self._heard + self._silence():
             self.state = DOWN
-            self._outstanding = 0
             self._doubt = min(2 * self._doubt, _MOST_DOUBT)
             return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
         if self.state == UP and now >= self._ping_at:

@@ -153,6 +153,7 @@ class Session:
         self.reports.reconnected()
 
     def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
+        peer.answered(message.seq)
         frame = self.stream.frames.get(message.seq)
         if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts:
             self.late_results += 1
@@ -161,7 +162,6 @@ class Session:
             return  # the device is at it already
         if frame.state == READY:
             self.stream.ready.remove(frame)
-        peer.received(frame.payload)
         frame.cloud_s = tuple(time / 1e6 for time in message.times_us)
         held = message.held_us / 1e6
         if frame.attempts == 1:
@@ -199,15 +199,12 @@ class Session:
             frame.resend_at = now + self.config.resend * 2 ** min(frame.attempts - 1, 5)
 
     def _on_pong(self, message: Pong, peer: Peer, event: MessageReceived, now: float) -> None:
-        peer.pong(message, now)
-        # Links keep order and the server sends receipts before PONG: what was sent before the PING and has no
-        # answer by now is lost. A timer could not tell loss from a slow uplink, and would fill it with copies.
-        pinged = message.stamp_us / 1e6
-        for frame in self.stream.frames.values():
-            if frame.state == SENT and frame.resend_at == NEVER and frame.sent_at < pinged:
+        for seq in peer.pong(message, now):
+            frame = self.stream.frames.get(seq)
+            if frame is not None and frame.state == SENT:
                 frame.state = READY
                 self.stream.ready.append(frame)
-        self.reports.answered_up_to(pinged)
+        self.reports.answered_up_to(message.stamp_us / 1e6)
 
     def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
         self.stream.out += peer.error(message, now, self.stream.head)
