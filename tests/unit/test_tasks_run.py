@@ -1,4 +1,4 @@
-"""What the runner makes of whatever a stage does: values, signals, errors, state, batches."""
+"""What the runner makes of whatever a stage does: values, signals, errors and state."""
 
 from __future__ import annotations
 
@@ -11,25 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import DROP, END, App, AppError, Input, Ran, Runner, SetupFailed, Source, StatefulTask, Task, task
+from tasks import DROP, END, App, AppError, Input, Ran, Runner, Source, StatefulTask, Task, task
 from tasks.run import ERROR_TEXT
-
-
-class Counter:
-    """A timer whose every reading is one second later, so that times are exact."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 1.0
-        return self.now
-
-
-def runner(*stages: Any) -> Runner:
-    made = Runner(App("t", [Input(), *stages]), Counter())
-    made.setup(0, made.app.n)
-    return made
+from tests.runners import Counter, runner
 
 
 @task
@@ -285,171 +269,6 @@ def test_state_belongs_to_one_runner() -> None:
     app = App("t", [Input(), Sum()])
     one, two = Runner(app, Counter()), Runner(app, Counter())
     assert (one.run(0, 2, 1).value, one.run(0, 2, 1).value, two.run(0, 2, 1).value) == (1, 2, 1)
-
-
-class Opened(Task):
-    """Records what happens to it."""
-
-    def __init__(self, name: str, log: list[str], **options: Any) -> None:
-        self.name, self.log = name, log
-        vars(self).update(options)
-
-    def setup(self) -> None:
-        self.log.append(f"setup {self.name}")
-        if getattr(self, "broken", False):
-            raise FileNotFoundError("model.onnx")
-
-    def run(self, item: Any) -> Any:
-        return item
-
-    def close(self) -> None:
-        self.log.append(f"close {self.name}")
-        if getattr(self, "stuck", False):
-            raise RuntimeError("stuck")
-
-
-def test_setup_once_and_close_in_reverse() -> None:
-    """Each stage is set up once; those set up are closed, the last first, and may be set up again."""
-    log: list[str] = []
-    made = Runner(App("t", [Input(), Opened("a", log), Opened("b", log), Opened("c", log)]), Counter())
-    made.setup(0, 2)
-    made.setup(0, 3)
-    made.close()
-    made.close()
-    assert log == ["setup a", "setup b", "close b", "close a"]
-    made.setup(1, 2)
-    assert log[4:] == ["setup a"]
-
-
-def test_setup_failure_names_the_stage() -> None:
-    """A setup that raises is a SetupFailed in words; it may be tried again, and what stood before is closed."""
-    log: list[str] = []
-    made = Runner(App("t", [Input(), Opened("a", log), Opened("b", log, broken=True)]), Counter())
-    for _ in range(2):
-        with pytest.raises(SetupFailed, match=r"setup of stage 'b' failed: FileNotFoundError: model.onnx \[test_tasks_run.py:\d+\]"):
-            made.setup(0, 3)
-    made.close()
-    assert log == ["setup a", "setup b", "setup b", "close a"]
-
-
-def test_close_goes_through_all() -> None:
-    """A close that raises does not spare the others; its error comes out at the end."""
-    log: list[str] = []
-    made = Runner(App("t", [Input(), Opened("a", log), Opened("b", log, stuck=True)]), Counter())
-    made.setup(0, 3)
-    with pytest.raises(RuntimeError, match="stuck"):
-        made.close()
-    assert log[2:] == ["close b", "close a"]
-
-
-def test_shared_instance_is_set_up_once_for_all_runners() -> None:
-    """The first runner sets a shared stage up, the last closes it; unshared ones are each runner's own."""
-    log: list[str] = []
-    app = App("t", [Input(), Opened("model", log, shared=True), Opened("own", log)])
-    runners = [Runner(app, Counter(), app.instances()) for _ in range(2)]
-    for made in runners:
-        made.setup(0, 3)
-    runners[0].close()
-    assert log == ["setup model"]
-    runners[1].close()
-    assert log == ["setup model", "close model"]
-    assert all(made.stages[2] is not app.chain[2] for made in runners)
-
-
-class Batch(Task):
-    """Doubles in batches; drops zero, refuses text, and says what it was given."""
-
-    def __init__(self, **options: Any) -> None:
-        self.calls: list[int] = []
-        vars(self).update(options)
-
-    def run(self, item: Any) -> Any:
-        return self.run_batch([item])[0]
-
-    def run_batch(self, items: list[Any]) -> list[Any]:
-        self.calls.append(len(items))
-        return [DROP if item == 0 else 2 * (item + 0) for item in items]
-
-
-def test_batch_equals_single_runs() -> None:
-    """A batch gives each value what a run alone gives, in order; dropped values leave the batch."""
-    batch = Batch()
-    made = runner(odd_only, batch, double)
-    runs = made.run_batch(0, 4, [1, 2, 3])
-    assert [(ran.kind, ran.value, ran.stage) for ran in runs] == [("done", 4, -1), ("filtered", None, 1), ("done", 12, -1)]
-    assert batch.calls == [2]
-    assert [len(ran.times) for ran in runs] == [4, 2, 4]
-    assert made.run_batch(0, 4, []) == []
-
-
-def test_batch_time_is_the_wall_time_of_all() -> None:
-    """`times` of a batched stage is the time of the whole batch, the same for each of its values."""
-    made = runner(Batch())
-    assert [ran.times for ran in made.run_batch(1, 2, [1, 0])] == [(1.0,), (1.0,)]
-
-
-def test_one_bad_value_does_not_fail_the_others() -> None:
-    """A batch that raises is run again one by one; only the bad value fails."""
-    batch = Batch()
-    runs = runner(batch).run_batch(0, 2, [1, "x", 3])
-    assert [(ran.kind, ran.value) for ran in runs] == [("done", 2), ("failed", None), ("done", 6)]
-    assert batch.calls == [3, 1, 1, 1]
-    assert runs[1].stage == 1 and "TypeError" in runs[1].error
-
-
-def test_bad_batch_of_a_once_stage_fails_whole() -> None:
-    """A stage marked `once` is not run again, so a bad batch fails all of its values."""
-    batch = Batch(once=True)
-    runs = runner(batch).run_batch(0, 2, [1, "x", 3])
-    assert [ran.kind for ran in runs] == ["failed"] * 3
-    assert batch.calls == [3]
-
-
-def test_batch_of_the_wrong_length_says_so() -> None:
-    """A run_batch that loses items is refused with the rule in the text."""
-    class Loses(Task):
-        once = True
-
-        def run(self, item: Any) -> Any:
-            return item
-
-        def run_batch(self, items: list[Any]) -> list[Any]:
-            return items[1:]
-
-    error = runner(Loses()).run_batch(0, 2, [1, 2])[0].error
-    assert "run_batch of stage 'loses' got 2 items and returned 1; it must return as many, in the same order" in error
-
-
-def test_batch_that_ends_or_writes() -> None:
-    """END in a batch is an error as it is alone; mutates copies each item; values are frozen."""
-    class Rude(Task):
-        mutates = True
-
-        def run(self, item: Any) -> Any:
-            raise AssertionError("not called")
-
-        def run_batch(self, items: list[Any]) -> list[Any]:
-            items[0][0] = 7
-            return [items[0], END]
-
-    first, second = np.zeros(2), np.zeros(2)
-    runs = runner(Rude()).run_batch(0, 2, [first, second])
-    assert runs[0].value.tolist() == [7, 0] and not runs[0].value.flags.writeable and first.tolist() == [0, 0]
-    assert runs[1].kind == "failed" and "returned END" in runs[1].error
-
-
-def test_source_is_shared_by_instances() -> None:
-    """The source of further workers is the app's own, so that a camera is opened once."""
-    log: list[str] = []
-
-    class Camera(Source):
-        def setup(self) -> None:
-            log.append("open")
-
-    app = App("t", [Camera()])
-    for _ in range(2):
-        Runner(app, Counter(), app.instances()).setup(0, 1)
-    assert log == ["open"]
 
 
 def test_app_is_checked_before_it_runs() -> None:
