@@ -25,7 +25,7 @@ from metrics.trace import TraceWriter
 from tasks import App
 from wire import protocol
 from wire.channel import Listener, Parts
-from wire.errors import RemoteProtocolError
+from wire.errors import RemoteProtocolError, VersionMismatch
 from wire.inbox import Inbox
 from wire.protocol import Error, Payload
 from wire.zmq_channel import ZmqListener
@@ -231,7 +231,8 @@ class Server:
             envelope = protocol.decode(parts)
         except RemoteProtocolError as error:
             self.bad_messages += 1
-            self._transmit(peer, protocol.encode(0, self.scheduler.config.epoch, Error("protocol", str(error))))
+            code = "version" if isinstance(error, VersionMismatch) else "protocol"
+            self._transmit(peer, protocol.encode(0, self.scheduler.config.epoch, Error(code, str(error))))
             return
         payload, token, nbytes = envelope.payload, 0, 0
         if payload is not None:

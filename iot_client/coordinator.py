@@ -21,7 +21,7 @@ from metrics.clock import Clock
 from metrics.trace import TraceWriter
 from wire import protocol
 from wire.channel import Channel, Parts
-from wire.errors import RemoteProtocolError, UnsupportedValue
+from wire.errors import RemoteProtocolError, UnsupportedValue, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
 from wire.protocol import Payload, Report, Result, Welcome
@@ -203,7 +203,10 @@ class Coordinator:
             envelope = protocol.decode(parts)
         except RemoteProtocolError as error:
             self.bad_messages += 1
-            self._on_note("warning", f"message from the server ignored: {error}")
+            if isinstance(error, VersionMismatch):
+                self._on_refuse("version", f"the server speaks {error}")
+            else:
+                self._on_note("warning", f"message from the server ignored: {error}")
             return
         message, payload = envelope.message, envelope.payload
         nbytes = 0 if payload is None else payload.nbytes

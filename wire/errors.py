@@ -2,13 +2,14 @@
 
 WireError                  base
 |-- RemoteProtocolError    the peer sent something no well-behaved peer sends; the text says what
+|   `-- VersionMismatch    ... because it speaks another major version
 |-- LocalProtocolError     our own side tried to send something the protocol forbids: a bug here
 `-- UnsupportedValue       a value between stages cannot travel; names the path inside it and its type
 """
 
 from __future__ import annotations
 
-__all__ = ["LocalProtocolError", "RemoteProtocolError", "UnsupportedValue", "WireError"]
+__all__ = ["LocalProtocolError", "RemoteProtocolError", "UnsupportedValue", "VersionMismatch", "WireError"]
 
 _PATH_SHOWN = 120
 
@@ -23,6 +24,10 @@ class RemoteProtocolError(WireError):
 
 class LocalProtocolError(WireError):
     """This side is about to break the protocol."""
+
+
+class VersionMismatch(RemoteProtocolError):
+    """The peer speaks another major version; the text names both."""
 
 
 class UnsupportedValue(WireError, TypeError):

@@ -26,7 +26,7 @@ from typing import Any, Union
 
 import msgspec
 
-from wire.errors import LocalProtocolError, RemoteProtocolError
+from wire.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from wire.messages import (
     CODECS, KINDS, MAX_SIGNATURE, MAX_STAGES, MAX_TEXT, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong,
     Report, Result, Skip, State, Submit, Welcome,
@@ -187,7 +187,7 @@ def _check_prefix(first: memoryview) -> tuple[int, int, int, int]:
     if magic != _MAGIC:
         raise RemoteProtocolError(f"magic {magic!r}; Spillway messages start with {_MAGIC!r}")
     if major != MAJOR:
-        raise RemoteProtocolError(f"protocol version {major}; this side speaks {MAJOR}")
+        raise VersionMismatch(f"protocol version {major}; this side speaks {MAJOR}")
     if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:
         raise RemoteProtocolError("header checksum does not match: the message was damaged on its way")
     if kind not in KINDS:
