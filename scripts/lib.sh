@@ -16,29 +16,29 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFE
 # A module path from outside would come before the checkout's own packages.
 unset PYTHONPATH
 
-say() { printf '%s\n' "$*" >&2; }
+# say LINE...: to the person, not into a pipe.
+say() { printf '%s\n' "$@" >&2; }
 die() { say "$@"; exit 1; }
 
-# become_root COMMAND...: runs it as root, if that is possible without a password.
-become_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"
-  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo -n "$@"
+# root_prefix: what makes a command run as root without a password: "", "sudo -n"; fails where nothing does.
+root_prefix() {
+  if [ "$(id -u)" = 0 ]; then echo ""
+  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then echo "sudo -n"
   else return 1
   fi
 }
 
-# install_packages WHY PACKAGE...: from the system's package manager, or prints the one command that does it.
+# install_packages WHY PACKAGE...: from the system's package manager; or prints the one command that does it, and fails.
 install_packages() {
-  local why=$1; shift
+  local why=$1 prefix output; shift
   local command="apt-get update && apt-get install -y --no-install-recommends $*"
-  say "$why: installing $*"
-  if command -v apt-get >/dev/null && become_root sh -c "export DEBIAN_FRONTEND=noninteractive; $command" >"${TMPDIR:-/tmp}/spillway-apt.$$" 2>&1; then
-    rm -f "${TMPDIR:-/tmp}/spillway-apt.$$"
-    return 0
+  if command -v apt-get >/dev/null && prefix=$(root_prefix); then
+    say "$why: installing $*"
+    # shellcheck disable=SC2086  # the prefix is two words or none
+    output=$($prefix env DEBIAN_FRONTEND=noninteractive sh -c "$command" 2>&1) && return
+    say "$(tail -n 5 <<<"$output")"
   fi
-  [ ! -s "${TMPDIR:-/tmp}/spillway-apt.$$" ] || tail -n 5 "${TMPDIR:-/tmp}/spillway-apt.$$" >&2
-  rm -f "${TMPDIR:-/tmp}/spillway-apt.$$"
-  say "That did not work from here. Run this once, then start again:" "" "    sudo sh -c '$command'" ""
+  say "$why: $*" "Run this once (or its like on other systems), then start again:" "" "    sudo sh -c '$command'" ""
   return 1
 }
 
@@ -94,7 +94,7 @@ ensure_opencv() {
   "$PY" -c 'import cv2' 2>/dev/null && return
   if [ "${SPILLWAY_HEADLESS:-0}" != 1 ]; then
     install_packages "OpenCV cannot be imported without some system libraries" "${SYSTEM_LIBRARIES[@]}" ||
-      die "Without root, or without a display: SPILLWAY_HEADLESS=1 $0 uses opencv-python-headless, which needs none of them."
+      die "Or set SPILLWAY_HEADLESS=1: that uses opencv-python-headless, which needs none of them and shows no windows."
   fi
   "$PY" -c 'import cv2' || die "OpenCV still cannot be imported, see above."
 }
