@@ -56,6 +56,10 @@ class Session:
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event; answer with what is to be done, in order."""
+        if self._finished:
+            return []
+        if self.stream.live and type(event) is not Tick:
+            self.stream.expire(now, due=False)  # an answer at the deadline is on time, one after it is not
         self._handlers[type(event)](event, now)
         return self._pump(now)
 
@@ -224,7 +228,7 @@ class Session:
             self.reports.hurry(now)
             return
         if stream.live:
-            stream.expire(now)
+            stream.expire(now, due=True)
         head = stream.frames.get(stream.head)
         if head is not None and head.state == SENT and now >= head.resend_at:
             head.state = READY

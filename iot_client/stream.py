@@ -209,10 +209,13 @@ class Stream:
             if frame.state != SETTLED:
                 self.settle(frame, Dropped(reason), now)
 
-    def expire(self, now: float) -> None:
-        """Live mode: give up what is too old."""
+    def expire(self, now: float, *, due: bool) -> None:
+        """Live mode: give up what is beyond its age bound, and what reaches it now if that is `due`."""
+        if not self.frames:
+            return
         for frame in list(self.frames.values()):
-            if now < frame.captured_at + self.config.max_age:
+            left = frame.captured_at + self.config.max_age - now
+            if left > 0 or (left == 0 and not due):
                 return
             if frame.state != SETTLED:
                 self.settle(frame, Dropped("late" if frame.attempts else "stale"), now)
