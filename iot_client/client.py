@@ -10,18 +10,14 @@ Without `host` everything runs here. The command line is a thin user of this cla
 
 from __future__ import annotations
 
-import copy
-import secrets
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from os import PathLike
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 
 from iot_client.aggregate import LocalAggregate
@@ -30,19 +26,19 @@ from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUn
 from iot_client.events import Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import Feeder
-from iot_client.outcome import Done, Outcome
-from iot_client.session import Session, SessionConfig
+from iot_client.outcome import Done
+from iot_client.result import Result, ResultQueue, Statistics
+from iot_client.session import Session
+from iot_client.terms import Terms
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
-from tasks import App, IllegalCut
+from tasks import App
 from tasks.values import freeze
 from wire.payload import Packer
-from wire.protocol import DEFAULT_PORT, MAX_JOB, MINOR, Hello
+from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
 
 __all__ = ["Client", "Readable", "Result", "Statistics"]
-
-MODES = ("live", "lossless")
 
 
 class Readable(Protocol):
@@ -55,47 +51,6 @@ class Readable(Protocol):
         """End a read() that blocks, and release the source."""
 
 
-class Result(msgspec.Struct, frozen=True):
-    """The one outcome of one frame. Times in seconds.
-
-    `value` is the final value if `outcome` is Done (of a record: a dict of the wanted fields). `device_s` are
-    the times of the stages run on the device, in order; `cloud_s` of those run by the server. `item` is the
-    captured item if the client keeps items.
-    """
-
-    stream: str
-    seq: int
-    outcome: Outcome
-    split: int
-    value: Any
-    latency: float
-    captured_at: float
-    device_s: tuple[float, ...] = ()
-    cloud_s: tuple[float, ...] = ()
-    sent_bytes: int = 0
-    codec: str = ""
-    item: Any = None
-
-
-class Statistics(msgspec.Struct, frozen=True):
-    """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes."""
-
-    captured: int
-    in_flight: int
-    split: int
-    window: int
-    link: str
-    rtt_s: float = 0.0
-    server_load: float = 0.0
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    resent: int = 0
-    late_results: int = 0
-    reports_pending: int = 0
-    reports_discarded: int = 0
-    aggregate: Any = None
-
-
 class Client:
     """One device's stream of frames through an app.
 
@@ -105,7 +60,8 @@ class Client:
         mode: "lossless" (backpressure, nothing dropped) or "live" (newest frame first, bounded age).
         split: stages run on the device; default: all without a host, the fewest legal with one.
         workers: device threads that run stages.
-        source: feeds the client; default: the app's own source, or else `submit`.
+        source: feeds the client; default: the app's own source if it reads one, or else `submit`.
+        own_source: False: items come by `submit`, even if the app could read its own.
         frames: end after so many items.
         rate: items per second read from the app's own source, at most.
         want: fields of the final record to return; None: all but images; ("*",): all.
@@ -127,59 +83,51 @@ class Client:
 
     def __init__(
         self, app: App, *, host: str | None = None, port: int = DEFAULT_PORT, mode: str = "lossless", split: int | None = None,
-        workers: int = 1, source: Readable | None = None, frames: int | None = None, rate: float | None = None,
+        workers: int = 1, source: Readable | None = None, own_source: bool = True, frames: int | None = None, rate: float | None = None,
         want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
     ) -> None:
-        _check(mode in MODES, "mode", mode, f"one of {', '.join(MODES)}")
-        _check(workers >= 1, "workers", workers, "at least 1")
-        _check(0 < port < 65536, "port", port, "1 to 65535")
-        _check(max_age > 0, "max_age", max_age, "seconds above 0")
-        _check(rate is None or rate > 0, "rate", rate, "frames per second above 0")
-        _check(frames is None or frames >= 0, "frames", frames, "0 or more")
-        self.app = app
-        self.device = device or socket.gethostname()
+        if not 0 < port < 65536:
+            raise ValueError(f"port={port}; legal: 1 to 65535")
+        device = device or socket.gethostname()
+        terms = Terms(
+            device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
+            memory=memory, window=window,
+        )
+        self.app = app = app.copy()
+        self.device = device
+        self.source_error = self.trace_error = ""
         self._server = None if host is None else f"tcp://{host}:{port}"
         self._connect_timeout = connect_timeout
         self._keep_items = keep_items
-        self._memory = memory
         self._clock = clock or SystemClock()
         self._on_note = on_note or (lambda level, text: None)
         self._refused: ServerRefused | None = None
         self._answered = threading.Event()
         self._crash: BaseException | None = None
-        self._results: SimpleQueue[list[Result]] = SimpleQueue()
-        self._batch: list[Result] = []
-        self._fetched: deque[Result] = deque()
+        self._results = ResultQueue()
         self._permits: SimpleQueue[bool | None] = SimpleQueue()
         self._capturing = threading.Lock()
         self._submitters: set[int] = set()
-        self._captured = self._read = 0
-        self._weight_in = self._weight_out = 0
+        self._captured = 0
         self._ended = self._drained = False
-        self.source_error = self.trace_error = ""
+        self._session = Session(terms.session(app))
         self._trace = TraceWriter(trace) if trace is not None else None
-        self._source = app.source
-        reads_itself = source is not None or self._source.owns_input
-        self._feeder = Feeder(source or self._source, self, frames, rate if source is None else None) if reads_itself else None
-        self._aggregate = None
-        if app.aggregate is not None and host is None:
-            self._aggregate = LocalAggregate(copy.deepcopy(app.aggregate), self.device, self._on_note)
-        self._packer = Packer(app.types)
-        self._session = Session(self._configure(mode, split, workers, want, max_age, memory, window))
+        self._feeder = self._make_feeder(source, own_source, frames, rate)
+        self._aggregate = LocalAggregate(app.aggregate, device, self._on_note) if app.aggregate is not None and host is None else None
+        packer = Packer(app.types)
         self._coordinator = Coordinator(
-            self._session, self._packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note,
-            on_refuse=self._refuse, permits=self._permits, trace=self._trace,
+            self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
+            permits=self._permits, trace=self._trace,
         )
         self._coordinator.on_welcome = self._answered.set
-        self._coordinator.on_delivered = self._publish
-        self._coordinator.may_capture = lambda: self._weight_in - self._weight_out < self._memory
-        self._executor = Executor(
-            app, self._packer, workers=workers, want=want, answer=self._coordinator.put,
-            wanted=self._coordinator.kept.__contains__, on_note=self._on_note,
+        self._coordinator.on_delivered = self._results.publish
+        self._coordinator.may_capture = lambda: self._results.unread < memory
+        self._executor = self._coordinator.executor = Executor(
+            app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.kept.__contains__,
+            on_note=self._on_note,
         )
-        self._coordinator.executor = self._executor
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
 
     # -- life --------------------------------------------------------------------------------------
@@ -218,7 +166,7 @@ class Client:
             Full: no room in time. Closed: the stream has ended.
         """
         if self._feeder is not None:
-            raise ClientError(f"app {self.app.name!r} reads its own source; submit() is for apps that start with Input()")
+            raise ClientError("a source feeds this client; for submit() make it with own_source=False")
         self._submitters.add(threading.get_ident())
         self._take_permit(timeout)
         return self.capture(item)
@@ -324,38 +272,20 @@ class Client:
             self._raise_crash()
             raise Closed("submit() after the stream has ended")
 
-    def _configure(
-        self, mode: str, split: int | None, workers: int, want: tuple[str, ...] | None, max_age: float, memory: int, window: int
-    ) -> SessionConfig:
-        app, lacks = self.app, frozenset(self.app.missing())
-        splits = (False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1)))
-        if split is None:
-            legal = app.legal_cuts(lacks)
-            split = (legal[0] if self._server else app.n) if legal else app.n
-        cut = app.cut(split, lacks)
-        if self._server is None and split != app.n:
-            raise IllegalCut(f"split {split} of {app.n} needs a server: give host, or leave the split out to run all stages here")
-        stateful = tuple(stage.stateful for stage in app.chain)
-        pivot = cut.stop if split < app.n else next((i for i, held in enumerate(stateful) if held), app.n)
-        return SessionConfig(
-            session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot, splits=splits, stateful=stateful,
-            once=tuple(stage.once for stage in app.chain), mode=mode, hello=self._hello(mode, want, tuple(sorted(lacks))),
-            workers=workers, window=window, max_age=max_age, memory=memory,
-            reports=app.aggregate is not None and self._server is not None,
-        )
-
-    def _hello(self, mode: str, want: tuple[str, ...] | None, lacks: tuple[int, ...]) -> Hello | None:
-        if self._server is None:
-            return None
-        app = self.app
-        return Hello(
-            MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), mode=mode, want=want,
-            lacks=lacks,
-        )
+    def _make_feeder(self, source: Readable | None, own_source: bool, frames: int | None, rate: float | None) -> Feeder | None:
+        if rate is not None and not rate > 0:
+            raise ValueError(f"rate={rate}; legal: frames per second above 0")
+        if frames is not None and frames < 0:
+            raise ValueError(f"frames={frames}; legal: 0 or more")
+        if source is not None:
+            return Feeder(source, self, frames, None)
+        if own_source and self.app.source.owns_input:
+            return Feeder(self.app.source, self, frames, rate)
+        return None
 
     def _set_up(self) -> None:
         try:
-            self._source.setup()
+            self.app.source.setup()
             if self._aggregate is not None:
                 self._aggregate.start()
         except Exception as error:
@@ -385,8 +315,7 @@ class Client:
         finally:
             self._permits.put(None)
             self._answered.set()
-            self._publish()
-            self._results.put([])
+            self._results.end()
 
     def _refuse(self, code: str, text: str) -> None:
         self._refused = ServerRefused(code, text)
@@ -399,51 +328,24 @@ class Client:
         item = kept.values[0] if self._keep_items else None
         if done and self._aggregate is not None:
             self._aggregate.add(command.seq, value)
-        self._weight_in += _weight(value) + _weight(item)
-        self._batch.append(Result(
+        self._results.add(Result(
             self.device, command.seq, command.outcome, command.split, value, command.latency, command.captured_at,
             command.device_s, command.cloud_s, command.sent_bytes, command.codec, item,
         ))
 
-    def _publish(self) -> None:
-        """Hand what was delivered in one turn of the loop to the reader, with one wake."""
-        if self._batch:
-            self._results.put(self._batch)
-            self._batch = []
-
     def _next_result(self, timeout: float | None) -> Result | None:
-        if not self._fetched:
-            try:
-                self._fetched.extend(self._results.get(timeout=timeout))
-            except Empty:
-                raise TimeoutError(f"no result for {timeout} s; {self._session.in_flight} frames in flight") from None
-        if not self._fetched:
-            return None
-        result = self._fetched.popleft()
-        self._read += 1
-        self._weight_out += _weight(result.value) + _weight(result.item)
+        try:
+            result = self._results.next(timeout)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; {self._session.in_flight} frames in flight") from None
         if self._coordinator.held_permits:
             self._coordinator.put(None)
         return result
 
     def _nothing_can_come(self) -> bool:
         alone = self._submitters == {threading.get_ident()}
-        return alone and not self._ended and self._read == self._captured
+        return alone and not self._ended and self._results.read == self._captured
 
     def _raise_crash(self) -> None:
         if self._crash is not None:
             raise ClientError(f"the client's loop failed: {type(self._crash).__name__}: {self._crash}") from self._crash
-
-
-def _weight(value: Any) -> int:
-    """Roughly the bytes a result holds: its arrays and a little more."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes + 256
-    if isinstance(value, dict):
-        return 512 + sum(item.nbytes for item in value.values() if isinstance(item, np.ndarray))
-    return 256
-
-
-def _check(condition: bool, name: str, value: object, legal: str) -> None:
-    if not condition:
-        raise ValueError(f"{name}={value!r}; legal: {legal}")

@@ -1,0 +1,117 @@
+"""What comes out of a client: one Result per frame, and where the client stands."""
+
+from __future__ import annotations
+
+from collections import deque
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from iot_client.outcome import Outcome
+
+__all__ = ["Result", "ResultQueue", "Statistics"]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The one outcome of one frame. Times in seconds.
+
+    `value` is the final value if `outcome` is Done (of a record: a dict of the wanted fields). `device_s` are
+    the times of the stages run on the device, in order; `cloud_s` of those run by the server. `item` is the
+    captured item if the client keeps items.
+    """
+
+    stream: str
+    seq: int
+    outcome: Outcome
+    split: int
+    value: Any
+    latency: float
+    captured_at: float
+    device_s: tuple[float, ...] = ()
+    cloud_s: tuple[float, ...] = ()
+    sent_bytes: int = 0
+    codec: str = ""
+    item: Any = None
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes."""
+
+    captured: int
+    in_flight: int
+    split: int
+    window: int
+    link: str
+    rtt_s: float = 0.0
+    server_load: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    resent: int = 0
+    late_results: int = 0
+    reports_pending: int = 0
+    reports_discarded: int = 0
+    aggregate: Any = None
+
+
+class ResultQueue:
+    """From the loop to the one thread that reads results, with one wake for each turn of the loop.
+
+    `unread` is about the bytes of what is delivered and not read yet.
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self._turn: list[Result] = []
+        self._turns: SimpleQueue[list[Result]] = SimpleQueue()
+        self._fetched: deque[Result] = deque()
+        self._bytes_in = self._bytes_out = 0  # two counters, each written by one thread
+
+    @property
+    def unread(self) -> int:
+        """Bytes held by results nobody has taken yet, roughly."""
+        return self._bytes_in - self._bytes_out
+
+    def add(self, result: Result) -> None:
+        """One more of this turn. Loop only."""
+        self._bytes_in += _weight(result.value) + _weight(result.item)
+        self._turn.append(result)
+
+    def publish(self) -> None:
+        """Hand this turn's results over. Loop only."""
+        if self._turn:
+            self._turns.put(self._turn)
+            self._turn = []
+
+    def end(self) -> None:
+        """No more will come. Loop only."""
+        self.publish()
+        self._turns.put([])
+
+    def next(self, timeout: float | None) -> Result | None:
+        """The next result; None after the last. Reader only.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+        if not self._fetched:
+            try:
+                self._fetched.extend(self._turns.get(timeout=timeout))
+            except Empty:
+                raise TimeoutError(f"no result for {timeout} s") from None
+        if not self._fetched:
+            return None
+        result = self._fetched.popleft()
+        self.read += 1
+        self._bytes_out += _weight(result.value) + _weight(result.item)
+        return result
+
+
+def _weight(value: Any) -> int:
+    """Roughly the bytes a value holds: its arrays and a little more."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 256
+    if isinstance(value, dict):
+        return 512 + sum(item.nbytes for item in value.values() if isinstance(item, np.ndarray))
+    return 256

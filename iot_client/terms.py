@@ -1,0 +1,80 @@
+"""What a client asks for, checked against its app, as the machine needs it."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from iot_client.session import SessionConfig
+from tasks import App, IllegalCut
+from wire.protocol import MINOR, Hello
+
+__all__ = ["Terms"]
+
+_MODES = ("live", "lossless")
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of a Client that decide how frames travel; see there for their meaning.
+
+    Raises:
+        ValueError: one is out of its range; the text names it, its value and what is legal.
+    """
+
+    device: str
+    remote: bool
+    mode: str
+    split: int | None
+    workers: int
+    want: tuple[str, ...] | None
+    max_age: float
+    memory: int
+    window: int
+
+    def __post_init__(self) -> None:
+        _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
+        _check(self.mode in _MODES, "mode", self.mode, f"one of {', '.join(_MODES)}")
+        _check(self.workers >= 1, "workers", self.workers, "at least 1")
+        _check(self.max_age > 0, "max_age", self.max_age, "seconds above 0")
+        _check(self.memory > 0, "memory", self.memory, "bytes above 0")
+        _check(self.window >= 0, "window", self.window, "a number of frames, or 0 to follow the load")
+
+    def session(self, app: App) -> SessionConfig:
+        """The session's configuration.
+
+        Raises:
+            IllegalCut: the split is not legal on this device, or needs a server where none is named.
+        """
+        lacks = frozenset(app.missing())
+        split = self._split(app, lacks)
+        cut = app.cut(split, lacks)
+        if not self.remote and split != app.n:
+            raise IllegalCut(f"split {split} of {app.n} needs a server: give host, or leave the split out to run all stages here")
+        stateful = tuple(stage.stateful for stage in app.chain)
+        pivot = cut.stop if split < app.n else next((i for i, held in enumerate(stateful) if held), app.n)
+        return SessionConfig(
+            session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot,
+            splits=(False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1))), stateful=stateful,
+            once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
+            window=self.window, max_age=self.max_age, memory=self.memory, reports=app.aggregate is not None and self.remote,
+        )
+
+    def _split(self, app: App, lacks: frozenset[int]) -> int:
+        if self.split is not None:
+            return self.split
+        legal = app.legal_cuts(lacks)
+        return legal[0] if legal and self.remote else app.n
+
+    def _hello(self, app: App, lacks: frozenset[int]) -> Hello | None:
+        if not self.remote:
+            return None
+        return Hello(
+            MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), mode=self.mode,
+            want=self.want, lacks=tuple(sorted(lacks)),
+        )
+
+
+def _check(condition: bool, name: str, value: object, legal: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}={value!r}; legal: {legal}")
