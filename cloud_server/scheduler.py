@@ -40,6 +40,8 @@ class Scheduler:
         self.executed = 0
         self.shed = 0
         self.duplicates = 0
+        self.opened = 0
+        self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
         self._costs = Costs()
         self._backlog = Backlog(self._costs)
         self._batches: dict[int, RunBatch] = {}
@@ -121,6 +123,7 @@ class Scheduler:
         if session is None:
             session = Session(event.session, hello, event.peer, now, self.config.credit)
             self.sessions[event.session] = session
+            self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
         session.hello = hello
         limit = session.bind(event.peer, now)
@@ -281,6 +284,7 @@ class Scheduler:
         self._reply(session, Result(job.seq, outcome, job.start, job.stop, -1, reason, (), 1, held, held, self.load))
 
     def _reply(self, session: Session, result: Result) -> None:
+        self.outcomes[result.outcome] += 1
         done = result.outcome == "done"
         if result.seq >= session.acked:
             if result.outcome != "dropped":

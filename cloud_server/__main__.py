@@ -1,0 +1,41 @@
+"""`python -m cloud_server` and `cloud-server`: see command.py. First of all it is made sure that the packages are ours."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import threading
+import time
+from pathlib import Path
+
+__all__ = ["main"]
+
+_PATIENCE_S = 2.0
+"""How long threads that an app started may keep the process after its end."""
+
+
+def main() -> int:
+    """The command line; returns its exit code (cloud-server --help lists them)."""
+    home = Path(__file__).resolve().parents[1]
+    shadowed = runpy.run_path(str(home / "wire" / "origin.py"))["shadowed"]
+    own_app = any(argument.startswith("--app") for argument in sys.argv)  # it may well live in a package called examples
+    problem = shadowed(("tasks", "wire", "metrics", *(() if own_app else ("examples",))), home)
+    if problem:
+        print(f"cloud-server: {problem}", file=sys.stderr)
+        return 1
+    from cloud_server.command import main as command
+
+    code = command()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        threading.Thread(target=_end, args=(code,), daemon=True).start()
+    return code
+
+
+def _end(code: int) -> None:
+    time.sleep(_PATIENCE_S)
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""The command line: arguments in, a server's life, exit code out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from math import inf
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from cloud_server.config import Config, ConfigError, Exit, parse
+from cloud_server.console import Console
+from cloud_server.coordinator import Server
+from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
+from cloud_server.recorder import Recorder, RecorderError
+from cloud_server.status import StatusLine, recorded, served
+from cloud_server.store import StoreError, open_store
+from metrics.trace import TraceWriter
+from tasks import App, TaskError, load
+from wire.zmq_channel import BindError
+
+__all__ = ["main"]
+
+DRAIN_S = 5.0
+"""How long a stop may take, from the signal to the end."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SUMMARY_SHOWN = 2000
+"""Characters of an aggregate's summary as text; as JSON it is whole."""
+_OPENCV = (
+    "; on Debian or Ubuntu the opencv-python wheel needs the system packages libxcb1, libgl1 and libglib2.0-0, "
+    "the wheel opencv-python-headless needs none of them"
+)
+
+
+class _OutputError(OSError):
+    """--trace cannot be written."""
+
+
+_EXITS: tuple[tuple[type[Exception], Exit], ...] = (
+    (ConfigError, Exit.USAGE),
+    (TaskError, Exit.USAGE),
+    (BindError, Exit.ADDRESS),
+    (StoreError, Exit.OUTPUT),
+    (_OutputError, Exit.OUTPUT),
+    (ExecutorError, Exit.FAILED),
+    (RecorderError, Exit.FAILED),
+)
+"""The first class that fits decides."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `arguments` (default: the process's own) and return its exit code."""
+    console = Console()
+    signals = _Signals()
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+        console = Console(quiet=config.quiet, log_json=config.log_json)
+        return _Run(config, console, signals).run()
+    except tuple(kind for kind, _ in _EXITS) as error:
+        code = next(code for kind, code in _EXITS if isinstance(error, kind))
+        lacks_opencv = _lacks_opencv(error)
+        words = (isinstance(error, OSError) and error.strerror) or str(error)
+        console.note("error", f"{words}{_OPENCV if lacks_opencv else ''}")
+        return Exit.FAILED if lacks_opencv else code
+    except KeyboardInterrupt:
+        console.note("error", "stopped before it was ready")
+        return signals.exit
+    finally:
+        signals.restore()
+
+
+class _Signals:
+    """Ctrl-C, SIGTERM and a hangup; one that was ignored before (nohup, a background job) stays ignored.
+
+    Until `server` is set nothing has to be ended in order, and a signal raises KeyboardInterrupt.
+    """
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.received: list[int] = []
+        self._before: dict[int, Any] = {}
+        for number in _SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
+
+    @property
+    def exit(self) -> int:
+        """The exit code the first signal asks for."""
+        first = self.received[0] if self.received else signal.SIGINT
+        return Exit.OK if first == signal.SIGTERM else 128 + first
+
+    def restore(self) -> None:
+        """Put the handlers back that were there before."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        if self.server is None:
+            raise KeyboardInterrupt
+        self.server.stop()
+
+
+class _Run:
+    """One life of a server: opened in the order in which things go wrong cheaply."""
+
+    def __init__(self, config: Config, console: Console, signals: _Signals) -> None:
+        self._config, self._console, self._signals = config, console, signals
+        self._stop_by = inf
+
+    def run(self) -> int:
+        config, console = self._config, self._console
+        apps = self._load()
+        _probe(config.host, config.port)
+        store = open_store(config.results) if config.results else None
+        recorder = Recorder(apps, store, on_note=console.note)
+        trace = _open_trace(config.trace)
+        server = Server(
+            apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
+            max_memory=config.max_memory, max_job=config.max_job, trace=trace, on_note=console.note,
+        )
+        try:
+            recorder.start()
+            _bind(server, config)
+            self._serve(server, recorder)
+        finally:
+            # Between here and the end of the process a signal must not cut things short: it only counts.
+            self._signals.server = self._signals.server or server
+            left = self._stop_by - monotonic() if self._stop_by < inf else DRAIN_S
+            summaries = recorder.close(max(0.5, min(DRAIN_S, left)))
+            server.close(max(0.2, min(DRAIN_S, self._stop_by - monotonic())))
+            if trace is not None:
+                trace.close()
+        self._conclude(server, recorder, summaries, trace)
+        return self._signals.exit if self._signals.received else Exit.OK
+
+    def _load(self) -> dict[str, App]:
+        apps: dict[str, App] = {}
+        self._paths: dict[str, str] = {}
+        for path in self._config.app:
+            app = load(path)
+            if app.name in apps:
+                raise ConfigError(f"--app {path}: {self._paths[app.name]} is called {app.name!r} as well; give one of them another name")
+            apps[app.name], self._paths[app.name] = app, path
+            for index, packages in app.missing().items():
+                text = f"app {app.name!r}: stage {app.names[index]!r} is not offered, since {', '.join(packages)} is missing here"
+                self._console.note("warning", text)
+        return apps
+
+    def _executor(self, apps: dict[str, App]) -> Executor:
+        config, note = self._config, self._console.note
+        if config.executor == "inline":
+            return InlineExecutor(apps, on_note=note)
+        if config.executor == "thread":
+            return ThreadExecutor(apps, config.workers, on_note=note)
+        return ProcessExecutor(self._paths, config.workers, on_note=note)
+
+    def _serve(self, server: Server, recorder: Recorder) -> None:
+        config, console, signals = self._config, self._console, self._signals
+        signals.server = server
+        console.on_closed = server.stop
+        where = f"tcp://{f'[{config.host}]' if ':' in config.host else config.host}:{server.port}"
+        workers = f"{config.workers} {config.executor} worker{'s' if config.workers > 1 else ''}"
+        console.ready(f"{', '.join(self._paths)} on {where}, {workers}", host=config.host, port=server.port, pid=os.getpid())
+        status = StatusLine(server, console)
+        while not server.finished:
+            patience = min(status.patience(), self._stop_by - monotonic())
+            server.turn(None if patience == inf else max(0.0, patience))
+            status.tell()
+            if signals.received or console.closed:
+                self._stop_by = min(self._stop_by, monotonic() + DRAIN_S)
+                if len(signals.received) > 1 or monotonic() >= self._stop_by:
+                    return
+
+    def _conclude(self, server: Server, recorder: Recorder, summaries: dict[str, Any], trace: TraceWriter | None) -> None:
+        """The summary, then what went wrong, last and in sight."""
+        console = self._console
+        text, fields = served(server)
+        console.say("summary", text, **fields)
+        values = recorder.statistics()
+        if any(msgspec.structs.astuple(values)):
+            console.say("summary", recorded(values), **msgspec.structs.asdict(values))
+        for app, summary in summaries.items():
+            shown = msgspec.json.encode(summary).decode()
+            more = f" ... ({len(shown)} characters)" if len(shown) > _SUMMARY_SHOWN else ""
+            console.say("summary", f"{app}: {shown[:_SUMMARY_SHOWN]}{more}", app=app, aggregate=summary)
+        if trace is not None and trace.error:
+            console.note("error", f"the trace is incomplete: {trace.error}")
+        if not server.finished:
+            console.note("warning", f"{server.scheduler.running} batches were still running and are given up")
+        if console.closed:
+            console.note("error", "standard output was closed, so the server stopped")
+
+
+def _open_trace(path: str | None) -> TraceWriter | None:
+    if path is None:
+        return None
+    try:
+        return TraceWriter(path)
+    except OSError as error:
+        raise _OutputError(f"cannot write the trace {path}: {error.strerror or error}") from None
+
+
+def _probe(host: str, port: int) -> None:
+    """Find out early, before models are loaded, that the port is taken.
+
+    Raises:
+        BindError: as `_bind`.
+    """
+    if port == 0 or host == "*":
+        return
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise _no_address(error, host, port) from None
+
+
+def _bind(server: Server, config: Config) -> None:
+    try:
+        server.bind()
+    except BindError as error:
+        raise _no_address(error, config.host, config.port) from None
+
+
+def _no_address(error: OSError, host: str, port: int) -> BindError:
+    if error.errno == errno.EADDRINUSE:
+        text = (
+            f"port {port} on {host} is in use, perhaps by another cloud-server; `ss -ltnp 'sport = :{port}'` (or `lsof -i :{port}`) "
+            "shows who has it, and --port takes another (0: any free one)"
+        )
+    elif error.errno == errno.EACCES:
+        text = f"port {port} may not be opened by this user; give --port 1024 or more"
+    else:
+        text = f"cannot listen on {host}: {error.strerror or error}; --host must be an address of this machine"
+    return BindError(error.errno, text)
+
+
+def _lacks_opencv(error: BaseException | None) -> bool:
+    """True if an import of OpenCV, or of a library it needs, is behind `error`."""
+    text = str(error).lower()
+    if "importerror" in text or "modulenotfounderror" in text:
+        return any(word in text for word in ("cv2", "libgl", "libxcb", "libgthread"))
+    return False

@@ -1,0 +1,184 @@
+"""What the command line asks for, checked before anything starts."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import enum
+import importlib.metadata
+import ipaddress
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire.protocol import DEFAULT_PORT, MAX_JOB
+
+__all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "is_loopback", "parse", "size", "version"]
+
+DEFAULT_APP = "examples.ball_tracking.app:app"
+EXECUTORS = ("thread", "inline", "process")
+_MIN_JOB = 2**16
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+class Exit(enum.IntEnum):
+    """How a run ended, for the shell."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    ADDRESS = 4
+    OUTPUT = 6
+    HANGUP = 129
+    INTERRUPTED = 130
+
+
+class ConfigError(ValueError):
+    """What was asked for makes no sense; the text names the parameter, its value and what is legal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run of the server; the command line's options by their names. Sizes are in bytes."""
+
+    app: tuple[str, ...] = (DEFAULT_APP,)
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    insecure: bool = False
+    workers: int = 1
+    executor: str = "thread"
+    results: str | None = None
+    trace: str | None = None
+    max_memory: int = 32 * 2**20
+    max_job: int = 16 * 2**20
+    quiet: bool = False
+    log_json: bool = False
+
+    def __post_init__(self) -> None:
+        _check(bool(self.host.strip()), "--host", self.host, "a name or an address")
+        _check(0 <= self.port <= 65535, "--port", self.port, "0 (any free one) to 65535")
+        _check(self.workers >= 1, "--workers", self.workers, "1 or more, or auto")
+        _check(self.executor in EXECUTORS, "--executor", self.executor, ", ".join(EXECUTORS))
+        _check(self.executor != "inline" or self.workers == 1, "--workers", self.workers, "1 with --executor inline")
+        _check(_MIN_JOB <= self.max_job <= MAX_JOB, "--max-job", self.max_job, "64K to 64M")
+        _check(self.max_memory >= self.max_job, "--max-memory", self.max_memory, f"at least the {self.max_job} bytes of --max-job")
+        for option, path in (("--results", self.results), ("--trace", self.trace)):
+            _check(path is None or bool(path), option, path, "a file")
+        if self.results and self.trace:
+            apart = os.path.realpath(self.results) != os.path.realpath(self.trace)
+            _check(apart, "--trace", self.trace, "another file than that of --results")
+        if not self.insecure and not is_loopback(self.host):
+            raise ConfigError(
+                f"--host {self.host}: other machines could reach this server, and links are not encrypted and nobody has to prove who "
+                "he is in this version. Keep 127.0.0.1 and let devices come through an ssh tunnel (ssh -L), or, on a network where "
+                "everybody may use the server and read its traffic, add --insecure"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach an address bound on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def size(text: str) -> int:
+    """Bytes of "65536", "64K", "16M" or "1.5G" (powers of 1024)."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write bytes, or a number with K, M or G, like 64M")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse(arguments: Sequence[str]) -> Config:
+    """The Config a command line asks for.
+
+    Raises:
+        ConfigError: a value is out of its range, or the address would be open to others.
+        SystemExit: argparse's own, code 2 for what it cannot read, 0 after --help and --version.
+    """
+    options = vars(_parser().parse_args(arguments))
+    options["app"] = tuple(dict.fromkeys(options["app"] or (DEFAULT_APP,)))
+    if options["workers"] is None:
+        options["workers"] = 1 if options["executor"] == "inline" else _usable_cores()
+    options["max_memory"] = options["max_memory"] or max(Config.max_memory, options["max_job"])
+    return Config(**options)
+
+
+def version() -> str:
+    """The version installed, or that of the checkout this file is in."""
+    try:
+        return importlib.metadata.version("spillway")
+    except importlib.metadata.PackageNotFoundError:
+        setup = configparser.ConfigParser()
+        setup.read(Path(__file__).resolve().parents[1] / "setup.cfg")
+        return setup.get("metadata", "version", fallback="unknown") + " (checkout)"
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def _check(condition: bool, name: str, value: object, legal: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name} {value!r}: must be {legal}")
+
+
+_DESCRIPTION = "Run the stages that devices send here, for any number of devices and apps."
+
+_EPILOG = """\
+examples:
+  cloud-server                                   ball tracking for clients on this machine
+  cloud-server --app mine.app:app --workers 4    your own app, four worker threads
+  cloud-server --executor process --workers 4    the same in processes: for stages of pure Python, or that may crash
+  cloud-server --results out.sqlite              keep every final value, each once, also over restarts
+  cloud-server --port 0 >server.log              any free port; the first line says which
+
+A line that starts with "ready:" comes when the workers are set up and the port is open. Warnings and errors are
+written on standard error, all else on standard output.
+
+exit codes:
+    0  SIGTERM (jobs under way were answered), or the reader of its output was closed
+    1  this host lacks something (OpenCV, a stage's or an aggregate's setup), or a bug; the text says what
+    2  the command line asks for what is not there: option, app, or an address open to others without --insecure
+    4  the address cannot be bound: the port is in use, or the host is not this machine's
+    6  --results or --trace cannot be written
+  129, 130  ended by a hangup or Ctrl-C, in the same order as by SIGTERM; a second one ends at once
+Jobs under way get up to 5 seconds to finish.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cloud-server", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--app", action="append", metavar="MODULE:ATTRIBUTE", help=f"an app to serve, may be repeated ({DEFAULT_APP})")
+    add("--host", default=Config.host, help="address to listen on (%(default)s); * for all of this machine's")
+    add("--port", type=int, default=DEFAULT_PORT, help="port to listen on (%(default)s); 0 for any free one")
+    add("--insecure", action="store_true", help="allow a --host that other machines can reach, without encryption or keys")
+    add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each core")
+    add("--executor", choices=EXECUTORS, default=Config.executor, help="what a worker is (%(default)s)")
+    add("--results", metavar="FILE", help="keep final values: SQLite for .sqlite, .sqlite3 and .db, else JSON lines; appended to")
+    add("--trace", metavar="FILE.jsonl", help="log of every event and command")
+    add("--max-memory", type=size, metavar="SIZE", help="bytes one device may have here at a time (32M)")
+    add("--max-job", type=size, default=Config.max_job, metavar="SIZE", help="largest job taken, up to 64M (16M)")
+    add("--quiet", action="store_true", help="nothing but the ready line; warnings and errors still come on standard error")
+    add("--log-json", action="store_true", help="write every line as a JSON object")
+    parser.add_argument("--version", action="version", version=f"spillway {version()}")
+    return parser

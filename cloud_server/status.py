@@ -1,0 +1,86 @@
+"""How a server is doing, in a line: while it serves, and at the end."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from cloud_server.console import Console
+from cloud_server.coordinator import Server, ServerStatistics
+from cloud_server.recorder import RecorderStatistics
+
+__all__ = ["EVERY_S", "StatusLine", "recorded", "served", "units"]
+
+EVERY_S = 10.0
+"""Between two status lines."""
+
+
+class StatusLine:
+    """Tells every ten seconds what was done since, if there are sessions."""
+
+    def __init__(self, server: Server, console: Console) -> None:
+        self._server = server
+        self._console = console
+        self._since = monotonic()
+        self._before = server.statistics()
+
+    def patience(self) -> float:
+        """Seconds until `tell` has something to do."""
+        return self._since + EVERY_S - monotonic()
+
+    def tell(self) -> None:
+        """Write the line if it is due."""
+        now = monotonic()
+        if now >= self._since + EVERY_S:
+            self._console.look()
+            after = self._server.statistics()
+            if after.sessions:
+                self._tell(after, now - self._since)
+            self._since, self._before = now, after
+
+    def _tell(self, after: ServerStatistics, seconds: float) -> None:
+        before = self._before
+        rate = (after.executed - before.executed) / seconds
+        received = (after.bytes_received - before.bytes_received) / seconds
+        sent = (after.bytes_sent - before.bytes_sent) / seconds
+        text = (
+            f"{after.sessions} session{'s' if after.sessions != 1 else ''}, {rate:.1f} jobs/s, {after.queued} waiting, "
+            f"load {after.load:.2f}, {units(received)}/s in, {units(sent)}/s out"
+        )
+        self._console.say(
+            "status", text, sessions=after.sessions, jobs_per_s=round(rate, 3), waiting=after.queued, load=after.load,
+            bytes_in_per_s=round(received), bytes_out_per_s=round(sent), duplicates=after.duplicates, bad_messages=after.bad_messages,
+        )
+
+
+def served(server: Server) -> tuple[str, dict[str, Any]]:
+    """What a server has done in its life: for people, and as fields."""
+    statistics, machine = server.statistics(), server.scheduler
+    outcomes = ", ".join(f"{count} {kind}" for kind, count in machine.outcomes.items())
+    text = (
+        f"{machine.opened} session{'s' if machine.opened != 1 else ''}, {sum(machine.outcomes.values())} jobs: {outcomes}; "
+        f"{units(statistics.bytes_received)} in, {units(statistics.bytes_sent)} out"
+    )
+    if statistics.bad_messages:
+        text += f"; {statistics.bad_messages} messages were none"
+    return text, {
+        "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
+        "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages,
+    }
+
+
+def recorded(values: RecorderStatistics) -> str:
+    """What became of final values, for people."""
+    text = f"values: {values.folded} folded, {values.written} written"
+    for count, words in ((values.duplicates, "duplicates"), (values.failed, "failed"), (values.lost, "lost")):
+        text += f", {count} {words}" if count else ""
+    return text
+
+
+def units(size: float) -> str:
+    """Bytes as people say them: 921600 -> "0.92 MB"."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
