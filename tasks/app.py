@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -174,13 +176,27 @@ class App:
         """A hash over the source text of the stages; a difference only warns. "" if unknown."""
         codes = [stage._code() for stage in self.chain] + ([type(self.aggregate)] if self.aggregate else [])
         try:
-            texts = [inspect.getsource(code) for code in codes]
-        except (OSError, TypeError):
+            texts = [_source_of(code) for code in codes]
+        except (OSError, TypeError, SystemError):  # SystemError: the parser of CPython 3.11, see below
             return ""
         return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
     def __repr__(self) -> str:
         return f"App({self.name!r}, {' -> '.join(self.names)})"
+
+
+_parsing = threading.Lock()
+"""inspect parses a class's module, and CPython 3.11 fails when two threads parse at once (cpython issue 106905)."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _source_text(code: Any) -> str:
+    return inspect.getsource(code)
+
+
+def _source_of(code: Any) -> str:
+    with _parsing:
+        return _source_text(code)
 
 
 def load(path: str) -> App:
