@@ -99,7 +99,7 @@ class _Run:
         sampler = HostSampler(4.0)
         pump = Pump(client, self._display, self._signals, sampler, clock)
         try:
-            client.start()
+            self._start(client)
             pump.sinks += self._files() + ([window] if window else [])
             with sampler:
                 self._signals.at_once = False
@@ -126,6 +126,13 @@ class _Run:
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
 
+    def _start(self, client: Client) -> None:
+        try:
+            client.start()
+        except ServerRefused:
+            self._display.forget()  # the note says what the exception says
+            raise
+
     def _files(self) -> list[Sink]:
         config = self._config
         sinks: list[Sink] = []
@@ -145,7 +152,7 @@ class _Run:
         if client.trace_error:
             pump.end(Exit.OUTPUT, f"the trace is incomplete: {client.trace_error}")
         if self._statistics.link == "refused":
-            pump.end(Exit.REFUSED, "the server refused to serve any longer")
+            pump.end(Exit.REFUSED, "the server refused to go on; frames since then were run here as far as they may")
 
     def _report(self, pump: Pump, ended_at: float) -> None:
         """The summary for people and, if asked for, for programs; then what went wrong, last and in sight."""

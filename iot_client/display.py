@@ -50,6 +50,10 @@ class Display:
         """Show `text` soon; from any thread. `level` is info, warning or error."""
         self._notes.append((level, text))
 
+    def forget(self) -> None:
+        """Do not show the notes that came."""
+        self._notes.clear()
+
     def due(self, now: float) -> bool:
         """Whether it is time for `refresh`."""
         if self._next is None:
