@@ -28,7 +28,7 @@ class Frame:
     """
 
     __slots__ = ("attempts", "captured_at", "cloud_s", "device_s", "nbytes", "outcome", "payload", "resend_at", "sent_at",
-                 "sent_bytes", "seq", "signature", "split", "state")
+                 "sent_bytes", "seq", "signature", "split", "state", "where")
 
     def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
         self.seq = seq
@@ -44,4 +44,5 @@ class Frame:
         self.attempts = 0
         self.device_s: tuple[float, ...] = ()
         self.cloud_s: tuple[float, ...] = ()
+        self.where = "device"
         self.outcome: Outcome | None = None

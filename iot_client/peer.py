@@ -56,6 +56,7 @@ class Peer:
         self.rtt = 0.0
         self.min_rtt = 0.0
         self.max_job = 0
+        self.lacks: tuple[int, ...] = ()
         self.sent = 0
         self.limit = 0
         self.load = 0.0
@@ -112,6 +113,7 @@ class Peer:
         self.welcomed += 1
         self.sent, self.limit = 0, message.limit
         self.max_job = message.max_job
+        self.lacks = message.lacks
         self._unanswered.clear()
         self._outstanding = 0
         self._backoff = self._config.hello_retry

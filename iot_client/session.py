@@ -111,13 +111,28 @@ class Session:
         self._stop_at = stop_at if self._stop_at is None else min(stop_at, self._stop_at)
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
-        low, high = sorted((event.k, self.split))
-        if not 0 < event.k <= self.config.n or not self.config.splits[event.k]:
-            self._note("warning", f"split {event.k} is not legal; staying at {self.split}")
-        elif any(self.config.stateful[low:high]):
-            self._note("warning", f"split {event.k} lies beyond a stage with state; staying at {self.split}")
+        problem = self._why_not_split(event.k)
+        if problem:
+            self._note("warning", f"split {event.k} {problem}; staying at {self.split}")
         else:
             self.split = event.k
+
+    def _why_not_split(self, k: int) -> str:
+        config = self.config
+        if not 0 < k <= config.n or not config.splits[k]:
+            return "is not legal"
+        if k == config.n:
+            return ""
+        # Jobs go on ending at the pivot, so that each stage with state stays where it is.
+        if k > config.pivot or any(config.stateful[k : config.pivot]):
+            return "lies beyond a stage with state"
+        lacking = self._lacking(k, () if self.peer is None else self.peer.lacks)
+        return f"is not possible: the server lacks what these stages need: {lacking}" if lacking else ""
+
+    def _lacking(self, split: int, lacks: tuple[int, ...]) -> str:
+        """Names of the stages that a job from `split` needs and the server cannot run."""
+        names = self.config.hello.stages if self.config.hello else ()
+        return ", ".join(names[stage] for stage in lacks if split <= stage < self.config.pivot)
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -139,10 +154,9 @@ class Session:
                 handler(event.message, self.peer, event, now)
 
     def _on_welcome(self, message: Welcome, peer: Peer, event: MessageReceived, now: float) -> None:
-        lacking = [stage for stage in message.lacks if self.split <= stage < self.config.pivot]
+        lacking = self._lacking(self.split, message.lacks)
         if lacking:
-            names = ", ".join(self.config.hello.stages[stage] for stage in lacking) if self.config.hello else ""
-            self.stream.out += peer.refuse("cut", f"split {self.split}: the server lacks what these stages need: {names}")
+            self.stream.out += peer.refuse("cut", f"split {self.split}: the server lacks what these stages need: {lacking}")
             return
         if peer.welcomed > 0:
             self._note("info", "served again" + (", session resumed" if message.resumed else ", a new server"))
@@ -174,6 +188,7 @@ class Session:
 
     def _conclude(self, frame: Frame, message: Result, now: float) -> None:
         if message.outcome == "done":
+            frame.where = "cloud"
             if message.stop < self.config.n:
                 self.stream.back(frame)
             else:
@@ -289,23 +304,31 @@ class Session:
 
     def _oversize(self, frame: Frame, limit: int, now: float) -> None:
         self._note("warning", f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {limit}")
-        if self.stream.can_run_all:
+        if self._may_run_here(frame):
             self.stream.run_twin(frame)
         else:
             self.stream.settle(frame, Dropped("oversize"), now)
 
     def _carry_on_alone(self, peer: Peer, now: float) -> None:
-        """The server is gone: finish here what it was to do, oldest first, then begin new frames whole."""
+        """The server is gone: finish here what it was to do, oldest first, then begin new frames whole.
+
+        What cannot run here waits for the server; in live mode only if its answer may still come.
+        """
         stream = self.stream
         for frame in [frame for frame in stream.frames.values() if frame.state in (READY, SENT)]:
-            if stream.running >= self.config.workers:
-                break
-            once = frame.attempts > 0 and any(self.config.once[frame.split : self.config.pivot])
-            if stream.can_run_all and not once:
-                stream.run_twin(frame)
-            elif stream.live and peer.state in (DOWN, REFUSED):
+            if self._may_run_here(frame):
+                if stream.running < 2 * self.config.workers:
+                    stream.run_twin(frame)
+            elif peer.state == REFUSED or (stream.live and peer.state == DOWN and not self._may_have_run_once(frame)):
                 stream.settle(frame, Dropped("offline"), now)
         stream.start(self.config.n if stream.can_run_all else self.split)
+
+    def _may_run_here(self, frame: Frame) -> bool:
+        return self.stream.can_run_all and not self._may_have_run_once(frame)
+
+    def _may_have_run_once(self, frame: Frame) -> bool:
+        """True if the job left and holds a stage that must not run twice: its answer may still come."""
+        return frame.attempts > 0 and any(self.config.once[frame.split : self.config.pivot])
 
     def _hand_over(self, frame: Frame) -> None:
         if self.reports.enabled and type(frame.outcome) is Done:

@@ -171,7 +171,7 @@ class Stream:
         if event.stop < self.config.n:
             self.back(frame)
         else:
-            self.settle(frame, Done("cloud" if frame.cloud_s else "device"), now)
+            self.settle(frame, Done(frame.where), now)
 
     def _awaits(self, frame: Frame, start: int) -> bool:
         """True if the frame waits for a run from this stage; a twin overtaken by the server's answer is not awaited."""
