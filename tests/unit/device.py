@@ -61,7 +61,7 @@ def ping(now: float, acked: int = 0, sent: int = 0) -> SendMessage:
     return SendMessage(Ping(round(now * 1e6), acked, sent), SESSION, EPOCH)
 
 
-def deliver(seq: int, outcome: Outcome, latency: float, *, captured_at: float, **fields: Any) -> Deliver:
+def deliver(seq: int, outcome: Outcome, latency: Any, *, captured_at: float, **fields: Any) -> Deliver:
     """The command to hand an outcome to the user."""
     fields.setdefault("split", 1)
     return Deliver(seq, outcome, captured_at=captured_at, latency=latency, **fields)
