@@ -9,9 +9,10 @@ from typing import Any
 import cloud_server.events
 import iot_client.events
 from cloud_server.scheduler import Scheduler, SchedulerConfig
+from experiments.replay import differences, steps_from
 from iot_client import Client
 from iot_client.session import Session, SessionConfig
-from metrics.trace import Entry, TraceWriter, read_trace, registry
+from metrics.trace import TraceWriter, read_trace, registry
 from tasks import DROP, App, Input, task
 from tests.integration.bodies import assert_conserved, feed, running_server
 
@@ -29,20 +30,6 @@ def picky(number: int) -> int:
 
 
 APP = App("numbers", [Input(), tenfold, picky])
-
-
-def mismatches(entries: Iterable[Entry], machine: Any, first: list[Any]) -> list[str]:
-    """Feed the events of a log to a fresh machine; where its commands differ from the logged ones."""
-    wrong, expected, asked_for = [], list(first), "start"
-    for entry in entries:
-        if entry.kind == "event":
-            wrong += [f"after {asked_for}: not commanded in the log: {expected}"] * bool(expected)
-            expected, asked_for = machine.handle(entry.body, entry.at), repr(entry.body)
-        elif entry.kind == "command":
-            due = expected.pop(0) if expected else None
-            if due != entry.body:
-                wrong.append(f"after {asked_for}: log {entry.body}, machine {due}")
-    return wrong
 
 
 def device_types() -> dict[str, type]:
@@ -69,19 +56,21 @@ def test_a_recorded_run_replays_into_the_recorded_commands(tmp_path: Path) -> No
                 assert_conserved(client, results)
     assert {result.split for result in results} == {1, 2}
 
-    device = list(read_trace(tmp_path / "device.jsonl", device_types()))
-    session = Session(device[0].body)
-    assert mismatches(device[1:], session, session.start()) == []
-    recorded = list(read_trace(tmp_path / "server.jsonl", server_types()))
-    assert mismatches(recorded[1:], Scheduler(recorded[0].body), []) == []
-    assert sum(entry.kind == "event" for entry in device) > 800
+    config, first, steps = steps_from(read_trace(tmp_path / "device.jsonl", device_types()))
+    session = Session(config)
+    assert session.start() == first
+    assert differences(session, steps) == []
+    assert len(steps) > 800
+    config, _, steps = steps_from(read_trace(tmp_path / "server.jsonl", server_types()))
+    assert differences(Scheduler(config), steps) == []
 
 
 def test_a_tampered_log_does_not_replay(tmp_path: Path) -> None:
     """The comparison can fail: one event taken out of a log changes the commands."""
     with Client(APP, trace=tmp_path / "device.jsonl") as client:
         feed(client, range(20))
-    device = list(read_trace(tmp_path / "device.jsonl", device_types()))
-    first_done = next(i for i, entry in enumerate(device) if entry.type == "StagesDone")
-    session = Session(device[0].body)
-    assert mismatches(device[1:first_done] + device[first_done + 1 :], session, session.start()) != []
+    config, _, steps = steps_from(read_trace(tmp_path / "device.jsonl", device_types()))
+    session = Session(config)
+    session.start()
+    del steps[next(number for number, step in enumerate(steps) if type(step.event).__name__ == "StagesDone")]
+    assert differences(session, steps) != []
