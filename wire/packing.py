@@ -264,8 +264,6 @@ def signature(value: Any, fields: dict[type, tuple[str, ...]]) -> str:
         text = "[" + ",".join([_label(item) for item in islice(value, 8)]) + "]"
     else:
         text = _label(value)
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode()
     return text[:MAX_SIGNATURE]
 
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from wire.errors import RemoteProtocolError
 from wire.payload import Packer
 from wire.protocol import (
-    Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit, Welcome,
-    decode, encode,
+    MAX_HEAD, Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
+    Welcome, decode, encode,
 )
 
 ROUNDS = 120_000
@@ -42,6 +42,8 @@ class Track(msgspec.Struct):
 
 
 PACKER = Packer([Ball, Track])
+BALL = msgspec.msgpack.decode(PACKER.pack(Ball(1, 2, 3.0)).head)[1]
+"""What Ball is called on the wire."""
 
 
 def corpus() -> list[list[bytes]]:
@@ -213,24 +215,66 @@ def test_any_bytes(head: bytes, buffers: list[bytes]) -> None:
         pass
 
 
-@pytest.mark.parametrize("node", [
-    [5, "|u1", [2**40], b""], [5, "|u1", [2**40]], [5, "|u1", [2**32, 2**32, 2**32]], [5, "<U99999999", [5], b""],
-    [5, "|V999999999", [0, 9]],
-    [5, "|u1", [2] * 200], [5, "|u1", ["a", 2**31], b""], [5, "|u1", [-1, -5], bytes(5)], [5, [2**31 - 1, ["a", "<i4", 0]], [1], b""],
-    [5, ["|u1", [2**31 - 1]], [1], b""], [6, "S", 2**40], [6, "|V999999999", b""], [7, "float32", [2**40], b""],
-    [7, "uint8", [0, 2**62], b""],
-    [10, 2**40], [11, 2**40], [8, [1] * 1000], [3, *[[1]] * 10], [3, 1, 2, 1, 3], [3, [2, [1]], 1], [4, "Ball#0000", 1],
-    [1, *[5] * 100_000, {}], {"a": 1},
-], ids=range(23))
-def test_lies_about_sizes_take_no_memory(node: Any) -> None:
-    """A claim of terabytes is refused before anything is allocated for it."""
-    head = msgspec.msgpack.encode(node)
+def nested_dtype(levels: int) -> Any:
+    return ["|u1", [1]] if levels == 0 else [nested_dtype(levels - 1), [1]]
+
+
+@pytest.mark.parametrize(("node", "text"), [
+    ([5, "|u1", [2**40], b""], "0 bytes for an array of 1099511627776"),
+    ([5, "|u1", [2**40]], "0 buffers; the head speaks of more"),
+    ([5, "|u1", [2**32, 2**32, 2**32], b""], "for an array of 79228162514264337593543950336"),
+    ([5, "<U99999999", [5], b""], "for an array of"), ([5, "|V999999999", [0, 9], b"x"], "1 bytes for an array of 0"),
+    ([5, "|u1", [2] * 65, b""], "65 dimensions"), ([5, "|u1", ["a", 2**31], b""], "TypeError"), ([5, "|u1", [2.0], b"xx"], "TypeError"),
+    ([5, "|u1", [-1, -5], bytes(5)], "negative size"), ([5, "|u1", [0, 2**64 - 1], b""], "Error"), ([5, "|u1", 5, bytes(5)], "TypeError"),
+    ([5, "|u1", [1], "x"], "str where bytes belongs"), ([5, "|O", [1], bytes(8)], "not a dtype that travels"), ([5], "IndexError"),
+    ([5, [2**31 - 1, ["a", "<i4", 0]], [1], b""], "0 bytes for an array of 2147483647"),
+    ([5, [4, ["a", "|O", 0]], [1], bytes(4)], "travels"),
+    ([5, ["|u1", [2**31 - 1]], [1], b""], "0 bytes for an array of 2147483647"),
+    ([5, nested_dtype(9), [1], b"x"], "structured dtype: not a"),
+    ([5, [8, *[["a", "|u1", 0]] * 300], [1], bytes(8)], "too many fields"), ([5, [4, [5, "|u1", 0]], [1], bytes(4)], "structured dtype"),
+    ([6, "S", 2**40], "int where bytes belongs"), ([6, "U", b"x"], "bytes where str belongs"), ([6, "|V999999999", b""], "a scalar of 0"),
+    ([6, "<i4", b"xx"], "a scalar of 2 bytes"), ([7, "float32", [2**40], b""], "for an array of 4398046511104"),
+    ([7, "qint8", [1], b"x"], "a dtype that does not travel"), ([8, [1] * 1000], "list where bytes belongs"),
+    ([9, "1", 2.0], "str where float"),
+    ([10, 2**40], "0 buffers"), ([10, b"\xff"], "UnicodeDecodeError"), ([10, None], "0 buffers"), ([11, 2**40], "0 buffers"),
+    ([3, 1], "a key without a value"), ([3, 1, 2, 1, 3], "same key twice"), ([3, [5, "|u1", [0], b""], 1], "a dict key that is no scalar"),
+    ([3, [2, [1]], 1], "no scalar"), ([3, {}, 1], "dict where list belongs"), ([3, [2, [2, [2]], 1], 1, [2, [2, [2]], 1], 1], "twice"),
+    ([4, "Ball#0000", 1], "record 'Ball#0000'; registered here: Ball#"), ([4, [1], 1], "TypeError"),
+    ([4, "R" * 10**6, 1], "record 'R{80}';"), ([4, BALL, 1, 2], "of 2 fields; it has 3"), ([4, BALL, 1, 2, 3, 4], "of 4 fields"),
+    ([1, *[5] * 100_000, {}], "a dict that stands for no value"), ({"a": 1}, "a dict that stands for no value"), ([], "IndexError"),
+    ([12, 1], "a list that stands for no value"), ([[1], 1], "TypeError"),
+    ([1, msgspec.msgpack.Ext(5, b"x")], "a Ext that stands for no value"), (msgspec.Raw(b"\x91" * 50_000), "RecursionError"),
+    (msgspec.Raw(b"\xdd\xff\xff\xff\xff"), "DecodeError"), (msgspec.Raw(b""), "DecodeError"), (msgspec.Raw(b"\xc0\xc0"), "DecodeError"),
+])
+def test_lies_are_named_and_take_no_memory(node: Any, text: str) -> None:
+    """Each way to lie is refused in words, and a claim of terabytes before anything is allocated for it."""
+    head = bytes(node) if isinstance(node, msgspec.Raw) else msgspec.msgpack.encode(node)
     PACKER.unpack(PACKER.pack([1]))
     tracemalloc.start()
     try:
-        with pytest.raises(RemoteProtocolError):
-            PACKER.unpack(Payload(head, (b"12345",)))
+        with pytest.raises(RemoteProtocolError, match=text) as caught:
+            PACKER.unpack(Payload(head))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 2**20 + 20 * len(head)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("node", "buffers", "text"), [
+    (7, (b"x",), "1 buffers belong to nothing"), ([11, 5], (b"1234",), "a buffer of 4 bytes where the head says 5"),
+    ([11, -1], (b"1234",), "says -1"), ([11, "x"], (b"1234",), "says x"),
+    ([1, *[[11, 0]] * 1023, [11, 2]], (b"",) * 1022 + (b"1",), "a buffer of 1 bytes where the head says 2"),
+    ([1, *[[11, 0]] * 1023], (b"",) * 1022 + (b"1",), "1 buffers belong to nothing"),
+    ([1, *[[11, 0]] * 1022, [11, -5]], (b"",) * 1022 + (b"12345",), "where the head says -5"),
+])
+def test_buffers_that_do_not_fit_the_head(node: Any, buffers: tuple[bytes, ...], text: str) -> None:
+    """Every buffer belongs to a node of exactly its size, also where the last one is joined."""
+    with pytest.raises(RemoteProtocolError, match=text):
+        PACKER.unpack(Payload(msgspec.msgpack.encode(node), buffers))
+
+
+def test_a_head_that_is_too_large() -> None:
+    """Decoding multiplies a head's size, so it is limited before that."""
+    with pytest.raises(RemoteProtocolError, match=f"head of {MAX_HEAD + 1} bytes; at most {MAX_HEAD}"):
+        PACKER.unpack(Payload(bytes(MAX_HEAD + 1)))

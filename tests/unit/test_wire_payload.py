@@ -169,7 +169,8 @@ def test_any_array_comes_back_out_of_band_too(array: np.ndarray[Any, Any]) -> No
     -(2**63), 2**64 - 1, -(2**63) - 1, 2**64, 10**5000, -(10**5000), math.nan, -0.0, math.inf, 1e-323,
     "\ud800 lone", "ü" * INLINE_BELOW, "\ud800" * INLINE_BELOW, "x" * (INLINE_BELOW - 1), "x" * INLINE_BELOW, b"y" * INLINE_BELOW,
     {1: "int", 2.5: "float"}, {True: "bool"}, {(): 0, (None, (1, b"")): 1}, {"k" * INLINE_BELOW: b"v" * INLINE_BELOW},
-    {2**70: 1, "\ud800": 2}, [[], (), {}, "", b""], np.float64(2.5), 2.5, np.str_("x" * INLINE_BELOW),
+    {2**70: 1, "\ud800": 2}, [2**64, -(2**63) - 1, 2**64 - 1, -(2**63)],
+    [[], (), {}, "", b""], np.float64(2.5), 2.5, np.str_("x" * INLINE_BELOW),
     np.dtype({"names": ["b", "a"], "formats": ["i4", "u1"], "offsets": [4, 0], "itemsize": 16}).type(b"0" * 16),
 ], ids=lambda value: type(value).__name__)
 def test_the_corners_come_back(value: Any) -> None:
