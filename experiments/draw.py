@@ -64,6 +64,7 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
     device_only, cloud_only = dice.pick(0, 0, 0, 1), dice.pick(0, 0, 0, 0, 1)
     stateful = dice.count(1, n - 1) if dice.chance(0.25) else 0
     slowest = 30 if dice.chance(0.1) else 5
+    even = int(dice.scaled(50, 200_000)) if dice.chance(0.3) else 0
     stages = []
     for index in range(n):
         cost = dice.scaled(0.3, 20)
@@ -72,7 +73,7 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
             placement = "cloud"
         ends = index > 0 and dice.chance(0.25)
         stages.append(Stage(
-            device_ms=cost, cloud_ms=float(f"{cost * dice.scaled(0.1, slowest):.3g}"), nbytes=int(dice.scaled(50, 200_000)),
+            device_ms=cost, cloud_ms=float(f"{cost * dice.scaled(0.1, slowest):.3g}"), nbytes=even or int(dice.scaled(50, 200_000)),
             filters=dice.between(0.0, 0.3) if ends else 0.0, fails=dice.between(0.0, 0.1) if ends and dice.chance(0.5) else 0.0,
             placement=placement, stateful=index == stateful > 0, once=index > 0 and dice.chance(0.05),
         ))
@@ -116,10 +117,10 @@ def _network(dice: _Dice, end: float) -> Network:
 
 def _server(dice: _Dice, stages: tuple[Stage, ...], end: float) -> Server:
     largest = max(stage.nbytes for stage in stages)
-    tight = dice.chance(0.3)
+    tight = dice.chance(0.4)
     return Server(
         workers=dice.pick(1, 2, 4), spread=dice.pick(0.0, 0.3, 0.9), batched=dice.chance(0.4), max_batch=dice.pick(2, 16),
-        credit=int(largest * dice.between(1.0, 6.0)) if tight else 32 * 2**20,
+        credit=int(largest * dice.pick(1.0, 1.5, 4.0)) if tight else 32 * 2**20,
         max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0, 1.0),
         kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), stops=_spans(dice, end, 3.0) if dice.chance(0.1) else (),
         hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),

@@ -108,3 +108,13 @@ def test_three_devices_share_a_server_and_nothing_crosses_over() -> None:
     """Three devices with different cuts on one server of one worker get each their own values."""
     devices = tuple(Device(k=k, mode="lossless", frames=80, network=Network(latency_ms=k)) for k in (1, 2, 3))
     assert validate(simulate(Scenario(stages=STAGES, devices=devices, server=Server(workers=1, batched=True)), 3)) == []
+
+
+def test_reconnects_grant_no_more_than_the_credit() -> None:
+    """Four resets while slow jobs are outstanding: what the server holds stays within 25 KB, as the checker counts."""
+    stages = (Stage(), Stage(nbytes=10_000), Stage(cloud_ms=300, placement="cloud"))
+    network = Network(latency_ms=10, mbit_s=50, resets=(0.5, 1.1, 1.7, 2.3))
+    plan = Scenario(
+        stages=stages, devices=(Device(network=network, k=2, mode="lossless", frames=40),), server=Server(workers=1, credit=25_000)
+    )
+    assert validate(simulate(plan, 1)) == []
