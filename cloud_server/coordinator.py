@@ -207,8 +207,7 @@ class Server:
         if not self.inbox.arm():
             return
         assert self._listener is not None
-        self._listener.wait(self.inbox.fileno, timeout, bool(self._outbox))
-        self.inbox.woken()
+        self.inbox.disarm(self._listener.wait(self.inbox.fileno, timeout, bool(self._outbox)))
 
     def handle(self, event: Event) -> None:
         """One event through the machine, and what it commands."""
@@ -216,10 +215,11 @@ class Server:
         if self._trace is not None:
             self._trace.event(now, event)
         commands: list[Command] = self.scheduler.handle(event, now)
+        perform = self._perform
         for command in commands:
             if self._trace is not None:
                 self._trace.command(now, command)
-            self._perform[type(command)](command)
+            perform[type(command)](command)
 
     def _batch_done(self, event: BatchDone, results: dict[tuple[int, int], Payload]) -> None:
         self.inbox.put((event, results))

@@ -35,12 +35,11 @@ _BURST = 32
 class Kept:
     """What the loop holds of one frame: `values[i]` is its value before stage i."""
 
-    __slots__ = ("nbytes", "payload", "values")
+    __slots__ = ("payload", "values")
 
     def __init__(self, item: Any) -> None:
         self.values: dict[int, Any] = {0: item}
         self.payload: Payload | None = None
-        self.nbytes = 0
 
 
 class Coordinator:
@@ -177,18 +176,21 @@ class Coordinator:
             timeout = patience if timeout is None else min(timeout, patience)
         if not self.inbox.arm():
             return
-        if self.channel is not None:
-            self.channel.wait(self.inbox.fileno, timeout, bool(self._outbox))
-        else:
+        if self.channel is None:
             self.inbox.wait(timeout)
-        self.inbox.woken()
+        else:
+            self.inbox.disarm(self.channel.wait(self.inbox.fileno, timeout, bool(self._outbox)))
 
     def handle(self, event: Event) -> None:
         """One event through the machine, and what it commands."""
         now = self._clock.now()
         if self._trace is not None:
             self._trace.event(now, event)
-        self._do(self.session.handle(event, now), now)
+            self._do(self.session.handle(event, now), now)
+            return
+        perform = self._perform
+        for command in self.session.handle(event, now):
+            perform[type(command)](command)
 
     def _do(self, commands: list[Command], now: float) -> None:
         for command in commands:
@@ -225,7 +227,6 @@ class Coordinator:
             if payload is None:
                 raise RemoteProtocolError("a result without a value")
             kept.values[message.stop] = self._packer.unpack(payload)
-            kept.nbytes = payload.nbytes
         except RemoteProtocolError as error:
             return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
         return message

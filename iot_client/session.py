@@ -258,11 +258,13 @@ class Session:
         if peer is None or peer.state == UP:
             if peer is not None and stream.ready:
                 self._send_ready(peer, now)
-            stream.start(self.split)
+            if stream.waiting:
+                stream.start(self.split)
         elif self._started:
             self._carry_on_alone(peer, now)
-        for frame in stream.deliver(now):
-            self._hand_over(frame)
+        if stream.settled:
+            for frame in stream.deliver(now):
+                self._hand_over(frame)
         if self.reports.enabled and peer is not None and peer.state == UP:
             for message in self.reports.sendable(now):
                 stream.out.append(peer.send(message, message.seq))

@@ -65,7 +65,8 @@ class Stream:
         self.running = 0
         self.open = True
         self.out: list[Command] = []
-        self._waiting: deque[Frame] = deque()
+        self.waiting: deque[Frame] = deque()
+        """Frames no worker has begun."""
         self._gate: Order[Frame] = Order()
         self._delivery: Order[Frame] = Order()
         self._under_way = 0
@@ -93,7 +94,7 @@ class Stream:
         self._permits -= 1
         self.frames[frame.seq] = frame
         self._kept += frame.nbytes
-        self._waiting.append(frame)
+        self.waiting.append(frame)
 
     def permit(self) -> None:
         """Let the source read on, as far as window and memory allow: this is the backpressure."""
@@ -103,7 +104,7 @@ class Stream:
         elif self.live:
             wanted = 1
         elif len(self.frames) < 4 * self.window.size + 8:
-            wanted = self.window.size + config.workers - self._under_way - len(self._waiting)
+            wanted = self.window.size + config.workers - self._under_way - len(self.waiting)
         else:
             wanted = 0
         missing = wanted - self._permits
@@ -114,18 +115,16 @@ class Stream:
 
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
-        while len(self._waiting) > self.config.depth:
-            self.settle(self._waiting[0], Dropped(reason), now)
+        while len(self.waiting) > self.config.depth:
+            self.settle(self.waiting[0], Dropped(reason), now)
 
     # -- stages ------------------------------------------------------------------------------------
 
     def start(self, split: int) -> None:
         """Begin as many waiting frames as workers and window allow."""
-        if not self._waiting:
-            return
         room = 2 * self.config.workers
-        while self._waiting and self.running < room and self._under_way < self.window.size:
-            frame = self._waiting.popleft()
+        while self.waiting and self.running < room and self._under_way < self.window.size:
+            frame = self.waiting.popleft()
             self._under_way += 1
             frame.split = split
             self._run(frame, HEAD, 0, min(split, self.config.pivot), self._ordered)
@@ -191,7 +190,7 @@ class Stream:
     def settle(self, frame: Frame, outcome: Outcome, now: float) -> None:
         """The outcome is fixed; the frame leaves when those before it have."""
         if frame.state == WAITING:
-            self._waiting.remove(frame)
+            self.waiting.remove(frame)
         else:
             self._under_way -= 1
             self.window.completed(now)
@@ -219,6 +218,11 @@ class Stream:
                 return
             if frame.state != SETTLED:
                 self.settle(frame, Dropped("late" if frame.attempts else "stale"), now)
+
+    @property
+    def settled(self) -> bool:
+        """True if there is something for `deliver` to look at."""
+        return bool(self._delivery.waiting or self._gate.waiting)
 
     def deliver(self, now: float) -> Sequence[Frame]:
         """Let pass what may pass; returns the frames delivered."""

@@ -51,15 +51,16 @@ class Inbox(Generic[T]):
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until woken or for `timeout` seconds, for a loop without a socket. Loop only."""
-        self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))
+        self.disarm(bool(self._poll.poll(None if timeout is None else math.ceil(timeout * 1000))))
 
-    def woken(self) -> None:
-        """After a sleep that the wake descriptor ended. Loop only."""
+    def disarm(self, woken: bool) -> None:
+        """After a sleep; `woken` if the wake descriptor was readable. Loop only."""
         self._armed = False
-        try:
-            os.read(self.fileno, 8)
-        except BlockingIOError:
-            return
+        if woken:
+            try:
+                os.read(self.fileno, 8)
+            except BlockingIOError:
+                return
 
     def close(self) -> None:
         """Give the descriptors back; later puts are kept but wake nobody."""

@@ -152,7 +152,7 @@ class _Switch:
         timeout = None if until is None else max(0, ceil((until - monotonic()) * 1000))
         for descriptor, _ in self._poll.poll(timeout):
             if descriptor == self._inbox.fileno:
-                self._inbox.woken()
+                self._inbox.disarm(True)
             else:
                 self._read(self._by_descriptor[descriptor])
 
