@@ -24,9 +24,13 @@ def main() -> int:
     if problem:
         print(f"cloud-server: {problem}", file=sys.stderr)
         return 1
-    from cloud_server.command import main as command
+    try:
+        from cloud_server.command import main as command
 
-    code = command()
+        code = command()
+    except KeyboardInterrupt:  # while the imports ran; later ones are the command's to answer
+        print("cloud-server: stopped before it was ready", file=sys.stderr)
+        return 130
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         threading.Thread(target=_end, args=(code,), daemon=True).start()
     return code

@@ -116,6 +116,7 @@ class _Run:
     def __init__(self, config: Config, console: Console, signals: _Signals) -> None:
         self._config, self._console, self._signals = config, console, signals
         self._stop_by = inf
+        self._served = False
 
     def run(self) -> int:
         config, console = self._config, self._console
@@ -133,11 +134,10 @@ class _Run:
             _bind(server, config)
             self._serve(server, recorder)
         finally:
-            # Between here and the end of the process a signal must not cut things short: it only counts.
-            self._signals.server = self._signals.server or server
-            left = self._stop_by - monotonic() if self._stop_by < inf else DRAIN_S
-            summaries = recorder.close(max(0.5, min(DRAIN_S, left)))
-            server.close(max(0.2, min(DRAIN_S, self._stop_by - monotonic())))
+            self._signals.server = self._signals.server or server  # from here on a signal is only counted
+            patience = min(DRAIN_S, self._stop_by - monotonic()) if self._served else 0.0
+            summaries = recorder.close(max(0.5, patience))
+            server.close(max(0.2, min(patience, self._stop_by - monotonic())))
             if trace is not None:
                 trace.close()
         self._conclude(server, recorder, summaries, trace)
@@ -166,6 +166,7 @@ class _Run:
 
     def _serve(self, server: Server, recorder: Recorder) -> None:
         config, console, signals = self._config, self._console, self._signals
+        self._served = True
         signals.server = server
         console.on_closed = server.stop
         where = f"tcp://{f'[{config.host}]' if ':' in config.host else config.host}:{server.port}"
@@ -178,7 +179,9 @@ class _Run:
             status.tell()
             if signals.received or console.closed:
                 self._stop_by = min(self._stop_by, monotonic() + DRAIN_S)
-                if len(signals.received) > 1 or monotonic() >= self._stop_by:
+                if len(signals.received) > 1:
+                    self._stop_by = monotonic()
+                if monotonic() >= self._stop_by:
                     return
 
     def _conclude(self, server: Server, recorder: Recorder, summaries: dict[str, Any], trace: TraceWriter | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks import DROP, App, Input, StatefulTask, Task, task
+from tasks import DROP, Aggregate, App, Input, StatefulTask, Task, task
 
 
 @dataclass
@@ -207,3 +207,45 @@ stubborn = App("stubborn", [Input(), Stubborn()])
 SEGFAULT = f"signal {int(signal.SIGSEGV)}"
 KILL = f"signal {int(signal.SIGKILL)}"
 IMAGE = np.ones((200, 300, 3), np.uint8)
+
+
+class Count(Aggregate):
+    """Counts values by device; a negative one raises."""
+
+    def setup(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, device: str, seq: int, value: int) -> None:
+        if value < 0:
+            raise ValueError("a negative value")
+        self.counts[device] = self.counts.get(device, 0) + 1
+
+    def summary(self) -> dict[str, int]:
+        return self.counts
+
+
+class Lingering(Task):
+    """Starts a thread that nobody ends."""
+
+    def setup(self) -> None:
+        threading.Thread(target=time.sleep, args=(60,)).start()
+
+    def run(self, item: Any) -> Any:
+        return item
+
+
+class Slow(Task):
+    """Takes a minute to set up."""
+
+    def setup(self) -> None:
+        print("a large model", flush=True)
+        time.sleep(60)
+
+    def run(self, item: Any) -> Any:
+        return item
+
+
+slow = App("slow", [Input(), Slow()])
+counted = App("counted", [Input(), identity, Count()])
+namesake = App("counted", [Input(), identity])
+lingering = App("lingering", [Input(), Lingering()])
