@@ -59,26 +59,27 @@ class Backlog:
 
     def pop(self) -> Job | None:
         """The next job in fairness, or None."""
-        while self._ring:
+        while len(self._ring) > 1:
             session = self._ring[0]
             cost = self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop))
-            if len(self._ring) > 1 and session.deficit < cost:
-                session.deficit += self._costs.largest
-                self._ring.rotate(-1)
-                continue
-            session.deficit -= cost
-            return self._remove(session)
-        return None
+            if session.deficit >= cost:
+                session.deficit -= cost
+                return self._remove(session)
+            session.deficit += self._costs.largest
+            self._ring.rotate(-1)
+        # Alone nobody owes anything for what nobody else wanted.
+        return self._remove(self._ring[0]) if self._ring else None
 
     def pop_alike(self, segment: Segment, most: int) -> list[Job]:
         """Up to `most` further jobs of the same segment, one session after the other."""
         found: list[Job] = []
+        cost = self._costs.predict(segment) if len(self._ring) > 1 else 0.0
         for session in list(self._ring):
             while session.queue and len(found) < most and session.app == segment[0]:
                 head = session.queue[0]
                 if (head.start, head.stop) != segment[1:]:
                     break
-                session.deficit -= self._costs.predict(segment)
+                session.deficit -= cost
                 found.append(self._remove(session))
         return found
 

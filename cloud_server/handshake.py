@@ -62,8 +62,8 @@ def why_not(
         return "fingerprint", _difference(hello, app)
     if not any(codec in CODECS for codec in hello.codecs):
         return "codec", f"no codec in common: device {', '.join(hello.codecs)}; server {', '.join(CODECS)}"
-    if known is not None and known.device != hello.device:
-        return "busy", f"session {known.number:x} belongs to another device"
+    if known is not None and (known.device, known.app) != (hello.device, hello.app):
+        return "busy", f"session {known.number:x} belongs to another device or app"
     if known is None and sessions >= config.max_sessions:
         return "busy", f"{sessions} sessions are the most this server takes"
     return None

@@ -251,24 +251,28 @@ class Scheduler:
         segment = (batch.app, batch.start, batch.stop)
         self._costs.learn(segment, sum(event.times) / size)
         self.executed += size
-        times_us = tuple(int(time * 1e6) for time in event.times)
         for token in batch.inputs:
             self._out.append(Release(token))
         for done in event.jobs:
-            self._on_job_done(batch, done, times_us, event.waited, now)
+            self._on_job_done(batch, done, event, now)
         if self._stopping:
             self._drain()
 
-    def _on_job_done(self, batch: RunBatch, done: JobDone, times_us: tuple[int, ...], waited: float, now: float) -> None:
+    def _on_job_done(self, batch: RunBatch, done: JobDone, event: BatchDone, now: float) -> None:
         session = self.sessions.get(done.session)
-        job = session.close(done.seq) if session is not None else None
-        if session is None or job is None:
-            if done.kind == "done":
+        job = None if session is None else session.jobs.get(done.seq)
+        token = batch.inputs[batch.jobs.index((done.session, done.seq))]
+        if session is None or job is None or job.token != token:
+            # The session ended; and if it began anew, this is not the job it waits for, nor the value it holds.
+            held = None if session is None else session.results.get(done.seq)
+            if done.kind == "done" and (held is None or held.outcome != "done"):
                 self._out.append(Forget(done.session, done.seq))
             return
+        session.close(done.seq)
         result = Result(
-            done.seq, done.kind, batch.start, batch.stop, done.stage, done.error, times_us, len(batch.jobs),
-            int((job.dispatched - job.arrival + waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
+            done.seq, done.kind, batch.start, batch.stop, done.stage, done.error,
+            tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
+            int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
             "raw", done.signature,
         )
         if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
