@@ -68,10 +68,10 @@ def test_the_installed_client_lists_the_stages(installed: Path, tmp_path: Path) 
         assert stage in listing
 
 
-def test_both_programs_run_as_modules_too(installed: Path, tmp_path: Path) -> None:
-    """`python -m iot_client` and `python -m cloud_server` are the installed commands."""
-    for module in ("iot_client", "cloud_server"):
-        assert "--app" in run([installed / "python", "-m", module, "--help"], tmp_path)
+def test_both_programs_run_as_commands_and_as_modules(installed: Path, tmp_path: Path) -> None:
+    """`iot-client` is `python -m iot_client`, and `cloud-server` is `python -m cloud_server`."""
+    for command, module in (("iot-client", "iot_client"), ("cloud-server", "cloud_server")):
+        assert run([installed / command, "--help"], tmp_path) == run([installed / "python", "-m", module, "--help"], tmp_path)
 
 
 def test_the_installed_client_tracks_a_ball(installed: Path, tmp_path: Path) -> None:
