@@ -25,6 +25,7 @@ from cloud_server.store import StoreError, open_store
 from metrics.trace import TraceWriter
 from tasks import App, TaskError, load
 from wire.zmq_channel import BindError
+from wire.heap import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         console = Console(quiet=config.quiet, log_json=config.log_json)
+        keep_freed_memory()
         return _Run(config, console, signals).run()
     except tuple(kind for kind, _ in _EXITS) as error:
         code = next(code for kind, code in _EXITS if isinstance(error, kind))

@@ -26,6 +26,7 @@ from metrics.summary import SummarySnapshot
 from metrics.tables import summary_table
 from tasks import App, TaskError, load
 from tasks.plain import to_plain
+from wire.heap import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if config.list:
                 emit(sys.stdout, listing(app, sys.stdout))
                 return Exit.OK
+            keep_freed_memory()
             return _Run(config, app, signals).run()
         except (ClientError, TaskError) as error:
             return _explain(error)
