@@ -46,7 +46,7 @@ def credit(limit: int, **route: Any) -> SendMessage:
 
 def receipt(seq: int, *, limit: int = CREDIT, nbytes: int = 100, held: float = 0.0, **route: Any) -> SendMessage:
     """The command to confirm a SUBMIT."""
-    return said(Credit(limit, "submit", seq, nbytes, round(held * 1e6)), **route)
+    return said(Credit(limit, "submit", seq, nbytes, int(held * 1e6)), **route)
 
 
 def result(
@@ -57,7 +57,7 @@ def result(
         fields.setdefault("times_us", (10_000, 20_000))
         fields.setdefault("signature", f"result {seq}" if outcome == "done" else "")
     message = Result(
-        seq, outcome, fields.pop("start", 1), fields.pop("stop", 3), queue_us=round(queued * 1e6), held_us=round(held * 1e6), **fields
+        seq, outcome, fields.pop("start", 1), fields.pop("stop", 3), queue_us=int(queued * 1e6), held_us=int(held * 1e6), **fields
     )
     return said(message, session, peer, (session, seq) if outcome == "done" else None)
 
@@ -114,9 +114,9 @@ class ServerUnderTest:
             self._tokens.add(token)
         return self.handle(MessageReceived(peer, message, session, epoch, max(0, nbytes), token), now)
 
-    def connect(self, now: float = 0.0, *, session: int = SESSION, peer: bytes = LINK, hello: Hello = HELLO, **fields: Any) -> list[Command]:
+    def connect(self, now: float = 0.0, *, session: int = SESSION, peer: bytes = LINK, **fields: Any) -> list[Command]:
         """A device says HELLO."""
-        return self.hears(msgspec.structs.replace(hello, **fields), now, session=session, peer=peer, epoch=0)
+        return self.hears(msgspec.structs.replace(HELLO, **fields), now, session=session, peer=peer, epoch=0)
 
     def submits(self, seq: int, now: float, *, budget: float | None = None, stamp: float = 0.0, **where: Any) -> list[Command]:
         """A device sends stages 1 and 2 of a frame."""
@@ -125,7 +125,9 @@ class ServerUnderTest:
         codec = where.pop("codec", "raw")
         return self.hears(Submit(seq, start, stop, seq - 1, budget_us, round(stamp * 1e6), acked, codec), now, **where)
 
-    def done(self, batch: int, now: float, kind: str = "done", *, waited: float = 0.0, times: tuple[float, ...] = (0.01, 0.02)) -> list[Command]:
+    def done(
+        self, batch: int, now: float, kind: str = "done", *, waited: float = 0.0, times: tuple[float, ...] = (0.01, 0.02)
+    ) -> list[Command]:
         """A batch ended: all its jobs in the same way."""
         jobs = tuple(
             JobDone(session, seq, kind, -1 if kind == "done" else 2, "" if kind == "done" else kind,
