@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     """The command line; returns 1 if a promise was broken."""
     options = _parser().parse_args(argv)
     scenario = load(options.scenario) if options.scenario else None
-    seeds = range(options.seeds) if options.seed is None else range(options.seed, options.seed + 1)
+    first = options.seed or 0
+    seeds = range(first, first + (options.seeds or (100 if options.seed is None else 1)))
     began, failed, total = time.monotonic(), [], Counter[str]()
     seconds = records = count = 0.0
     for verdict in run_seeds(seeds, scenario, options.jobs):
@@ -45,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     simulation = commands.add_parser("simulate", help="device and server on virtual time, under faults")
     simulation.add_argument("scenario", nargs="?", help="a .toml or .json file; default: a random one for each seed")
-    simulation.add_argument("--seeds", type=int, default=100, help="how many, from 0 (default 100)")
-    simulation.add_argument("--seed", type=int, help="this one only")
+    simulation.add_argument("--seeds", type=int, help="how many (default 100, with --seed 1)")
+    simulation.add_argument("--seed", type=int, help="the first (default 0)")
     simulation.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     return parser
 

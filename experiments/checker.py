@@ -22,7 +22,7 @@ RULES = {
     "dropped": "Dropped has a reason that is legal in this mode and under what happened",
     "value": "a Done value went through every stage once, in order; `where` says where",
     "latency": "Deliver's latency is the time since capture, and not negative",
-    "age": "live: no Deliver later than the age bound",
+    "age": "live: no Deliver later than the age bound; of a device that hung, no Done",
     "late-submit": "no SUBMIT for a delivered seq, none without a WELCOME, none outside a legal cut",
     "credit": "SUBMIT bytes since WELCOME never exceed the limit granted; the server sees no excess either",
     "window": "frames in flight are bounded",
