@@ -228,6 +228,7 @@ class Server:
 
     def _receive(self, peer: bytes, parts: Parts) -> None:
         try:
+            protocol.check_size(parts, self.scheduler.config.max_job)
             envelope = protocol.decode(parts)
         except RemoteProtocolError as error:
             self.bad_messages += 1

@@ -202,6 +202,7 @@ class Coordinator:
 
     def _receive(self, parts: Parts) -> None:
         try:
+            protocol.check_size(parts)
             envelope = protocol.decode(parts)
         except RemoteProtocolError as error:
             self.bad_messages += 1
