@@ -29,7 +29,7 @@ def draw(seed: int) -> Scenario:
     end = max(_duration(device, stages) for device in devices)
     return Scenario(
         name=f"seed {seed}", stages=stages, devices=devices, server=_server(dice, stages, end),
-        limit=60 * end + 600, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
+        limit=60 * end + 600 + max(_transfer(device, stages) for device in devices), aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
     )
 
 
@@ -137,3 +137,9 @@ def _duration(device: Device, stages: tuple[Stage, ...]) -> float:
     """About how long the device would take with nothing in its way, in seconds."""
     per_frame = 1 / device.fps if device.fps else max(stage.device_ms for stage in stages) / 1e3
     return round(device.starts_at + max(0.5, device.frames * per_frame), 3)
+
+
+def _transfer(device: Device, stages: tuple[Stage, ...]) -> float:
+    """Seconds the link needs at most to carry every frame up, back, and up again as a REPORT, each three times."""
+    largest = max(stage.nbytes for stage in stages)
+    return 9 * device.frames * largest * 8 / 1e6 / device.network.mbit_s if device.network.mbit_s else 0.0
