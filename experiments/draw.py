@@ -27,9 +27,10 @@ def draw(seed: int) -> Scenario:
     legal = app_of(Scenario(stages=stages, devices=(Device(),))).legal_cuts()
     devices = tuple(_device(dice, stages, legal) for _ in range(dice.pick(1, 1, 1, 2, 2, 3)))
     end = max(_duration(device, stages) for device in devices)
+    transfer = max(_transfer(device, stages) for device in devices)
     return Scenario(
         name=f"seed {seed}", stages=stages, devices=devices, server=_server(dice, stages, end),
-        limit=60 * end + 600 + max(_transfer(device, stages) for device in devices), aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
+        limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
     )
 
 
