@@ -113,6 +113,7 @@ class Server:
         self._payloads: dict[int, Payload] = {}
         self._results: dict[tuple[int, int], Payload] = {}
         self._next_token = 1
+        self._batches: list[tuple[RunBatch, list[Payload], list[tuple[str, ...] | None]]] = []
         self._outbox: dict[bytes, deque[Parts]] = {}
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
@@ -177,6 +178,11 @@ class Server:
             busy = True
         if self._outbox:
             self._flush()
+        if self._batches:
+            # Last: a woken worker would take the interpreter at every call into ZeroMQ that follows.
+            batches, self._batches = self._batches, []
+            for batch in batches:
+                self._executor.submit(*batch)
         if not busy and not self.finished:
             self._sleep(due, patience)
         return busy
@@ -289,7 +295,7 @@ class Server:
     def _run_batch(self, command: RunBatch) -> None:
         sessions = self.scheduler.sessions
         wants = [sessions[session].hello.want for session, _ in command.jobs]
-        self._executor.submit(command, [self._payloads[token] for token in command.inputs], wants)
+        self._batches.append((command, [self._payloads[token] for token in command.inputs], wants))
 
     def _fold(self, command: Fold) -> None:
         key = (command.session, command.seq)
