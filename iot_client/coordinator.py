@@ -240,9 +240,7 @@ class Coordinator:
             payload = self._pack_final(kept) if type(message) is Report else kept.payload
             self.bytes_sent += 0 if payload is None else payload.nbytes
         parts = protocol.encode(command.session, command.epoch, message, payload)
-        assert self.channel is not None
-        if self._outbox or not self.channel.send(parts):
-            self._outbox.append(parts)
+        self._outbox.append(parts)
 
     def _pack_final(self, kept: Kept) -> Payload | None:
         try:
