@@ -59,20 +59,37 @@ class Executor:
         self._threads: list[threading.Thread] = []
 
     def start(self, stop: int) -> None:
-        """Set up stages [0, stop) of every worker (the others follow when first needed) and start the threads.
+        """Set up stages [0, stop) of every worker and what follows the cut here, and start the threads.
+
+        Stages that run here only when the server is gone are set up when first needed.
 
         Raises:
             StageError: naming the stage.
         """
-        for worker in self._workers:
-            worker.prepare(1, stop)
         queues: list[tuple[_Worker, SimpleQueue[_Job | None]]] = [(worker, self._jobs) for worker in self._workers]
         if self._lane_worker is not None:
             queues.append((self._lane_worker, self._lane))
+        try:
+            for worker in self._workers:
+                worker.prepare(1, stop)
+            if self._lane_worker is not None:
+                self._prepare_lane(self._lane_worker, stop)
+        except StageError:
+            for worker, _ in queues:
+                self._close_stages(worker)
+            raise
         for worker, queue in queues:
             thread = threading.Thread(target=self._work, args=(worker, queue), name=f"stages-{worker.index}", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _prepare_lane(self, worker: _Worker, stop: int) -> None:
+        stateful = [index for index, stage in enumerate(self._app.chain) if stage.stateful]
+        if stateful[0] < stop:
+            worker.prepare(1, stop)
+        after = [index for index in stateful if index >= stop]
+        if after:
+            worker.prepare(after[0], self._app.n)
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
@@ -96,6 +113,9 @@ class Executor:
         while (job := queue.get()) is not None:
             self._execute(worker, *job)
             del job  # else the last value's memory is kept until the next comes
+        self._close_stages(worker)
+
+    def _close_stages(self, worker: _Worker) -> None:
         try:
             worker.runner.close()
         except Exception as error:
@@ -111,7 +131,7 @@ class Executor:
                 worker.prepare(max(1, start), stop)
             ran = worker.runner.run(start, stop, value)
         except StageError as error:
-            ran = Ran(FAILED, None, (), start, str(error))
+            ran = Ran(FAILED, None, (), worker.broken, str(error))
         self._finish(command, ran)
 
     def _finish(self, command: RunStages, ran: Ran) -> None:
@@ -147,16 +167,19 @@ class _Worker:
         self.index = index
         self.runner = Runner(app, perf_counter, app.instances())
         self.ready = 1
+        self.broken = -1
 
     def prepare(self, start: int, stop: int) -> None:
-        """Set up stages [start, stop).
+        """Set up stages [start, stop) that are not yet.
 
         Raises:
-            StageError: naming the stage.
+            StageError: naming the stage; its index is in `broken`.
         """
-        try:
-            self.runner.setup(start, stop)
-        except SetupFailed as error:
-            raise StageError(f"{error} (on this device)") from error
+        for index in range(start, stop):
+            try:
+                self.runner.setup(index, index + 1)
+            except SetupFailed as error:
+                self.broken = index
+                raise StageError(f"{error} (on this device)") from error
         if start <= self.ready:
             self.ready = max(self.ready, stop)
