@@ -227,7 +227,7 @@ class Coordinator:
         try:
             if payload is None:
                 raise RemoteProtocolError("a result without a value")
-            kept.values[message.stop] = self._packer.unpack(payload)
+            kept.values.setdefault(message.stop, self._packer.unpack(payload))
         except RemoteProtocolError as error:
             return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
         return message
@@ -278,7 +278,7 @@ class Coordinator:
     def _keep_run(self, event: StagesDone, value: Any, payload: Payload | None) -> None:
         kept = self.kept.get(event.seq)
         if kept is not None and event.kind == "done":
-            kept.values[event.stop] = value
+            kept.values.setdefault(event.stop, value)  # the first answer stands: a twin and a RESULT may both come
             kept.payload = payload or kept.payload
 
     def _hand_over(self, command: Deliver) -> None:
