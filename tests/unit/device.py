@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from iot_client.events import (
-    Capture, Command, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Release, RunStages,
+    Capture, Command, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Release, RunStages,
     SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
@@ -19,12 +19,15 @@ from iot_client.session import Session, SessionConfig
 from wire.protocol import MINOR, Bye, Credit, Error, Hello, Message, Ping, Pong, Report, Result, Submit, Welcome
 
 __all__ = [
-    "EPOCH", "HELLO", "SESSION", "Device", "deliver", "hello", "ping", "report", "run", "submit", "welcome",
+    "CLOUD_S", "EPOCH", "HELLO", "LIMIT", "SESSION", "Device", "alone", "at_server", "deliver", "folding", "hello", "notes", "ping",
+    "report", "run", "served", "submit", "submits", "welcome", "without_permits",
 ]
 
 SESSION, EPOCH = 7, 9
 HELLO = Hello(MINOR, "camera", "app", "1", "f00d", ("source", "a", "b"), mode="lossless")
 LIMIT, MAX_JOB = 1000, 500
+CLOUD_S = (0.07, 0.08)
+"""Seconds that stages 1 and 2 took at the server."""
 
 
 def welcome(limit: int = LIMIT, max_job: int = MAX_JOB, **fields: Any) -> Welcome:
@@ -227,3 +230,46 @@ class Device:
                 assert command.ordered
                 assert command.seq > self._last_fold.get(stage, -1), f"stage {stage} has state and saw a later frame before"
                 self._last_fold[stage] = command.seq
+
+
+def alone(n: int = 3, **options: Any) -> Device:
+    """A device without a server: every stage runs here."""
+    return Device(n, n, online=False, **options)
+
+
+def folding(split: int = 4, stateful: int = 2, **options: Any) -> Device:
+    """Four stages of which one has state, all here."""
+    flags = tuple(stage == stateful for stage in range(4))
+    return Device(4, split, online=False, stateful=flags, **options)
+
+
+def served(n: int = 3, split: int = 1, *, limit: int = LIMIT, lacks: tuple[int, ...] = (), **options: Any) -> Device:
+    """A device with a server since 0.0 s, its first PING sent."""
+    device = Device(n, split, **options)
+    device.connect(0.0, limit=limit, lacks=lacks)
+    device.tick(0.0)
+    return device
+
+
+def at_server(device: Device, count: int = 1, now: float = 1.0) -> Device:
+    """The same device after `count` frames were captured and submitted at `now`."""
+    for _ in range(count):
+        seq = device.session.captured
+        device.capture(now)
+        assert submit(seq, now, budget=1.0 if device.session.stream.live else None) in device.ran(seq, 0, 1, now)
+    return device
+
+
+def submits(commands: list[Command]) -> list[int]:
+    """The seqs of the jobs sent."""
+    return [c.message.seq for c in commands if isinstance(c, SendMessage) and isinstance(c.message, Submit)]
+
+
+def notes(commands: list[Command]) -> list[str]:
+    """What the user is told."""
+    return [command.text for command in commands if isinstance(command, Note)]
+
+
+def without_permits(commands: list[Command]) -> list[Command]:
+    """All but the permits."""
+    return [command for command in commands if type(command) is not Capture]

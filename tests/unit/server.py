@@ -19,7 +19,10 @@ from cloud_server.handshake import AppInfo, SchedulerConfig
 from cloud_server.scheduler import Scheduler
 from wire.protocol import MINOR, Credit, Error, Hello, Message, Pong, Report, Result, Submit, Welcome
 
-__all__ = ["APP", "EPOCH", "HELLO", "LINK", "SESSION", "ServerUnderTest", "credit", "failed", "receipt", "result", "said", "welcome"]
+__all__ = [
+    "APP", "EPOCH", "HELLO", "LINK", "SESSION", "ServerUnderTest", "answers", "batches", "busy", "credit", "failed", "receipt", "result",
+    "said", "serving", "welcome",
+]
 
 SESSION, EPOCH, LINK = 7, 9, b"L"
 APP = AppInfo(
@@ -207,3 +210,28 @@ class ServerUnderTest:
             held |= {(number, seq) for seq, kept in session.results.items() if kept.outcome == "done"}
         assert held == self._kept
         assert all(count == 1 for count in self.folds.values())
+
+
+def serving(**options: Any) -> ServerUnderTest:
+    """A server with one device, connected at 0.0."""
+    server = ServerUnderTest(**options)
+    server.connect(0.0)
+    return server
+
+
+def busy(**options: Any) -> ServerUnderTest:
+    """The same, with one worker that has a job of frame 0 at 1.0 and takes no second one."""
+    server = serving(depth=1, **options)
+    assert server.submits(0, 1.0) == [server.batch(0, 0, inputs=(1,))]
+    return server
+
+
+def batches(commands: list[Command]) -> list[tuple[int, ...]]:
+    """The seqs of each batch begun."""
+    return [tuple(seq for _, seq in command.jobs) for command in commands if isinstance(command, RunBatch)]
+
+
+def answers(commands: list[Command]) -> list[tuple[int, str, str]]:
+    """Seq, outcome and reason of each RESULT."""
+    results = [command.message for command in commands if isinstance(command, SendMessage) and isinstance(command.message, Result)]
+    return [(message.seq, message.outcome, message.reason) for message in results]
