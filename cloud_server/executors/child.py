@@ -42,9 +42,13 @@ class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """Run a batch; job i's payload is a head and `counts[i]` buffers."""
+    """Run a batch, see RunBatch; job i's payload is a head and `counts[i]` buffers."""
 
-    command: RunBatch
+    batch: int
+    app: str
+    start: int
+    stop: int
+    jobs: tuple[JobKey, ...]
     wants: tuple[Want, ...]
     submitted: float
     counts: tuple[int, ...]
@@ -107,12 +111,12 @@ def main(descriptor: int, parent: int) -> None:
         worker = Worker({name: load(path) for name, path in setup.apps.items()})
         worker.setup()
     except (ExecutorError, TaskError) as error:
-        line.send(_ENCODE(Ready(str(error) or type(error).__name__)))
+        line.send([_ENCODE(Ready(str(error) or type(error).__name__))])
         return
-    line.send(_ENCODE(Ready()))
+    line.send([_ENCODE(Ready())])
     while _serve(line, worker):
         pass
-    line.send(_ENCODE(Leaving(tuple(worker.close()))))
+    line.send([_ENCODE(Leaving(tuple(worker.close())))])
 
 
 def _serve(line: Line, worker: Worker) -> bool:
@@ -120,15 +124,15 @@ def _serve(line: Line, worker: Worker) -> bool:
     parcel = line.receive()
     if parcel is None:
         return False
-    message, parts = parcel
-    order = _DECODE(message)
+    order = _DECODE(parcel[0])
     assert isinstance(order, Order)
-    inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parts)]
-    del parcel, message, parts
-    done, results = worker.run(order.command, inputs, order.wants, order.submitted)
+    inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
+    del parcel
+    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, ())
+    done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))
-    line.send(_ENCODE(Answer(done, counts)), parts)
+    line.send([_ENCODE(Answer(done, counts)), *parts])
     return True
 
 

@@ -1,15 +1,16 @@
 """The line between the server and one worker process: a socket for what is small, shared memory for what is not.
 
-A parcel is a message and some buffers. Below `INLINE` bytes it goes through the socket. A larger one is copied
-once into a slot, a piece of shared memory without a name, which the receiver maps when its descriptor comes
-with the first parcel in it. Values made from a parcel lie in its slot; when the last of them is gone the
-receiver gives the slot back with its next parcel, and the sender fills it again. So a stage that keeps its
-input keeps the slot, never sees it change, and since nothing has a name nothing is left behind by a crash.
+A parcel is a list of byte parts. Small parts go through the socket. Large ones are copied once into a slot, a
+piece of shared memory without a name, which the receiver maps when its descriptor comes with the first parcel
+in it. Values made from a parcel lie in its slot; when the last of them is gone the receiver gives the slot back
+with its next parcel, and the sender fills it again. So a stage that keeps its input keeps the slot, never sees
+it change, and since nothing has a name nothing is left behind by a crash.
 
-    label   slot (-1: inline), number of buffers + 1, size of the slot if it is new, how many slots given back and
-            how many dropped, then these two lists; padded to 64 bytes
-    then    (inline) or in the slot: sizes of the message and the buffers, the message, the buffers, each at a
-            multiple of 64 bytes (a cache line; wide enough for any dtype)
+    label   slot (-1: none), number of parts, size of the slot if it is new, 1 if the small parts are in the slot,
+            how many slots are given back and how many dropped; then the numbers of these
+    small   a table of all sizes, then the small parts, end to end: after the label, or, if they are many, at the
+            start of the slot
+    large   in the slot, each at a multiple of 64 bytes (a cache line; wide enough for any dtype)
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import mmap
 import os
 import socket
 import struct
+import sys
 import tempfile
 import weakref
 from collections import deque
@@ -27,19 +29,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["INLINE", "Line", "line_pair"]
+__all__ = ["LARGE", "Line", "line_pair"]
 
-INLINE = 24 * 2**10
-"""Bytes up to which a parcel goes through the socket."""
+LARGE = 4096
+"""Parts of so many bytes go through shared memory."""
+_INLINE = 2**15
+"""Bytes of small parts that go through the socket together."""
 _ALIGN = 64
-_LABEL = struct.Struct("<iIQII")
-_LIMIT = INLINE + 2**14
-"""Largest datagram: the inline part and a label with thousands of slot numbers."""
+_LABEL = struct.Struct("<iIQIII")
+_LIMIT = _INLINE + 2**12
+"""Largest datagram: the small parts and a label with hundreds of slot numbers."""
+_ROOM_FOR_DESCRIPTOR = socket.CMSG_SPACE(4)
 _IDLE_SLOTS = 4
 """Free slots kept for the next parcel; more are given up, the smallest first."""
 _SLOT_STEP = 2**18
-
-Parcel = tuple[memoryview, list[memoryview]]
 
 
 def line_pair() -> tuple[socket.socket, socket.socket]:
@@ -76,53 +79,56 @@ class Line:
         """The socket's descriptor, for polling."""
         return self._socket.fileno()
 
-    def send(self, message: bytes, buffers: Sequence[Any] = ()) -> None:
-        """Hand a parcel over; `buffers` are flat bytes and may be changed afterwards.
+    def send(self, parts: Sequence[Any]) -> None:
+        """Hand a parcel over; its parts are flat bytes and may be changed afterwards.
 
         Raises:
             OSError: the other end is gone, or there is no memory for the slot.
         """
-        parts = [message, *buffers]
-        sizes = array.array("Q", map(len, parts)).tobytes()
-        places, total = _layout(map(len, (sizes, *parts)))
-        if total <= INLINE:
-            content = np.zeros(total, np.uint8)
-            _fill(content, places, (sizes, *parts))
-            self._socket.sendmsg([self._label(-1, len(parts), 0), content.data])
+        sizes = array.array("Q", map(len, parts))
+        small = b"".join([sizes, *[part for part, size in zip(parts, sizes) if size < LARGE]])
+        in_slot = len(small) > _INLINE
+        places, total = _places(sizes, len(small) if in_slot else 0)
+        if not total:
+            self._socket.sendmsg([self._label(-1, len(sizes), 0, 0), small])
             return
         slot, descriptor = self._take(total)
-        _fill(slot.data, places, (sizes, *parts))
+        for place, part in zip(places, (part for part, size in zip(parts, sizes) if size >= LARGE)):
+            slot.data[place : place + len(part)] = np.frombuffer(part, np.uint8)
+        if in_slot:
+            slot.data[: len(small)] = np.frombuffer(small, np.uint8)
         self._lent[slot.number] = slot
+        label = self._label(slot.number, len(sizes), 0 if descriptor is None else len(slot.data), in_slot)
+        datagram = [label] if in_slot else [label, small]
         if descriptor is None:
-            self._socket.sendmsg([self._label(slot.number, len(parts), 0)])
+            self._socket.sendmsg(datagram)
             return
         try:
-            label = self._label(slot.number, len(parts), len(slot.data))
-            socket.send_fds(self._socket, [label], [descriptor])
+            socket.send_fds(self._socket, datagram, [descriptor])
         finally:
             os.close(descriptor)
 
-    def receive(self) -> Parcel | None:
-        """The next parcel, waiting for it; None if the other end is gone. Its buffers are read-only if in a slot."""
+    def receive(self) -> list[memoryview] | None:
+        """The parts of the next parcel, waiting for it; None if the other end is gone."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, _LIMIT, 1, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._socket.recvmsg(_LIMIT, _ROOM_FOR_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             return None
         if not data:
             return None
-        slot, count, size, returned, dropped = _LABEL.unpack_from(data)
-        numbers = struct.unpack_from(f"<{returned + dropped}I", data, _LABEL.size)
-        self._recycle(numbers[:returned], numbers[returned:])
+        slot, count, size, in_slot, returned, dropped = _LABEL.unpack_from(data)
+        end = _LABEL.size
+        if returned or dropped:
+            numbers = struct.unpack_from(f"<{returned + dropped}I", data, end)
+            end += 4 * len(numbers)
+            self._recycle(numbers[:returned], numbers[returned:])
         if size:
-            self._map(slot, descriptors, size)
+            self._map(slot, ancillary, size)
+        small = memoryview(data)[end:]
         if slot < 0:
-            content = memoryview(data)[_padded(_LABEL.size + 4 * (returned + dropped)) :]
-        else:
-            content = self._open(slot)
-        sizes = content[: 8 * count].cast("Q").tolist()
-        places, _ = _layout((8 * count, *sizes))
-        first, *rest = (content[place : place + length] for place, length in zip(places[1:], sizes))
-        return first, rest
+            return _split(small, small, count, 0)
+        content = self._open(slot)
+        return _split(content, content, count, 1) if in_slot else _split(small, content, count, 0)
 
     def finish(self) -> None:
         """Say that no more parcels will be sent; the other end then receives None."""
@@ -156,22 +162,24 @@ class Line:
         for number in dropped:
             del self._mapped[number]
 
-    def _label(self, slot: int, count: int, size: int) -> bytes:
+    def _label(self, slot: int, count: int, size: int, in_slot: int) -> bytes:
+        if not self._given_back and not self._dropped:
+            return _LABEL.pack(slot, count, size, in_slot, 0, 0)
         given_back = [self._given_back.popleft() for _ in range(len(self._given_back))]
         dropped, self._dropped = self._dropped, []
         numbers = struct.pack(f"<{len(given_back) + len(dropped)}I", *given_back, *dropped)
-        label = _LABEL.pack(slot, count, size, len(given_back), len(dropped)) + numbers
-        return label.ljust(_padded(len(label)), b"\0")
+        return _LABEL.pack(slot, count, size, in_slot, len(given_back), len(dropped)) + numbers
 
     # -- receiving ---------------------------------------------------------------------------------
 
-    def _map(self, slot: int, descriptors: Sequence[int], size: int) -> None:
-        if not descriptors:
+    def _map(self, slot: int, ancillary: Sequence[tuple[int, int, bytes]], size: int) -> None:
+        if not ancillary:
             raise OSError("shared memory could not be taken over: out of file descriptors?")
+        descriptor = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
         try:
-            self._mapped[slot] = mmap.mmap(descriptors[0], size, access=mmap.ACCESS_READ)
+            self._mapped[slot] = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         finally:
-            os.close(descriptors[0])
+            os.close(descriptor)
 
     def _open(self, slot: int) -> memoryview:
         """The slot's bytes; it is given back when everything made from them is gone."""
@@ -180,23 +188,31 @@ class Line:
         return data.data
 
 
-def _layout(sizes: Iterable[int]) -> tuple[list[int], int]:
-    """Where parts of these sizes lie, and how much room they take."""
-    places, end = [], 0
+def _places(sizes: Iterable[int], end: int) -> tuple[list[int], int]:
+    """Where the large parts lie in a slot whose first `end` bytes are taken, and how much of it is used."""
+    places = []
     for size in sizes:
-        places.append(end)
-        end = _padded(end + size)
+        if size >= LARGE:
+            places.append(end := (end + _ALIGN - 1) & -_ALIGN)
+            end += size
     return places, end
 
 
-def _padded(size: int) -> int:
-    return (size + _ALIGN - 1) & -_ALIGN
-
-
-def _fill(target: np.ndarray[Any, np.dtype[np.uint8]], places: Sequence[int], parts: Sequence[Any]) -> None:
-    for place, part in zip(places, parts):
-        if len(part):
-            target[place : place + len(part)] = np.frombuffer(part, np.uint8)
+def _split(small: memoryview, large: memoryview, count: int, shared: int) -> list[memoryview]:
+    """The parts again; `shared` if the small ones lie before the large ones in one piece of memory."""
+    end = 8 * count
+    sizes = small[:end].cast("Q").tolist()
+    places, _ = _places(sizes, (end + sum(size for size in sizes if size < LARGE)) if shared else 0)
+    next_place = iter(places)
+    parts = []
+    for size in sizes:
+        if size < LARGE:
+            parts.append(small[end : end + size])
+            end += size
+        else:
+            place = next(next_place)
+            parts.append(large[place : place + size])
+    return parts
 
 
 def _nameless_file() -> int:

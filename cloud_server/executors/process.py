@@ -27,6 +27,8 @@ __all__ = ["ProcessExecutor"]
 
 _RETRY_FIRST, _RETRY_MOST = 0.1, 5.0
 """Seconds before a replacement that could not even start is tried again: doubled each time, up to the latter."""
+_SMALL = 2**20
+"""Bytes of input that the loop's own thread copies (0.1 ms); more would hold up the other devices' messages."""
 _GRACE = 1.0
 """Seconds a process has to exit once its line has ended."""
 
@@ -47,13 +49,14 @@ class ProcessExecutor:
         self._paths = dict(paths)
         self._on_note = on_note
         self._inbox: Inbox[Union[Job, float]] = Inbox()
+        self._switch: _Switch | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, deliver: Deliver) -> None:
         """As Executor.start."""
         ready: SimpleQueue[str] = SimpleQueue()
-        switch = _Switch(self._paths, self.workers, self._inbox, deliver, ready, self._on_note)
-        self._thread = threading.Thread(target=switch.run, name="switch", daemon=True)
+        self._switch = _Switch(self._paths, self.workers, self._inbox, deliver, ready, self._on_note)
+        self._thread = threading.Thread(target=self._switch.run, name="switch", daemon=True)
         self._thread.start()
         problem = ready.get()
         if problem:
@@ -61,8 +64,10 @@ class ProcessExecutor:
             raise ExecutorError(problem)
 
     def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
-        """As Executor.submit."""
-        self._inbox.put(Job(command, inputs, wants, perf_counter()))
+        """As Executor.submit; small inputs go to a worker with room at once, which saves a change of threads."""
+        job = Job(command, inputs, wants, perf_counter())
+        if self._switch is None or not self._switch.give_now(job):
+            self._inbox.put(job)
 
     def close(self, patience: float = 5.0) -> None:
         """As Executor.close; a process whose stage does not return is killed."""
@@ -84,7 +89,10 @@ class _Post:
 
 
 class _Switch:
-    """Everything the switch thread owns."""
+    """Everything the switch thread owns; `give_now` alone is called on another, hence the lock.
+
+    The lock is held whenever posts, processes or pending jobs are touched, and never while waiting.
+    """
 
     def __init__(
         self, paths: Mapping[str, str], workers: int, inbox: Inbox[Union[Job, float]], deliver: Deliver,
@@ -95,6 +103,7 @@ class _Switch:
         self._deliver = deliver
         self._ready = ready
         self._on_note = on_note
+        self._lock = threading.Lock()
         self._posts = [_Post(index) for index in range(workers)]
         self._pending: deque[Job] = deque()
         self._poll = select.poll()
@@ -108,9 +117,10 @@ class _Switch:
         self._poll.register(self._inbox.fileno, select.POLLIN)
         try:
             while not self._finished():
-                self._take_inbox()
-                self._fill_posts()
-                self._hand_out()
+                with self._lock:
+                    self._take_inbox()
+                    self._fill_posts()
+                    self._hand_out()
                 self._wait()
         finally:
             for post in self._posts:
@@ -150,25 +160,46 @@ class _Switch:
         dues = [post.due for post in self._posts if post.process is None]
         until = min(dues, default=None) if self._close_at is None else self._close_at
         timeout = None if until is None else max(0, ceil((until - monotonic()) * 1000))
-        for descriptor, _ in self._poll.poll(timeout):
-            if descriptor == self._inbox.fileno:
-                self._inbox.disarm(True)
-            else:
-                self._read(self._by_descriptor[descriptor])
+        ready = [descriptor for descriptor, _ in self._poll.poll(timeout)]
+        self._inbox.disarm(self._inbox.fileno in ready)
+        with self._lock:
+            for descriptor in ready:
+                if descriptor != self._inbox.fileno:
+                    self._read(self._by_descriptor[descriptor])
 
     # -- jobs --------------------------------------------------------------------------------------
 
+    def give_now(self, job: Job) -> bool:
+        """Give a job to a worker that has room, if that takes no time worth speaking of."""
+        if sum(payload.nbytes for payload in job.inputs) > _SMALL or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            process = None if self._pending or self._close_at is not None else self._with_room()
+            return process is not None and self._give(process, job)
+        finally:
+            self._lock.release()
+
     def _hand_out(self) -> None:
-        while self._pending:
-            free = [post.process for post in self._posts if post.process is not None and post.process.room]
-            if not free:
-                return
+        while self._pending and (process := self._with_room()) is not None:
             job = self._pending.popleft()
-            try:
-                if not min(free, key=lambda process: len(process.jobs)).give(job):
-                    self._pending.appendleft(job)
-            except OSError as error:
-                self._fail(job, f"no shared memory for {sum(each.nbytes for each in job.inputs)} bytes of input: {error}")
+            if not self._give(process, job):
+                self._pending.appendleft(job)
+
+    def _with_room(self) -> WorkerProcess | None:
+        """The worker with the fewest jobs that can take one more."""
+        found = None
+        for post in self._posts:
+            process = post.process
+            if process is not None and process.room and (found is None or len(process.jobs) < len(found.jobs)):
+                found = process
+        return found
+
+    def _give(self, process: WorkerProcess, job: Job) -> bool:
+        try:
+            return process.give(job)
+        except OSError as error:
+            self._fail(job, f"no shared memory for {sum(each.nbytes for each in job.inputs)} bytes of input: {error}")
+            return True
 
     def _read(self, post: _Post) -> None:
         process = post.process

@@ -64,7 +64,7 @@ class WorkerProcess:
             except OSError:
                 self.line.close()
                 raise
-        self.line.send(_ENCODE(Setup(dict(paths))))
+        self.line.send([_ENCODE(Setup(dict(paths)))])
 
     @property
     def pid(self) -> int:
@@ -82,10 +82,13 @@ class WorkerProcess:
         Raises:
             OSError: there is no memory for its inputs.
         """
+        command = job.command
         counts, parts = flatten(job.inputs)
-        order = _ENCODE(Order(job.command, tuple(job.wants), job.submitted, counts))
+        order = Order(
+            command.batch, command.app, command.start, command.stop, command.jobs, tuple(job.wants), job.submitted, counts
+        )
         try:
-            self.line.send(order, parts)
+            self.line.send([_ENCODE(order), *parts])
         except (BrokenPipeError, ConnectionResetError):
             self._gone = True
             return False
@@ -95,7 +98,7 @@ class WorkerProcess:
     def read(self) -> tuple[FromChild, list[memoryview]] | None:
         """What it says next, waiting for it; None when it is gone."""
         parcel = self.line.receive()
-        return None if parcel is None else (_DECODE(parcel[0]), parcel[1])
+        return None if parcel is None else (_DECODE(parcel[0]), parcel[1:])
 
     def finish(self) -> None:
         """Let it close its stages and exit after the jobs it has."""
