@@ -113,14 +113,15 @@ def test_a_device_that_had_whole_batches_alone_owes_nothing_for_them() -> None:
 def test_a_device_that_comes_back_starts_even() -> None:
     """What a session was owed or owes is forgotten when its queue runs empty."""
     queues = Queues(costs(cheap=0.01))
-    queues.push(1, 30)
-    queues.push(2, 1)
-    assert [queues.pop() for _ in range(4)] == [1, 2, 1, 1]
-    queues.push(2, 30)
+    queues.push(1, 21)
+    queues.push(2, 40)
+    assert queues.pop() == 1
+    assert len(queues.backlog.pop_alike(CHEAP, 20)) == 20  # more than its share, and all it had
+    queues.push(1, 40)
     queues.served.clear()
     for _ in range(10):
         queues.pop()
-    assert queues.served[1] == pytest.approx(5, abs=1)
+    assert queues.served == {1: 5, 2: 5}
 
 
 def test_a_batch_takes_alike_jobs_only() -> None:
@@ -133,6 +134,14 @@ def test_a_batch_takes_alike_jobs_only() -> None:
     taken = queues.backlog.pop_alike(CHEAP, 9)
     assert [(job.session, job.start) for job in taken] == [(1, 2), (1, 2), (2, 2), (2, 2)]
     assert queues.backlog.size == 2
+
+
+def test_a_batch_ends_with_the_same_stage_for_all() -> None:
+    """Jobs that start alike and stop elsewhere are other jobs."""
+    backlog, owner = Backlog(Costs()), session(1)
+    backlog.push(owner, Job(1, 0, 2, 4, 1, 100, 0.0))
+    assert backlog.pop_alike(CHEAP, 9) == []
+    assert len(backlog.pop_alike(("app", 2, 4), 9)) == 1
 
 
 def test_a_batch_never_mixes_apps() -> None:

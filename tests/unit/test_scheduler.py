@@ -156,12 +156,14 @@ def test_a_second_submit_of_a_finished_job_gets_the_same_result(kind: str) -> No
 
 
 def test_a_submit_below_acked_is_ignored() -> None:
-    """The device has its outcome; only the payload is let go."""
-    server = serving()
-    server.submits(0, 1.0)
+    """The device has its outcome; the payload is let go at once, however busy the workers are, and costs no credit."""
+    server = busy()
+    server.submits(1, 1.0)
     server.done(0, 1.5)
-    server.hears(Ping(0, 1, 100), 2.0)
-    assert server.submits(0, 2.5, acked=1) == [Release(2)]
+    server.hears(Ping(0, 1, 200), 2.0)
+    assert server.submits(0, 2.5, acked=1) == [Release(3)]
+    assert server.machine.duplicates == 1
+    assert server.hears(Ping(0, 1, 300), 3.0)[-1] == said(Pong(0, 0, 1.0, 1200))
 
 
 def test_a_job_below_acked_does_not_run_and_is_not_answered() -> None:

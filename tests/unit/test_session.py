@@ -198,6 +198,16 @@ def test_values_at_the_cut_count_as_memory_held() -> None:
     assert Capture() in device.answered(0, 1.5)
 
 
+def test_memory_is_given_back_with_the_outcome() -> None:
+    """Thirty frames of 20 bytes and their payloads of 100 pass through a memory of 1,000 one by one."""
+    device = served(memory=1000, limit=10_000)
+    for seq in range(30):
+        device.capture(1.0, nbytes=20)
+        device.ran(seq, 0, 1, 1.0)
+        device.answered(seq, 1.0)
+    assert device.permits == 5
+
+
 # -- the user's split ----------------------------------------------------------------------------------
 
 

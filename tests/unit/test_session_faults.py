@@ -25,12 +25,15 @@ def test_a_second_result_is_counted_and_ignored() -> None:
 
 
 def test_a_result_for_a_frame_that_was_never_sent_is_counted_and_ignored() -> None:
-    """A server cannot answer what it was not asked."""
-    device = served()
+    """A server cannot answer what it was not asked: frame 0 waits for credit, frame 1 is at work, frame 77 is none."""
+    device = served(limit=0)
     device.capture(1.0)
-    assert device.answered(0, 1.1) == []
-    assert device.answered(77, 1.2) == []
-    assert device.session.late_results == 2
+    device.ran(0, 0, 1, 1.0)
+    device.capture(1.0)
+    for seq in (0, 1, 77):
+        assert device.answered(seq, 1.1) == []
+    assert device.session.late_results == 3
+    assert submits(device.hears(Credit(100), 1.2)) == [0]
 
 
 def test_what_a_pong_proves_lost_is_sent_again() -> None:
