@@ -193,6 +193,7 @@ measure = App("measure", [Input(), Measure(), Double()], types=[Found])
 unsent = App("unsent", [Input(), strange])
 together = App("together", [Input(), Together(), identity])
 numbered = App("numbered", [Input(), Number()])
+halfway = App("halfway", [Input(), Closing("CLOSING_FILE"), Broken(ValueError("no such model"))])
 broken = App("broken", [Input(), identity, Broken(ValueError("no such model"))])
 lacking = App("lacking", [Input(), Broken(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))])
 near, poor = OnlyThere(name="near", placement="device"), OnlyThere(name="poor", requires=("no_such_package",))
@@ -228,7 +229,7 @@ class Lingering(Task):
     """Starts a thread that nobody ends."""
 
     def setup(self) -> None:
-        threading.Thread(target=time.sleep, args=(60,)).start()
+        threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
 
     def run(self, item: Any) -> Any:
         return item

@@ -179,6 +179,14 @@ def test_a_stage_that_cannot_be_set_up_stops_the_start(kind: str) -> None:
         make(kind, "broken").start(lambda done, results: None)
 
 
+def test_what_was_set_up_before_a_failure_is_closed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that fails leaves no camera and no model behind."""
+    monkeypatch.setenv("CLOSING_FILE", str(tmp_path / "closed"))
+    with pytest.raises(ExecutorError):
+        make(kind, "halfway").start(lambda done, results: None)
+    assert (tmp_path / "closed").read_text() == "closed\n"
+
+
 def test_a_missing_import_in_setup_says_how_to_declare_it(kind: str) -> None:
     """A stage that needs a package should say so, then the server offers the others."""
     with pytest.raises(ExecutorError, match=r"declare requires=\('torch',\)"):

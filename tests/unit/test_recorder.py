@@ -320,7 +320,7 @@ def test_an_unreadable_value_is_counted(path: Path) -> None:
 
 def test_a_full_disk_is_said_once_and_serving_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Values are folded on; at the end the lost rows are told."""
-    monkeypatch.setattr(recorder, "_COMMIT_BYTES", 0)
+    monkeypatch.setattr(recorder, "COMMIT_EVERY_S", 0.0)
     notes = Notes()
     made = make(open_store("/dev/full"), notes)
     for seq in range(50):
