@@ -66,6 +66,7 @@ class Line:
     """One end of the line; `send` and `receive` are each used by one thread."""
 
     def __init__(self, end: socket.socket) -> None:
+        self.unread = False
         self._socket = end
         self._free: list[_Slot] = []
         self._lent: dict[int, _Slot] = {}
@@ -109,10 +110,11 @@ class Line:
             os.close(descriptor)
 
     def receive(self) -> list[memoryview] | None:
-        """The parts of the next parcel, waiting for it; None if the other end is gone."""
+        """The parts of the next parcel, waiting for it; None if the other end is gone (`unread`: with a parcel unread)."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_LIMIT, _ROOM_FOR_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
+        except ConnectionResetError:  # Linux says so if a local socket is closed with something still in it
+            self.unread = True
             return None
         if not data:
             return None

@@ -275,7 +275,8 @@ class _Switch:
             self._not_started(post, process.problem or f"worker process {process.pid} {words} while starting")
             return
         self._on_note("error", f"worker process {process.pid} {words}; it is replaced")
-        if process.jobs:
+        # One job, and that unread: the process was killed while it idled, so the job was not begun either.
+        if process.jobs and not (process.line.unread and len(process.jobs) == 1):
             job = process.jobs.popleft()
             command = job.command
             last = f" to {command.stop - 1}" if command.stop - command.start > 1 else ""
