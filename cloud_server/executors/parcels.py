@@ -113,9 +113,9 @@ class Line:
         """The parts of the next parcel, waiting for it; None if the other end is gone (`unread`: with a parcel unread)."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_LIMIT, _ROOM_FOR_DESCRIPTOR, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:  # Linux says so if a local socket is closed with something still in it
+        except ConnectionResetError:  # Linux says so, once, if a local socket is closed with something still in it
             self.unread = True
-            return None
+            return self.receive()  # what the other end had sent before comes only now
         if not data:
             return None
         slot, count, size, in_slot, returned, dropped = _LABEL.unpack_from(data)

@@ -89,8 +89,9 @@ class WorkerProcess:
         )
         try:
             self.line.send([_ENCODE(order), *parts])
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError) as error:
             self._gone = True
+            self.line.unread |= isinstance(error, ConnectionResetError)  # said once, here or to `receive`
             return False
         self.jobs.append(job)
         return True

@@ -123,3 +123,14 @@ def test_an_end_that_closes_is_heard(ends: tuple[Line, Line]) -> None:
     left.close()
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         right.send([b"anybody?"])
+
+
+def test_what_was_sent_before_the_end_is_not_lost(ends: tuple[Line, Line]) -> None:
+    """An end that dies with a parcel unread is known as such, and its last words are heard first."""
+    left, right = ends
+    left.send([b"never read"])
+    right.send([b"last words"])
+    right.close()
+    assert receive(left) == [b"last words"]
+    assert receive(left) is None
+    assert left.unread
