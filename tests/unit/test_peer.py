@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.unit.device import EPOCH, HELLO, SESSION, Device, hello, welcome
 
-from iot_client.events import Command, MessageReceived, Refuse, SendMessage
+from iot_client.events import Command, MessageReceived, Note, Refuse, Reopen, SendMessage
 from iot_client.peer import DOWN, PROBING, REFUSED, UP
 from wire.protocol import Bye, Cancel, Credit, Error, Message, Ping, Plan, Pong, Result, Skip, State, Submit
 
@@ -87,6 +87,12 @@ def test_no_message_of_a_server_that_is_up_asks_for_anything_when_no_frame_is_th
 def test_a_bye_opens_another_link() -> None:
     """A server that ends the session is tried again later, on a new link."""
     assert outcome(UP, heard(Bye("stopping"))) == (DOWN, ["Note", "Reopen"])
+
+
+@pytest.mark.parametrize(("reason", "told"), [("stopping", "stopping"), ("", "no reason given")])
+def test_why_a_server_left_is_told(reason: str, told: str) -> None:
+    """In its own words, if it has any."""
+    assert device_in(UP).hears(Bye(reason), 1.0) == [Note("info", f"server said goodbye: {told}"), Reopen()]
 
 
 @pytest.mark.parametrize(("state", "then"), [

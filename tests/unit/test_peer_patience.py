@@ -71,6 +71,17 @@ def test_a_ping_leaves_at_once_and_every_heartbeat() -> None:
     assert device.tick(1.5) == [ping(1.5)]
 
 
+def test_the_server_sets_the_heartbeat() -> None:
+    """With 2 s the next PING is due 2 s after the first, and three of them are 6 s of silence."""
+    peer = Peer(0, SESSION, HELLO, PeerConfig())
+    peer.link_up(0.0, 0)
+    peer.accepts(welcome(), SESSION, EPOCH, 0.0)
+    peer.welcome(type(welcome())(0, "server", 1000, 500, 2_000_000, 0), EPOCH)
+    peer.tick(0.0, 0)
+    assert peer.next_wakeup() == 2.0
+    assert patience(peer) == 6.0
+
+
 def test_without_a_heartbeat_of_the_servers_ours_holds() -> None:
     """A WELCOME that leaves the heartbeat at 0 does not make the device ping without pause."""
     peer = Peer(0, SESSION, HELLO, PeerConfig(heartbeat=0.7))
@@ -138,6 +149,14 @@ def test_a_result_that_comes_too_late_takes_its_bytes_off_too() -> None:
     device.answered(0, 0.25)
     assert device.session.peer is not None
     assert patience(device.session.peer, heard_at=0.25) == 1.5
+
+
+def test_a_submit_sent_twice_counts_once() -> None:
+    """A server that had lost the RESULT gets the same bytes again; they are on their way once."""
+    peer = make_peer()
+    submitted(peer, 0, 62_500, 0.0)
+    submitted(peer, 0, 62_500, 0.0)
+    assert patience(peer) == 2.5
 
 
 def test_bytes_that_were_lost_are_not_waited_for() -> None:

@@ -47,6 +47,25 @@ def test_what_a_pong_proves_lost_is_sent_again() -> None:
     assert device.pong(2.0, 2.1) == [submit(0, 2.1)]
 
 
+def test_what_was_proven_lost_and_waits_for_credit_may_still_be_answered() -> None:
+    """The SUBMIT was only slow: its RESULT is the outcome, and nothing is sent again when the credit comes."""
+    device = at_server(served(limit=100))
+    device.tick(1.5)
+    assert device.pong(1.5, 1.6, limit=100) == []
+    device.answered(0, 1.7)
+    assert device.outcomes == [Done("cloud")]
+    assert submits(device.hears(Credit(1000), 1.8)) == []
+
+
+def test_what_was_proven_lost_and_waits_for_credit_runs_here_when_the_link_breaks() -> None:
+    """It is run once, and not sent as well when the server is back."""
+    device = at_server(served(limit=100))
+    device.tick(1.5)
+    device.pong(1.5, 1.6, limit=100)
+    assert run(0, 1, 3) in device.link_down(1.7)
+    assert submits(device.connect(1.8, resumed=True)) == []
+
+
 def test_what_left_with_the_ping_is_not_proven_lost() -> None:
     """A job sent at the time of the PING may be behind it."""
     device = served()
@@ -66,18 +85,31 @@ def test_several_lost_jobs_are_sent_again_in_seq_order() -> None:
 def test_a_job_the_server_confirmed_is_asked_for_again_only_after_two_seconds() -> None:
     """Only its RESULT can be lost, which hardly happens; then the same SUBMIT fetches it, with ever more patience."""
     device = at_server(served())
-    device.receipt(0, 1.5)
-    for now in (2.0, 2.5, 3.0):
+    device.receipt(0, 1.25)
+    for now in (1.5, 2.0, 2.5, 3.0):
         device.tick(now)
         assert device.pong(now, now) == []
-    assert device.session.next_wakeup() == 3.5
-    commands = device.tick(3.5)
-    assert submits(commands) == [0]
-    device.receipt(0, 3.5)
+    assert device.session.next_wakeup() == 3.25
+    assert submits(device.tick(3.25)) == [0]
+    device.receipt(0, 3.25)
     for now in (4.0, 5.0, 6.0, 7.0):
         assert submits(device.tick(now)) == []
         device.pong(now, now)
-    assert submits(device.tick(7.5)) == [0]
+    assert device.session.next_wakeup() == 7.25
+    assert submits(device.tick(7.25)) == [0]
+
+
+def test_an_adaptive_window_learns_from_each_result() -> None:
+    """0.2 s at the server of which 0.05 in the queue, and 0.5 s in all: 0.15 s of stages and 0.3 s on the way."""
+    device = at_server(served(window=0), 2)
+    expected = Window(1)
+    expected.device_took(0.1)
+    expected.device_took(0.1)
+    for seq, now in enumerate((1.5, 1.6)):
+        device.answered(seq, now)
+        expected.cloud_took(0.15, now - 1.0 - 0.2, now)
+        expected.completed(now)
+    assert device.session.stream.window.size == expected.size == 8
 
 
 def test_a_round_trip_is_measured_only_where_no_second_submit_blurs_it() -> None:
@@ -105,6 +137,19 @@ def test_in_lossless_mode_a_job_the_server_dropped_is_sent_again_later() -> None
     assert submits(device.tick(3.5)) == [0]
     device.answered(0, 3.6)
     assert device.outcomes == [Done("cloud")]
+
+
+def test_a_job_that_waits_for_credit_and_is_dropped_meanwhile_is_sent_again_later() -> None:
+    """After a reconnect the server answers the old SUBMIT before there is credit for a new one."""
+    device = at_server(served(splits=(False, True, True, False)))
+    device.link_down(1.1)
+    device.connect(1.25, limit=0, resumed=True)
+    device.answered(0, 1.5, "dropped", reason="shutdown")
+    assert submits(device.hears(Credit(1000), 1.75)) == []
+    for now in (2.0, 2.5, 3.0):
+        device.tick(now)
+        device.pong(now, now)
+    assert submits(device.tick(3.5)) == [0]
 
 
 def test_in_live_mode_a_job_the_server_dropped_is_dropped() -> None:
@@ -214,6 +259,13 @@ def test_twins_run_oldest_first_and_outrank_new_frames() -> None:
     assert without_permits(device.ran(3, 0, 1, 1.3)) == [run(0, 1, 3)]
     assert without_permits(device.ran(4, 0, 1, 1.3)) == [run(1, 1, 3)]
     assert run(2, 1, 3) in device.ran(0, 1, 3, 1.4)
+
+
+def test_each_worker_has_a_twin_at_work_and_one_at_hand() -> None:
+    """Two workers and five frames that were at the server: four twins begin, the fifth follows."""
+    device = at_server(served(workers=2, window=8), 5)
+    assert device.link_down(1.2)[1:] == [run(0, 1, 3), run(1, 1, 3), run(2, 1, 3), run(3, 1, 3)]
+    assert without_permits(device.ran(2, 1, 3, 1.3)) == [run(4, 1, 3)]
 
 
 def test_a_frame_ready_to_be_sent_runs_here_too() -> None:

@@ -46,6 +46,19 @@ def test_reports_wait_while_the_link_is_down_and_are_offered_after_the_welcome()
     assert [command for command in commands if isinstance(command, SendMessage)] == [report(0, 2), report(1, 2)]
 
 
+def test_reports_beyond_the_memory_for_them_are_let_go_oldest_first() -> None:
+    """While the link is down 4,096 are kept: the next one costs the first, whose memory goes with it."""
+    device = reporting()
+    device.link_down(1.0)
+    for seq in range(4096):
+        device.capture(1.0)
+        assert Release(0) not in device.ran(seq, 0, 3, 1.0)
+    device.capture(1.0)
+    assert Release(0) in device.ran(4096, 0, 3, 1.0)
+    first = next(command for command in device.connect(1.5) if isinstance(command, SendMessage))
+    assert first == report(1, 4096, 1)
+
+
 def test_a_report_a_pong_proves_lost_is_sent_again() -> None:
     """Sent at 1.5, PING at 2.0, its PONG without a receipt."""
     device = at_server(reporting())
