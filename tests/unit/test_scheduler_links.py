@@ -82,6 +82,13 @@ def test_a_hello_takes_off_the_credit_what_is_still_held() -> None:
     assert server.connect(2.0, peer=b"M") == [said(welcome(limit=900, resumed=True), peer=b"M")]
 
 
+def test_what_a_device_wants_is_what_it_said_last() -> None:
+    """The body asks the session for it when a batch begins."""
+    server = serving()
+    server.connect(1.0, want=("x", "y"))
+    assert server.machine.sessions[7].hello.want == ("x", "y")
+
+
 def test_a_hello_lets_go_of_what_is_acked() -> None:
     """Before anything else is said."""
     server = serving()
