@@ -74,6 +74,14 @@ def test_what_the_lane_will_run_for_certain_is_set_up_at_the_start(bench: Benche
         bench(Input(), add_one, Count(), Broken(), stop=1)
 
 
+def test_the_lanes_instances_are_ready_before_the_first_frame() -> None:
+    """With the state before the cut the lane runs all that a worker runs, on instances of its own."""
+    log = Log()
+    one = Bench([Input(), Double(log), Count()], 1, {"stop": 3})
+    assert log.lines == ["setup", "setup"]
+    assert one.executor.close(PATIENCE)
+
+
 def test_the_lane_sets_up_nothing_that_only_the_server_runs(bench: Benches) -> None:
     """With the state before the cut and the broken stage after it, this device needs nothing it lacks."""
     assert bench(Input(), Count(), picky, Broken(), stop=3).ran("x", 0, 3, ordered=True)[1] == ("x", 0)

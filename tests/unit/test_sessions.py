@@ -191,6 +191,11 @@ def test_without_a_budget_any_time_is_early_enough() -> None:
     assert make_session().deadline(-1, 0, 50.0) is None
 
 
+def test_no_time_left_is_a_deadline_too() -> None:
+    """A budget of 0 ends with the arrival."""
+    assert make_session().deadline(0, 0, 50.0) == 50.0
+
+
 def test_a_deadline_is_arrival_plus_budget_whatever_the_devices_clock_shows() -> None:
     """The clocks differ by a thousand seconds; an offset alone costs nothing, in either direction."""
     assert make_session().deadline(500_000, 1050 * US, 50.0) == pytest.approx(50.5)
