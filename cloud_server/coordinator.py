@@ -18,7 +18,7 @@ from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
     StopRequested, Tick,
 )
-from cloud_server.executors.seam import Executor
+from cloud_server.executors.seam import Executor, stages_here
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
@@ -64,14 +64,11 @@ class ServerStatistics(msgspec.Struct, frozen=True):
 
 def app_info(app: App) -> AppInfo:
     """What the machine must know of an app on this host."""
-    lacks = app.missing()
-    here = tuple(
-        index > 0 and stage.placement != "device" and not stage.stateful and index not in lacks
-        for index, stage in enumerate(app.chain)
-    )
+    here = stages_here(app)
     return AppInfo(
-        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names, here=here,
-        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(lacks)),
+        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
+        here=tuple(index in here for index in range(app.n)),
+        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(app.missing())),
         source_hash=app.source_hash(), aggregate=app.aggregate is not None,
     )
 
