@@ -11,16 +11,19 @@ from typing import Any, NoReturn
 import msgspec
 import numpy as np
 
+from wire.codecs import RAW, Codec
+from wire.coding import encode_array
 from wire.dtypes import SCALARS, TENSOR_ITEMSIZE, dtype_label, pack_dtype
 from wire.errors import UnsupportedValue
 from wire.messages import MAX_SIGNATURE
 from wire.nodes import (
-    ARRAY, BYTES, COMPLEX, DICT, INLINE_BELOW, INLINE_TOTAL, INT, LEAVES, LIST, MAX_DEPTH, MAX_ITEMS, RECORD, SCALAR, TENSOR,
-    TEXT, TUPLE,
+    ARRAY, BYTES, CODED, COMPLEX, DICT, INLINE_BELOW, INLINE_TOTAL, INT, LEAVES, LIST, MAX_DEPTH, MAX_ITEMS, PART, RECORD, SCALAR,
+    TENSOR, TEXT, TUPLE,
 )
+from wire.protocol import MAX_JOB
 from wire.records import Record
 
-__all__ = ["HANDLERS", "Handler", "Packing", "record_handler", "signature"]
+__all__ = ["HANDLERS", "Encoding", "Handler", "Packing", "record_handler", "signature"]
 
 _AS_IS = frozenset({type(None), bool, float})
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1  # of msgpack
@@ -184,7 +187,83 @@ class Packing:
         return True
 
 
-Handler = Callable[[Packing, Any, int], Any]
+class Encoding(Packing):
+    """A value of which only some fields travel, or whose arrays are encoded. `top(value)` is its head.
+
+    Args:
+        fields: of a record, or keys of a dict, that travel; names it does not have are ignored. None: all.
+        lossy: fields or keys whose arrays may come back changed, "" for arrays of a value that is neither. None: all.
+    """
+
+    __slots__ = ("_codec", "_decoded", "_fields", "_lossy", "_may_lose")
+
+    def __init__(
+        self, handlers: dict[type, Handler], codec: Codec, fields: frozenset[Any] | None, lossy: frozenset[Any] | None
+    ) -> None:
+        super().__init__(handlers if codec.family == RAW else handlers | _ENCODED)
+        self._codec = codec
+        self._fields = fields
+        self._lossy = lossy
+        self._may_lose = lossy is None or "" in lossy
+        self._decoded = 0
+
+    def top(self, value: Any, record: Record | None) -> Any:
+        """What stands for the whole value, which is a `record` or none.
+
+        Raises:
+            UnsupportedValue: something in it cannot travel.
+        """
+        if record is not None:
+            return self._top_record(value, record)
+        if type(value) is dict:
+            return self._top_dict(value)
+        return self.node(value, 0)
+
+    def _top_record(self, value: Any, record: Record) -> list[Any]:
+        indexes = [index for index, name in enumerate(record.fields) if self._fields is None or name in self._fields]
+        self._enter(len(indexes), 0)
+        whole = len(indexes) == len(record.fields)
+        node: list[Any] = [RECORD, record.name] if whole else [PART, record.name, indexes]
+        for index in indexes:
+            name = record.fields[index]
+            try:
+                node.append(self._within(name, getattr(value, name)))
+            except UnsupportedValue as error:
+                raise error.within(f".{name}") from None
+            except AttributeError as error:
+                raise UnsupportedValue(f"{record.kind!r} cannot travel: {error}") from None
+        return node
+
+    def _top_dict(self, value: dict[Any, Any]) -> list[Any]:
+        sent = value if self._fields is None else {key: item for key, item in value.items() if key in self._fields}
+        self._enter(2 * len(sent), 0)
+        node: list[Any] = [DICT]
+        for key, item in sent.items():
+            try:
+                node += self._key(key, 0), self._within(key, item)
+            except UnsupportedValue as error:
+                raise error.within(f"[{_shown(key)}]") from None
+        return node
+
+    def _within(self, name: Any, item: Any) -> Any:
+        self._may_lose = self._lossy is None or name in self._lossy
+        return self.node(item, 1)
+
+    def encoded_array(self, value: np.ndarray[Any, Any], depth: int) -> Any:
+        coded = encode_array(value, self._codec, self._may_lose) if self._decoded + value.nbytes <= MAX_JOB else None
+        if coded is None:
+            return self.array(value, depth)
+        family, shape, data = coded
+        self._decoded += value.nbytes
+        if self._fits(len(data)):
+            return [CODED, family, "|u1", shape, bytes(data)]
+        self.buffers.append(data)
+        return [CODED, family, "|u1", shape, len(data)]
+
+
+Handler = Callable[[Any, Any, int], Any]
+
+_ENCODED: dict[type, Handler] = {np.ndarray: Encoding.encoded_array}
 
 HANDLERS: dict[type, Handler] = {
     type(None): Packing.as_is, bool: Packing.as_is, float: Packing.as_is, int: Packing.int_, str: Packing.str_,
@@ -248,18 +327,20 @@ def _shown(key: Any) -> str:
 _LABELS: dict[Any, str] = {}
 
 
-def signature(value: Any, fields: dict[type, tuple[str, ...]]) -> str:
+def signature(value: Any, fields: dict[type, tuple[str, ...]], sent: frozenset[Any] | None = None) -> str:
     """What `value` is made of, for people and for profiles: `uint8[480,640,3]`, `{frame:uint8[375,500,3],x:float}`.
 
     Args:
         fields: of each registered class. What lies deeper than one level is named by its type only.
+        sent: the fields or keys of `value` to name; None: all.
     """
     kind = type(value)
     names = fields.get(kind)
     if names is not None:
-        text = "{" + ",".join([f"{name}:{_label(getattr(value, name))}" for name in names]) + "}"
+        text = "{" + ",".join([f"{name}:{_label(getattr(value, name))}" for name in names if sent is None or name in sent]) + "}"
     elif kind is dict:
-        text = "{" + ",".join([f"{_shown(key).strip(chr(39))}:{_label(item)}" for key, item in islice(value.items(), 32)]) + "}"
+        items = value.items() if sent is None else [item for item in value.items() if item[0] in sent]
+        text = "{" + ",".join([f"{_shown(key).strip(chr(39))}:{_label(item)}" for key, item in islice(items, 32)]) + "}"
     elif kind is list or kind is tuple:
         text = "[" + ",".join([_label(item) for item in islice(value, 8)]) + "]"
     else:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from wire.coding import decode_array
 from wire.dtypes import TENSOR_ITEMSIZE, unpack_dtype
 from wire.errors import RemoteProtocolError
 from wire.nodes import (
-    ARRAY, BYTES, COMPLEX, DICT, INT, LAST, LEAVES, LIST, MAX_DEPTH, RECORD, SCALAR, TENSOR, TEXT, TUPLE,
+    ARRAY, BYTES, CODED, COMPLEX, DICT, INT, LAST, LEAVES, LIST, MAX_DEPTH, PART, RECORD, SCALAR, TENSOR, TEXT, TUPLE,
 )
+from wire.protocol import MAX_JOB
 from wire.records import Record
 
 __all__ = ["Unpacking"]
@@ -25,13 +27,14 @@ class Unpacking:
     """One value on its way back. `node` may also raise what a malformed node provokes in Python and numpy:
     ValueError, TypeError, IndexError, OverflowError, RuntimeError."""
 
-    __slots__ = ("_buffers", "_offset", "_records", "_taken")
+    __slots__ = ("_buffers", "_decoded", "_offset", "_records", "_taken")
 
     def __init__(self, records: Mapping[str, Record], buffers: tuple[Any, ...]) -> None:
         self._records = records
         self._buffers = buffers
         self._taken = 0
         self._offset = 0
+        self._decoded = 0
 
     def node(self, node: Any, depth: int) -> Any:
         """The value `node` stands for. The node is used up.
@@ -74,19 +77,33 @@ class Unpacking:
         return tuple(self.list_(node, depth))
 
     def record(self, node: list[Any], depth: int) -> Any:
-        record = self._records.get(node[1])
-        if record is None:
-            seen = node[1][:80] if type(node[1]) is str else type(node[1]).__name__
-            raise RemoteProtocolError(f"payload: record {seen!r}; registered here: {', '.join(self._records) or 'none'}"[:400])
+        record = self._record_called(node[1])
         del node[0]
         values = self.list_(node, depth)
         if len(values) != len(record.fields):
             raise RemoteProtocolError(f"payload: record {record.name!r} of {len(values)} fields; it has {len(record.fields)}")
-        try:
-            return record.make(values)
-        except Exception as error:  # a user's __post_init__ may raise anything about what the peer sent
-            text = f"{type(error).__name__}: {str(error)[:200]}"
-            raise RemoteProtocolError(f"payload: record {record.name!r}: {text}") from None
+        return _made(record, record.make, values)
+
+    def part(self, node: list[Any], depth: int) -> Any:
+        record = self._record_called(node[1])
+        indexes = _exactly(list, node[2])
+        before = -1
+        for index in indexes:
+            if not before < _exactly(int, index) < len(record.fields):
+                raise RemoteProtocolError(f"payload: record {record.name!r} with fields {str(indexes)[:80]} of {len(record.fields)}")
+            before = index
+        del node[:2]
+        values = self.list_(node, depth)
+        if len(values) != len(indexes):
+            raise RemoteProtocolError(f"payload: record {record.name!r} with {len(values)} values for {len(indexes)} fields")
+        return _made(record, record.make_part, indexes, values)
+
+    def _record_called(self, name: Any) -> Record:
+        record = self._records.get(name)
+        if record is None:
+            seen = name[:80] if type(name) is str else type(name).__name__
+            raise RemoteProtocolError(f"payload: record {seen!r}; registered here: {', '.join(self._records) or 'none'}"[:400])
+        return record
 
     def dict_(self, node: list[Any], depth: int) -> Any:
         if len(node) % 2 == 0:
@@ -140,6 +157,16 @@ class Unpacking:
             array.setflags(write=False)
         return array
 
+    def coded(self, node: list[Any], depth: int) -> Any:
+        _, family, dtype, shape, data = node
+        if dtype != "|u1":
+            raise RemoteProtocolError(f"payload: an encoded array of dtype {str(dtype)[:40]!r}; only '|u1' is legal")
+        nbytes = _elements(shape)
+        self._decoded += nbytes
+        if self._decoded > MAX_JOB:
+            raise RemoteProtocolError(f"payload: encoded arrays of more than {MAX_JOB} bytes")
+        return decode_array(family, tuple(shape), nbytes, memoryview(data) if type(data) is bytes else self._take(data))
+
     def scalar(self, node: list[Any], depth: int) -> Any:
         _, code, data = node
         if code == "U":
@@ -191,8 +218,16 @@ class Unpacking:
 _READERS: dict[int, Callable[[Unpacking, list[Any], int], Any]] = {
     LIST: Unpacking.list_, TUPLE: Unpacking.tuple_, DICT: Unpacking.dict_, RECORD: Unpacking.record, ARRAY: Unpacking.array,
     SCALAR: Unpacking.scalar, TENSOR: Unpacking.tensor, INT: Unpacking.int_, COMPLEX: Unpacking.complex_, TEXT: Unpacking.text,
-    BYTES: Unpacking.bytes_,
+    BYTES: Unpacking.bytes_, CODED: Unpacking.coded, PART: Unpacking.part,
 }
+
+
+def _made(record: Record, make: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return make(*args)
+    except Exception as error:  # a user's __post_init__ may raise anything about what the peer sent
+        text = f"{type(error).__name__}: {str(error)[:200]}"
+        raise RemoteProtocolError(f"payload: record {record.name!r}: {text}") from None
 
 
 def _exactly(kind: type, data: Any) -> Any:

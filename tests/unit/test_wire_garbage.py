@@ -44,6 +44,11 @@ class Track(msgspec.Struct):
 PACKER = Packer([Ball, Track])
 BALL = msgspec.msgpack.decode(PACKER.pack(Ball(1, 2, 3.0)).head)[1]
 """What Ball is called on the wire."""
+PHOTO = np.add.outer(np.arange(64), np.arange(80)).astype(np.uint8)
+MASK = np.where(PHOTO > 70, 255, 0).astype(np.uint8)
+CODED = {word: bytes(msgspec.msgpack.decode(PACKER.pack(value, word).head)[4])
+         for word, value in (("bits", MASK), ("png", PHOTO), ("jpeg:80", PHOTO))}
+"""What stands for a picture of 64 rows and 80 columns, by codec."""
 
 
 def corpus() -> list[list[bytes]]:
@@ -62,6 +67,9 @@ def corpus() -> list[list[bytes]]:
     ]
     plain = [encode(2**63, 7, message) for message in messages]
     loaded = [encode(1, 7, Submit(9, 1, 7, 8, 1000, 123456, 5, "raw", "sig"), PACKER.pack(value)) for value in values]
+    encoded = [PACKER.pack(Ball(PHOTO, [MASK, image], 1.0), word, fields=fields) for word in ("bits", "png", "jpeg:80")
+               for fields in (None, frozenset({"frame"}), frozenset({"contours", "x"}), frozenset[str]())]
+    loaded += [encode(1, 7, Submit(9, 1, 7, codec="jpeg:80"), payload) for payload in encoded]
     return [[bytes(part) for part in parts] for parts in plain + 2 * loaded]
 
 
@@ -183,9 +191,13 @@ NODES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=20)
     | st.sampled_from(["|u1", "<f8", "<M8", "|O", "U", "S", "float32", "bfloat16", "Track#" + "0" * 4, 2**62]),
     lambda inner: st.lists(inner, max_size=5)
-    | st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 12), st.lists(inner, max_size=4))
+    | st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 14), st.lists(inner, max_size=4))
     | st.builds(lambda dtype, shape, rest: [5, dtype, shape, *rest], inner, st.lists(st.integers(0, 2**63), max_size=4) | inner,
                 st.lists(inner, max_size=2))
+    | st.builds(lambda family, shape, data: [12, family, "|u1", shape, data], st.sampled_from(["bits", "png", "jpeg"]) | inner,
+                st.sampled_from([[64, 80], [64, 80, 1], [64, 80, 3], [5120]]) | inner, st.sampled_from(list(CODED.values())) | inner)
+    | st.builds(lambda indexes, values: [13, BALL, indexes, *values], st.lists(st.integers(-1, 4), max_size=4) | inner,
+                st.lists(inner, max_size=4))
     | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=15,
 )
@@ -242,7 +254,19 @@ def nested_dtype(levels: int) -> Any:
     ([4, "Ball#0000", 1], "record 'Ball#0000'; registered here: Ball#"), ([4, [1], 1], "TypeError"),
     ([4, "R" * 10**6, 1], "record 'R{80}';"), ([4, BALL, 1, 2], "of 2 fields; it has 3"), ([4, BALL, 1, 2, 3, 4], "of 4 fields"),
     ([1, *[5] * 100_000, {}], "a dict that stands for no value"), ({"a": 1}, "a dict that stands for no value"), ([], "IndexError"),
-    ([12, 1], "a list that stands for no value"), ([[1], 1], "TypeError"),
+    ([14, 1], "a list that stands for no value"), ([[1], 1], "TypeError"),
+    ([12, "bits", "|u1", [2**40], b""], "encoded arrays of more than 67108864"),
+    ([12, "bits", "|u1", [2**20], b""], "0 bytes for 1048576 bits"),
+    ([12, "bits", "|u1", [9], b"x"], "1 bytes for 9 bits"), ([12, "bits", "<u2", [8], b"x"], "an encoded array of dtype '<u2'"),
+    ([12, "webp", "|u1", [8], b"x"], "encoded as 'webp'; known are bits, png, jpeg"), ([12, [1], "|u1", [8], b"x"], "encoded as"),
+    ([12, "jpeg", "|u1", [8] * 4, b"x"], "a picture of 4 dim"), ([12, "png", "|u1", [8], b"x"], "a picture of 1 dim"),
+    ([12, "bits", "|u1", [8], 1], "0 buffers; the head speaks of more"), ([12, "bits", "|u1", [-8, -1], b"x"], "negative size"),
+    ([13, BALL, [0], 1, 2], "with 2 values for 1 fields"), ([13, BALL, [0, 1], 1], "with 1 values for 2"),
+    ([13, BALL, [3], 1], "fields .3. of 3"),
+    ([13, BALL, [-1], 1], "fields .-1. of 3"), ([13, BALL, [1, 0], 1, 2], "fields .1, 0. of 3"),
+    ([13, BALL, [0, 0], 1, 2], "fields .0, 0. of"),
+    ([13, BALL, [0.0], 1], "float where int"), ([13, BALL, [True], 1], "bool where int"), ([13, BALL, 0, 1], "int where list"),
+    ([13, "Ball#0000", [0], 1], "record 'Ball#0000'; registered"), ([13, BALL], "IndexError"), ([13], "IndexError"),
     ([1, msgspec.msgpack.Ext(5, b"x")], "a Ext that stands for no value"), (msgspec.Raw(b"\x91" * 50_000), "RecursionError"),
     (msgspec.Raw(b"\xdd\xff\xff\xff\xff"), "DecodeError"), (msgspec.Raw(b""), "DecodeError"), (msgspec.Raw(b"\xc0\xc0"), "DecodeError"),
 ])
