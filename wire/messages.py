@@ -17,8 +17,9 @@ __all__ = [
     "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome",
 ]
 
-CODECS = ("raw",)
-"""Encodings of arrays this version speaks."""
+CODECS = ("raw", "bits", "png", "jpeg")
+"""Families of codecs this version speaks, see wire.codecs. Who does not name any speaks raw alone, as version 1.0 did."""
+_RAW = ("raw",)
 MAX_STAGES = 256
 MAX_TEXT = 8192
 """Characters of a text for people (a reason, a warning)."""
@@ -66,7 +67,7 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
     fingerprint: _Name
     stages: _Names
     source_hash: _Name = ""
-    codecs: _Names = CODECS
+    codecs: _Names = _RAW
     mode: _Mode = "live"
     want: _Names | None = None
     fps: _Level = 0.0
@@ -76,7 +77,10 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: the session stands; `limit` counts SUBMIT payload bytes from this message on."""
+    """Server -> device: the session stands; `limit` counts SUBMIT payload bytes from this message on.
+
+    `workers` is how many jobs the server runs at a time.
+    """
 
     minor: _Minor
     server: _Name
@@ -84,10 +88,11 @@ class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     max_job: _Count
     heartbeat_us: _Count
     lease_us: _Count
-    codecs: _Names = CODECS
+    codecs: _Names = _RAW
     lacks: _Stages = ()
     resumed: bool = False
     warning: _Text = ""
+    workers: _Count = 1
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -114,6 +119,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `outcome` is done, filtered, failed or dropped; `stage` where it ended if not done; `reason` why.
     `times_us` are wall times per stage of the whole batch of `batch` jobs; a job's share is wall / batch.
     `held_us` is the time from the arrival of the SUBMIT to this message, `queue_us` the part spent waiting.
+    `decode_us` is what it took to make the value out of this job's payload.
     """
 
     seq: _Seq
@@ -129,6 +135,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     load: _Level = 0.0
     codec: _Name = "raw"
     signature: _Signature = ""
+    decode_us: _Count = 0
 
 
 class Credit(msgspec.Struct, frozen=True, gc=False, array_like=True):

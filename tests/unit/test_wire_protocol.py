@@ -34,10 +34,10 @@ MESSAGES = st.one_of(
     st.builds(Hello, st.integers(0, 255), NAME, NAME, NAME, NAME, NAMES, NAME, NAMES, st.sampled_from(["live", "lossless"]),
               st.none() | NAMES, LEVEL, COUNT, COUNT, st.lists(STAGE, max_size=5).map(tuple)),
     st.builds(Welcome, st.integers(0, 255), NAME, COUNT, COUNT, COUNT, COUNT, NAMES, st.lists(STAGE, max_size=5).map(tuple),
-              st.booleans(), TEXT),
+              st.booleans(), TEXT, COUNT),
     st.builds(Submit, COUNT, STAGE, STAGE, ONE_LESS, ONE_LESS, STAMP, COUNT, NAME, TEXT),
     st.builds(Result, COUNT, st.sampled_from(["done", "filtered", "failed", "dropped"]), STAGE, STAGE, st.integers(-1, 256), TEXT,
-              st.lists(COUNT, max_size=9).map(tuple), st.integers(1, 2**31), COUNT, COUNT, LEVEL, NAME, TEXT),
+              st.lists(COUNT, max_size=9).map(tuple), st.integers(1, 2**31), COUNT, COUNT, LEVEL, NAME, TEXT, COUNT),
     st.builds(Credit, COUNT, st.sampled_from(["", "submit", "report"]), ONE_LESS, COUNT, COUNT),
     st.builds(Report, COUNT, COUNT, COUNT), st.builds(Skip, COUNT), st.builds(Cancel, COUNT), st.builds(State, STAGE, COUNT, COUNT),
     st.builds(Plan, NAME, LEVEL), st.builds(Ping, STAMP, COUNT, COUNT), st.builds(Pong, STAMP, COUNT, LEVEL, COUNT),
@@ -201,6 +201,16 @@ def test_later_minor_versions_are_understood() -> None:
     longer = pack(5, 1, 2, -1, -1, 0, 0, "raw", "", "new", [1, {"deep": None}], 7.5)
     assert decode([frame(3, longer)]).message == Submit(5, 1, 2)
     assert decode([frame(3, pack(5, 1, 2))]).message == Submit(5, 1, 2)
+
+
+def test_what_version_1_0_says_is_understood() -> None:
+    """Its WELCOME and RESULT end before the fields that came with 1.1, and who names no codecs speaks raw."""
+    welcome = Welcome(0, "s", 1, 2, 3, 4, ("raw",), (), False, "")
+    assert decode([frame(2, pack(0, "s", 1, 2, 3, 4, ["raw"], [], False, ""))]).message == welcome
+    assert (welcome.workers, decode([frame(2, pack(0, "s", 1, 2, 3, 4))]).message) == (1, welcome)
+    assert msgspec.structs.replace(HELLO, codecs=("raw",)) == HELLO
+    result = decode([frame(4, pack(5, "done", 1, 2, -1, "", [], 1, 0, 0, 0.0, "raw", "int"))]).message
+    assert result == Result(5, "done", 1, 2, signature="int", decode_us=0)
 
 
 def test_the_size_of_all_parts_is_limited() -> None:

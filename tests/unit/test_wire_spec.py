@@ -13,7 +13,8 @@ import pytest
 from cloud_server.events import MessageReceived, SendMessage
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
 from iot_client.peer import REFUSED, Peer, PeerConfig
-from wire import messages, nodes, protocol
+from wire import codecs, coding, messages, nodes, protocol
+from wire.codecs import family
 from wire.payload import Packer
 from wire.protocol import (
     KINDS, Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit, Welcome,
@@ -93,7 +94,8 @@ def test_the_tags_are_the_code() -> None:
     table = rows("### Payloads")
     stated = {int(row[column]): row[column + 2] for row in table for column in (0, 3) if row[column]}
     words = {"LIST": "list", "TUPLE": "tuple", "DICT": "dict", "RECORD": "record", "ARRAY": "numpy array", "SCALAR": "numpy scalar",
-             "TENSOR": "torch tensor", "INT": "int", "COMPLEX": "complex", "TEXT": "str", "BYTES": "bytes"}
+             "TENSOR": "torch tensor", "INT": "int", "COMPLEX": "complex", "TEXT": "str", "BYTES": "bytes", "CODED": "encoded array",
+             "PART": "part of a record"}
     assert len(stated) == len(words)
     assert all(stated[getattr(nodes, name)].startswith(word) for name, word in words.items())
 
@@ -153,6 +155,16 @@ def test_the_table_of_errors_is_what_the_device_does(code: str) -> None:
     commands = peer.error(Error(code, "why"), 2.0, 0)
     assert (peer.state == REFUSED) == (does == "gives up")
     assert any(type(getattr(command, "message", None)) is Hello for command in commands) == (does == "HELLO")
+
+
+def test_the_codecs_are_the_code() -> None:
+    """The page names the families in order, every word in its table is one, and the limits in its text are those of the code."""
+    text = SPEC.split("### Codecs", 1)[1].split("### Sizes", 1)[0]
+    assert ", ".join(f"`{name}`" for name in protocol.CODECS) in text
+    words = re.findall(r"`([^`]+)`", " ".join(row[0] for row in rows("### Codecs")))
+    assert [family(word.replace("Q", "80").replace("W", "640")) for word in words] == [*protocol.CODECS, "jpeg"]
+    assert f"W pixels ({codecs._NARROWEST} to {codecs._WIDEST})" in text and f"at most {coding._MAX_SCANS} scans" in text
+    assert f"at most {protocol.MAX_JOB} bytes" in text
 
 
 def test_a_large_array_leaves_the_head() -> None:
