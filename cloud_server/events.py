@@ -36,7 +36,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
 
 
 class JobDone(msgspec.Struct, frozen=True, gc=False):
-    """One job of a batch: `kind` is done, filtered or failed."""
+    """One job of a batch: `kind` is done, filtered or failed; `decode` the seconds to unpack its payload."""
 
     session: int
     seq: int
@@ -45,6 +45,7 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     error: str = ""
     nbytes: int = 0
     signature: str = ""
+    decode: float = 0.0
 
 
 class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):

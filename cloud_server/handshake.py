@@ -70,13 +70,14 @@ def why_not(
 
 
 def welcome(hello: Hello, config: SchedulerConfig, limit: int, resumed: bool) -> Welcome:
-    """The terms: credit, sizes, times, and what this host lacks."""
+    """The terms: credit, sizes, times, what this host lacks, and how many jobs it runs at a time."""
     app = config.apps[hello.app]
     differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
     warning = "the source text of the app differs between device and server; its declared shape agrees" if differs else ""
     return Welcome(
         MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
         tuple(codec for codec in CODECS if codec in hello.codecs), app.lacks, resumed, warning,
+        config.workers,
     )
 
 

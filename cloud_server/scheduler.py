@@ -17,6 +17,7 @@ from cloud_server.events import (
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, welcome, why_not
 from cloud_server.sessions import Job, Session
+from wire.codecs import family
 from wire.protocol import (
     CODECS, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
@@ -171,8 +172,11 @@ class Scheduler:
             return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
         if not all(app.here[message.start : message.stop]):
             return "failed", f"stages {message.start} to {message.stop}: not all may run on this server"
-        if not event.token or message.codec not in CODECS:
+        if not event.token:
             return "failed", f"codec {message.codec!r} with {event.nbytes} bytes: no value to run on"
+        problem = _why_not_read(message.codec)
+        if problem:
+            return "failed", problem
         if event.nbytes > self.config.max_job:
             return "dropped", f"oversize: {event.nbytes} bytes, at most {self.config.max_job}"
         return None if within_credit else ("dropped", "over credit")
@@ -273,7 +277,7 @@ class Scheduler:
             done.seq, done.kind, batch.start, batch.stop, done.stage, done.error,
             tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
             int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
-            "raw", done.signature,
+            "raw", done.signature, int(done.decode * 1e6),
         )
         if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
             self._out.append(Fold(batch.app, session.device, session.number, done.seq))
@@ -366,3 +370,12 @@ class Scheduler:
             self._out.append(Release(event.token))
         seq = getattr(event.message, "seq", -1)
         self._out.append(SendMessage(event.peer, Error(code, text, seq), event.session))
+
+
+def _why_not_read(word: str) -> str:
+    """Why no value comes of what a device encoded as `word`; empty if one does."""
+    try:
+        known = family(word) in CODECS
+    except ValueError as error:
+        return str(error)
+    return "" if known else f"codec {word!r}; this server reads {', '.join(CODECS)}"

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from msgspec.structs import replace
+
 from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch
 from cloud_server.executors.seam import ExecutorError, Want, stages_here
 from tasks import App, SetupFailed, TaskError
@@ -58,15 +60,19 @@ class Worker:
         """
         waited = perf_counter() - submitted
         seat = self._seats[command.app]
-        runs = [seat.unpack(command, payload) for payload in inputs]
+        runs, decodes = [], []
+        for payload in inputs:
+            began = perf_counter()
+            runs.append(seat.unpack(command, payload))
+            decodes.append(perf_counter() - began)
         times = seat.run(command, runs)
         done: list[JobDone] = []
         results: dict[JobKey, Payload] = {}
-        for key, ran, want in zip(command.jobs, runs, wants):
-            job, payload = seat.finish(command, key, ran, want)
-            done.append(job)
-            if payload is not None:
-                results[key] = payload
+        for key, ran, want, decode in zip(command.jobs, runs, wants, decodes):
+            job, result = seat.finish(command, key, ran, want)
+            done.append(replace(job, decode=decode))
+            if result is not None:
+                results[key] = result
         return BatchDone(command.batch, tuple(done), times, waited), results
 
     def close(self) -> list[str]:
@@ -132,8 +138,7 @@ class _Seat:
         if ran.kind != DONE:
             return JobDone(session, seq, ran.kind, ran.stage, ran.error), None
         try:
-            whole = command.stop < self.app.n  # the device goes on with it
-            payload = self.packer.pack(ran.value if whole else keep_fields(ran.value, want))
+            payload = self._returned(command, ran.value, want)
             nbytes = payload.nbytes
             if nbytes > MAX_JOB:
                 raise UnsupportedValue(f"{nbytes} bytes; one message carries at most {MAX_JOB}")
@@ -143,6 +148,11 @@ class _Seat:
             text = f"stage {self.app.names[last]!r} returned what cannot travel: {words}"
             return JobDone(session, seq, FAILED, last, text), None
         return JobDone(session, seq, DONE, nbytes=nbytes, signature=payload.signature), payload
+
+    def _returned(self, command: RunBatch, value: Any, want: Want) -> Payload:
+        """What goes back to the device: all of a value it goes on with, of a final one the fields it wants."""
+        goes_on = command.stop < self.app.n
+        return self.packer.pack(value if goes_on else keep_fields(value, want))
 
 
 def _sums(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -87,8 +87,10 @@ def test_a_job_runs_through_its_stages(bench: Benches) -> None:
     done, (value,) = bench("measure").run(IMAGE, batch=5)
     assert value == {"total": 2 * IMAGE.sum()}
     assert done.batch == 5
-    assert done.jobs == (JobDone(7, 0, "done", nbytes=done.jobs[0].nbytes, signature="{total:int}"),)
-    assert 0 < done.jobs[0].nbytes < 50
+    job = done.jobs[0]
+    assert done.jobs == (JobDone(7, 0, "done", nbytes=job.nbytes, signature="{total:int}", decode=job.decode),)
+    assert 0 < job.nbytes < 50
+    assert 0 < job.decode < 30
 
 
 def test_each_job_gets_the_fields_its_device_wants(bench: Benches) -> None:
@@ -128,7 +130,7 @@ def test_what_a_stage_throws_costs_its_job_only(bench: Benches, order: str) -> N
 def test_a_dropped_value_is_filtered_at_its_stage(bench: Benches) -> None:
     """DROP is neither a result nor a failure."""
     done, _ = bench("measure").run(-1)
-    assert done.jobs == (JobDone(7, 0, "filtered", 1),)
+    assert done.jobs == (JobDone(7, 0, "filtered", 1, decode=done.jobs[0].decode),)
 
 
 def test_a_result_that_cannot_travel_names_stage_and_path(bench: Benches) -> None:

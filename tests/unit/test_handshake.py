@@ -50,14 +50,15 @@ def test_a_differing_app_is_refused_with_the_first_difference_in_words(changes: 
 
 def test_a_device_without_a_common_codec_is_refused() -> None:
     """Both lists are named."""
-    text = "no codec in common: device jpeg, lz4; server raw"
-    assert refusal(ServerUnderTest(), codecs=("jpeg", "lz4")) == [failed("codec", text)]
+    text = "no codec in common: device webp, lz4; server raw, bits, png, jpeg"
+    assert refusal(ServerUnderTest(), codecs=("webp", "lz4")) == [failed("codec", text)]
 
 
 def test_of_a_devices_codecs_those_we_speak_are_agreed_on() -> None:
     """One in common is enough; WELCOME lists only those."""
     server = ServerUnderTest()
     assert server.connect(codecs=("lz4", "raw"))[-1] == said(welcome(codecs=("raw",)))
+    assert server.connect(codecs=("jpeg", "lz4", "raw"))[-1] == said(welcome(codecs=("raw", "jpeg"), resumed=True))
 
 
 @pytest.mark.parametrize("changes", [{"device": "intruder"}, {"app": "second"}])
@@ -99,6 +100,11 @@ def test_what_this_host_lacks_is_told() -> None:
     """The device decides whether its split can do without."""
     server = ServerUnderTest(msgspec.structs.replace(APP, lacks=(2,)))
     assert server.connect()[-1] == said(welcome(lacks=(2,)))
+
+
+def test_how_many_jobs_run_at_a_time_is_told() -> None:
+    """With it the device can tell a busy server from a small one."""
+    assert ServerUnderTest(workers=3).connect()[-1] == said(welcome(workers=3))
 
 
 def test_no_job_larger_than_the_credit_is_promised() -> None:

@@ -91,12 +91,25 @@ def test_stages_this_host_may_not_run_fail() -> None:
     assert batches(server.submits(1, 1.0, stop=2)) == [(1,)]
 
 
-@pytest.mark.parametrize(("codec", "nbytes"), [("jpeg:80", 100), ("raw", -1)])
-def test_a_submit_without_a_value_to_run_on_fails(codec: str, nbytes: int) -> None:
-    """No payload at all, or one in an encoding that was not agreed on."""
+def test_a_submit_without_a_value_to_run_on_fails() -> None:
+    """There is no payload at all."""
+    assert answers(serving().submits(0, 1.0, nbytes=-1)) == [(0, "failed", "codec 'raw' with 0 bytes: no value to run on")]
+
+
+@pytest.mark.parametrize("codec", ["raw", "bits", "png", "jpeg:1", "jpeg:100@640"])
+def test_a_submit_in_any_codec_of_this_version_runs(codec: str) -> None:
+    """The parameters of a codec are the device's business."""
+    assert batches(serving().submits(0, 1.0, codec=codec)) == [(0,)]
+
+
+@pytest.mark.parametrize("codec", ["lz4", "jpeg", "jpeg:0", "jpeg:101", "jpeg:80@", "jpeg:80@8", "png:3", "", "x" * 256])
+def test_a_submit_in_a_codec_nobody_knows_fails(codec: str) -> None:
+    """The answer quotes the word, names those that are legal, and is no longer than a line."""
     server = serving()
-    text = f"codec {codec!r} with {max(0, nbytes)} bytes: no value to run on"
-    assert answers(server.submits(0, 1.0, codec=codec, nbytes=nbytes)) == [(0, "failed", text)]
+    (answer,) = answers(server.submits(0, 1.0, codec=codec))
+    assert answer[:2] == (0, "failed")
+    assert answer[2].startswith(f"codec {codec[:40]!r}; legal are raw, bits, png, jpeg:Q") and len(answer[2]) < 200
+    assert batches(server.submits(1, 1.0)) == [(1,)]
 
 
 def test_an_empty_value_is_a_value() -> None:

@@ -10,8 +10,8 @@ from tests.unit.server import (
     APP, ServerUnderTest, answers, batches, busy, result, serving,
 )
 
-from cloud_server.events import BatchDone, JobDone, Release, RunBatch
-from wire.protocol import Cancel
+from cloud_server.events import BatchDone, JobDone, Release, RunBatch, SendMessage
+from wire.protocol import Cancel, Result
 
 
 # -- deadlines and cancels -----------------------------------------------------------------------------
@@ -136,14 +136,16 @@ def test_what_is_late_or_cancelled_is_left_out_of_a_batch() -> None:
 
 
 def test_a_job_of_a_batch_may_end_as_it_likes() -> None:
-    """One is done, one is filtered, one failed: each device hears its own."""
+    """One is done, one is filtered, one failed: each device hears its own, and what unpacking its value took."""
     server = batching()
     for seq in (1, 2, 3):
         server.submits(seq, 1.0)
     server.done(0, 1.5)
-    jobs = (JobDone(7, 1, "done"), JobDone(7, 2, "filtered", 1), JobDone(7, 3, "failed", 2, "no"))
+    jobs = (JobDone(7, 1, "done"), JobDone(7, 2, "filtered", 1, decode=0.001), JobDone(7, 3, "failed", 2, "no", decode=0.0025))
     commands = server.handle(BatchDone(1, jobs, (0.01, 0.02)), 2.0)
     assert answers(commands) == [(1, "done", ""), (2, "filtered", ""), (3, "failed", "no")]
+    results = [c.message for c in commands if isinstance(c, SendMessage) and isinstance(c.message, Result)]
+    assert [result.decode_us for result in results] == [0, 1000, 2500]
 
 
 def test_the_cost_of_a_job_is_its_share_of_the_batch() -> None:
