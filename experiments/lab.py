@@ -1,0 +1,136 @@
+"""What one experiment is: an app, a clip, devices, a link, a goal, and the policies to compare; read from TOML.
+
+    name = "17 fps on a weak device"
+    app = "examples.ball_tracking.app:app"
+    seconds = 30
+    policies = ["auto", "threshold", "local", "oracle"]
+    goal = {fps = 17}
+    device = {cpu_for = 0.6}
+    link = {kind = "constant", up_mbit = 200, delay_ms = 1}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from experiments.links import LinkSpec, LoadSpec
+
+__all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "load", "why_not_policy"]
+
+BUILT_IN = Path(__file__).parent / "labs"
+
+_FIXED = ("auto", "threshold", "local", "oracle")
+_CODED = ("remote", "reqrep", "pubsub")
+
+
+class GoalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As iot_client.Goal, in the units of the command line."""
+
+    fps: float | None = None
+    slo_ms: float | None = None
+    max_cpu: float | None = None
+    max_mbit: float | None = None
+    min_quality: int | None = None
+
+
+class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The devices: how many, and how weak.
+
+    `cpu` is the cores each has (0: all of this machine), or `cpu_for` makes it so weak that all stages there reach
+    this share of goal.fps. `load` is what others on it burn over time, in cores of its own.
+    """
+
+    count: int = 1
+    cpu: float = 0.0
+    cpu_for: float = 0.0
+    workers: int = 1
+    load: LoadSpec | None = None
+
+
+class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server: its workers, and how many cores it has (0: all)."""
+
+    workers: int = 1
+    cpu: float = 0.0
+
+
+class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One experiment.
+
+    `clip` is "rendered", or a video file (also a name in the folder SPILLWAY_CLIPS names), resized to `size` (width, height) and
+    repeated. `rate` paces the source in frames per second, 0 reads as the pipeline takes. `start` is the split to begin with, 0
+    the fewest legal stages. `deadline_ms` is what counts as in time where the goal names no slo_ms. `warm` starts with what a
+    first run of the same has learned. `policies` are auto, threshold, local, oracle, remote:CODEC (fewest stages here),
+    reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the source at the other end).
+    """
+
+    name: str
+    app: str = "examples.ball_tracking.app:app"
+    clip: str = "rendered"
+    size: tuple[int, int] | None = None
+    seconds: float = 30.0
+    warmup: float = 5.0
+    mode: Literal["live", "lossless"] = "live"
+    rate: float = 0.0
+    start: int = 0
+    goal: GoalSpec = GoalSpec()
+    deadline_ms: float = 0.0
+    warm: bool = False
+    device: DeviceSpec = DeviceSpec()
+    server: ServerSpec = ServerSpec()
+    link: LinkSpec = LinkSpec()
+    policies: tuple[str, ...] = ("auto",)
+    seeds: int = 1
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        for field, low, high in (("seconds", 1.0, 86_400.0), ("seeds", 1, 10_000), ("rate", 0.0, 10_000.0), ("start", 0, 256)):
+            value = getattr(self, field)
+            if not low <= value <= high:
+                raise ValueError(f"lab {self.name!r}: {field}={value}; legal: {low:g} to {high:g}")
+        if not self.policies:
+            raise ValueError(f"lab {self.name!r}: policies is empty; legal are {', '.join(_FIXED)}, {', '.join(c + ':...' for c in _CODED)}")
+        for policy in self.policies:
+            problem = why_not_policy(policy)
+            if problem:
+                raise ValueError(f"lab {self.name!r}: {problem}")
+        if self.device.cpu_for and not self.goal.fps:
+            raise ValueError(f"lab {self.name!r}: device.cpu_for={self.device.cpu_for} is a share of goal.fps, which is not set")
+
+    @property
+    def deadline(self) -> float:
+        """Seconds within which a result counts as in time; infinite if nothing says so."""
+        milliseconds = self.goal.slo_ms or self.deadline_ms
+        return milliseconds / 1e3 if milliseconds else float("inf")
+
+
+def why_not_policy(policy: str) -> str:
+    """What is wrong with a policy's name; "" if nothing."""
+    family, colon, detail = policy.partition(":")
+    if policy in _FIXED or (family in _CODED and colon and detail):
+        return ""
+    return f"policy {policy!r}; legal are {', '.join(_FIXED)}, remote:CODEC, reqrep:QUALITY, pubsub:QUALITY"
+
+
+def built_in() -> dict[str, Path]:
+    """The experiments that come with Spillway, by name."""
+    return {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+
+
+def load(name: str | Path) -> Lab:
+    """The experiment of this name, or in this TOML file.
+
+    Raises:
+        ValueError: there is none, or it is none; the text names the field or lists what there is.
+    """
+    known = built_in()
+    path = known.get(str(name), Path(name))
+    if not path.is_file():
+        raise ValueError(f"{name}: no such file, and no experiment of that name; there are {', '.join(known) or 'none'}")
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Lab)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
