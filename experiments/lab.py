@@ -81,7 +81,7 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     warm: bool = False
     device: DeviceSpec = DeviceSpec()
     server: ServerSpec = ServerSpec()
-    link: LinkSpec = LinkSpec()
+    link: LinkSpec = LinkSpec(up_mbit=100.0, delay_ms=1.0)
     policies: tuple[str, ...] = ("auto",)
     seeds: int = 1
     about: str = ""
