@@ -1,12 +1,15 @@
-"""What an app is: tasks, their order, the splits that are legal, and a runner. No network, no clock."""
+"""What an app is: tasks, their order, the splits that are legal, what crosses them, and a runner. No network, no clock."""
 
 from tasks.adapter import from_functions
 from tasks.app import App, Cut, load
+from tasks.crossing import Crossing, Loss, applies, merged, returned
+from tasks.declarations import check_declarations
 from tasks.errors import AppError, AppNotFound, IllegalCut, SetupFailed, TaskError
 from tasks.run import Ran, Runner
 from tasks.task import DROP, END, Aggregate, Input, Source, StatefulTask, Task, source, task
 
 __all__ = [
-    "DROP", "END", "Aggregate", "App", "AppError", "AppNotFound", "Cut", "IllegalCut", "Input", "Ran", "Runner",
-    "SetupFailed", "Source", "StatefulTask", "Task", "TaskError", "from_functions", "load", "source", "task",
+    "DROP", "END", "Aggregate", "App", "AppError", "AppNotFound", "Crossing", "Cut", "IllegalCut", "Input", "Loss", "Ran",
+    "Runner", "SetupFailed", "Source", "StatefulTask", "Task", "TaskError", "applies", "check_declarations", "from_functions",
+    "load", "merged", "returned", "source", "task",
 ]

@@ -57,6 +57,7 @@ def from_functions(
     *,
     mutates: bool | Collection[str] = True,
     placement: Mapping[str, str] | None = None,
+    accepts: Mapping[str, tuple[str, ...]] | None = None,
     **options: Any,
 ) -> App:
     """An App from functions that return `(continue, args)`.
@@ -67,6 +68,7 @@ def from_functions(
         mutates: which functions may write into their arguments and so get copies: True (all but the first,
             since nothing stopped them so far), False, or the names of those that do, which saves the others' copies.
         placement: function name -> "device", "cloud" or "any" (default), where the function may run.
+        accepts: function name -> words for what may be lost of the arrays it is called with, see Task.
         options: version, types, annotate: go to App.
 
     Raises:
@@ -76,13 +78,14 @@ def from_functions(
         raise AppError(f"app {name!r}: from_functions takes a non-empty list of functions, got {functions!r}")
     first, *rest = functions
     chain: list[Task] = [_FirstFunction(first), *map(_Function, rest)]
-    places = placement or {}
+    places, losses = placement or {}, accepts or {}
     writers = set() if isinstance(mutates, bool) else set(mutates)
-    unknown = (writers | set(places)) - {stage.name for stage in chain}
+    unknown = (writers | set(places) | set(losses)) - {stage.name for stage in chain}
     if unknown:
         raise AppError(f"app {name!r}: no function is called {', '.join(map(repr, sorted(unknown)))}")
     for stage in chain:
         stage.placement = places.get(stage.name, stage.placement)
+        stage.accepts = losses.get(stage.name, ())
         stage.mutates = stage is not chain[0] and (mutates is True or stage.name in writers)
     return App(name, chain, **options)
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tasks.checks import canonical, check_name, check_stages, check_types, type_fields
+from tasks.crossing import Crossing, crossing_of, declaration
 from tasks.errors import AppError, AppNotFound, IllegalCut
 from tasks.task import Aggregate, Source, Task
 
@@ -66,6 +67,7 @@ class App:
         self.chain, self.aggregate = check_stages(name, stages)
         self.types = check_types(name, types)
         self.annotate = annotate
+        self._crossings: dict[tuple[int, int], Crossing] = {}
 
     @property
     def n(self) -> int:
@@ -127,6 +129,19 @@ class App:
         """A stateful stage stays on the device: a job ends before the first one at or after k."""
         return next((i for i in range(k, self.n) if self.chain[i].stateful), self.n)
 
+    def crossing(self, start: int, stop: int) -> Crossing:
+        """What a job of stages [start, stop) must be sent, what may be lost of it, and what must come back.
+
+        Raises:
+            IllegalCut: not 0 <= start <= stop <= n.
+        """
+        found = self._crossings.get((start, stop))
+        if found is None:
+            if not 0 <= start <= stop <= self.n:
+                raise IllegalCut(f"stages [{start}, {stop}): {self.name!r} has stages 0 to {self.n - 1}")
+            found = self._crossings[start, stop] = crossing_of(self.chain[start:stop])
+        return found
+
     def instances(self) -> tuple[Task, ...]:
         """The stages for one more worker: copies, but of the source and of `shared` stages the app's own.
 
@@ -159,7 +174,7 @@ class App:
             ) from error
 
     def fingerprint(self) -> str:
-        """What must be equal on both sides: names, placements, declared parameters and value types.
+        """What must be equal on both sides: names, placements, declared fields, losses and parameters, value types.
 
         Returns:
             16 hex digits.
@@ -167,7 +182,7 @@ class App:
         parts: list[Any] = [self.name, self.version]
         for stage in self.chain:
             declared = [(key, getattr(stage, key)) for key in sorted(stage.parameters)]
-            parts.append((stage.stage_name, stage.placement, stage.stateful, stage.once, declared))
+            parts.append((stage.stage_name, stage.placement, stage.stateful, stage.once, declared, declaration(stage)))
         parts.append(self.aggregate.stage_name if self.aggregate else "")
         parts.append(sorted((kind.__name__, list(type_fields(kind))) for kind in self.types))
         return hashlib.sha256(canonical(parts)).hexdigest()[:16]

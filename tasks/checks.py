@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from tasks.crossing import loss_of
 from tasks.errors import AppError
 from tasks.task import PLACEMENTS, Aggregate, Source, StatefulTask, Task
 
@@ -95,6 +96,8 @@ def _complaints(index: int, stage: Task) -> Iterable[str]:
     for field in _TUPLES:
         if isinstance(getattr(stage, field), str):
             yield f"{field} must be a tuple of names, not the string {getattr(stage, field)!r}"
+        elif not all(isinstance(name, str) for name in getattr(stage, field) or ()):
+            yield f"{field} must be a tuple of names, not {getattr(stage, field)!r}"
     if stage.placement not in PLACEMENTS:
         yield f"placement {stage.placement!r}; legal are {', '.join(PLACEMENTS)}"
     if isinstance(stage, Source) and index > 0:
@@ -103,6 +106,7 @@ def _complaints(index: int, stage: Task) -> Iterable[str]:
         yield f"a source runs on the device, so its placement cannot be {stage.placement!r}"
     if stage.stateful and stage.placement == "cloud":
         yield "it keeps state, so it must be able to run on the device"
+    yield from _bad_accepts(stage)
     yield from _missing_methods(stage)
     yield from _bad_parameters(stage)
 
@@ -125,6 +129,21 @@ def _bad_parameters(stage: Task) -> Iterable[str]:
             canonical(getattr(stage, key))
         except (TypeError, ValueError, OverflowError) as error:
             yield f"parameter {key!r} must be plain data that both sides can compare: {error}"
+
+
+def _bad_accepts(stage: Task) -> Iterable[str]:
+    accepts = stage.accepts
+    if isinstance(accepts, str) or not isinstance(accepts, (tuple, list, Mapping)):
+        yield f"accepts must be a tuple of words or a dict of field -> tuple of words, not {accepts!r}"
+        return
+    for field, words in accepts.items() if isinstance(accepts, Mapping) else [("", accepts)]:
+        where = f"accepts[{field!r}]" if isinstance(accepts, Mapping) else "accepts"
+        if isinstance(accepts, Mapping) and stage.reads is not None and field not in stage.reads:
+            yield f"accepts names the field {field!r}, which it does not read (reads: {', '.join(stage.reads) or 'none'})"
+        try:
+            loss_of(words)
+        except ValueError as error:
+            yield f"{where}: {error}"
 
 
 def _defines(stage: Any, base: type, method: str) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, overload
 
 from tasks.errors import AppError
@@ -59,7 +59,12 @@ class Task:
         shared: True if one instance may serve all workers at once (`run` must be thread-safe).
         once: True if a frame must never be run twice here, even when its answer was lost.
         parameters: names of attributes that must be equal on both sides (part of the fingerprint).
-        reads, writes: fields of a record value that `run` uses and sets; None means all of them.
+        reads, writes: fields of a record value that `run` uses and sets; None means all of them. What it writes it
+            sets in every frame; a field it sometimes leaves as it was is among its reads too. A stage that
+            returns another kind of value than it got reads all that it carries over.
+        accepts: what may be lost at its input: () nothing, a tuple of words for every array it reads, or
+            field -> words. "jpeg:Q": a JPEG of quality Q (1 to 100) or better may stand for an image;
+            "width:W", with jpeg only: the image may come reduced to W pixels wide, not less.
     """
 
     name: str = ""
@@ -71,6 +76,7 @@ class Task:
     parameters: tuple[str, ...] = ()
     reads: tuple[str, ...] | None = None
     writes: tuple[str, ...] | None = None
+    accepts: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     stateful: ClassVar[bool] = False
 
     _users: int = 0  # runners that hold this instance set up; see Runner.setup
@@ -244,7 +250,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-_OPTIONS = ("name", "placement", "requires", "mutates", "shared", "once", "parameters", "reads", "writes", "run_batch")
+_OPTIONS = ("name", "placement", "requires", "mutates", "shared", "once", "parameters", "reads", "writes", "accepts", "run_batch")
 _LEGAL = {"task": _OPTIONS, "source": ("name", "fps", "requires", "parameters", "writes")}
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import numpy as np
 
-__all__ = ["PLAIN", "copy_value", "field_names", "freeze", "is_image", "keep_fields"]
+__all__ = [
+    "PLAIN", "copy_value", "field_names", "fields_of", "freeze", "is_image", "is_record", "keep_fields", "only_fields",
+    "with_fields",
+]
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, complex})
 """Types with nothing to freeze inside."""
@@ -56,12 +60,7 @@ def copy_value(value: Any) -> Any:
 
 
 def _copy_record(value: Any, names: tuple[str, ...]) -> Any:
-    twin = copy.copy(value)  # not a call of the class: it may compute or refuse fields when made
-    # A frozen struct refuses object.__setattr__, a frozen dataclass everything else.
-    put = object.__setattr__ if dataclasses.is_dataclass(value) else msgspec.structs.force_setattr
-    for name in names:
-        put(twin, name, copy_value(getattr(value, name)))
-    return twin
+    return with_fields(value, {name: copy_value(getattr(value, name)) for name in names})
 
 
 def is_tensor(value: Any) -> bool:
@@ -86,6 +85,49 @@ def field_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def is_record(value: Any) -> bool:
+    """True for a value made of named fields: a dataclass, a msgspec struct, or a dict with str keys only."""
+    if isinstance(value, dict):
+        return all(key.__class__ is str for key in value)
+    return bool(field_names(value))
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """The fields of a record by name, in order; of a dict the dict itself."""
+    return record if isinstance(record, dict) else {name: getattr(record, name) for name in field_names(record)}
+
+
+def with_fields(record: Any, changes: dict[str, Any]) -> Any:
+    """A copy of `record` with these fields replaced; what its class computes or checks when made is not run."""
+    if isinstance(record, dict):
+        return {**record, **changes}
+    twin = copy.copy(record)  # not a call of the class: it may compute or refuse fields when made
+    # A frozen struct refuses object.__setattr__, a frozen dataclass everything else.
+    put = object.__setattr__ if dataclasses.is_dataclass(record) else msgspec.structs.force_setattr
+    for name, item in changes.items():
+        put(twin, name, item)
+    return twin
+
+
+def only_fields(record: Any, names: Collection[str]) -> Any:
+    """A copy of `record` in which the fields not in `names` are at their default, else None; a dict lacks them."""
+    if isinstance(record, dict):
+        return {name: item for name, item in record.items() if name in names}
+    blank = _defaults(record.__class__)
+    return with_fields(record, {name: blank.get(name) for name in field_names(record) if name not in names})
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """The defaults of a record class, for the fields that have one."""
+    if dataclasses.is_dataclass(kind):
+        fields = dataclasses.fields(kind)
+        made = {field.name: field.default_factory() for field in fields if field.default_factory is not dataclasses.MISSING}
+        return made | {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    last = zip(reversed(kind.__struct_fields__), reversed(kind.__struct_defaults__))  # structs.fields() resolves annotations
+    found = {name: default for name, default in last if default is not msgspec.NODEFAULT}
+    return {name: default.factory() if hasattr(default, "factory") else default for name, default in found.items()}
+
+
 def is_image(value: Any) -> bool:
     """True for an array shaped like a picture: (H, W) or (H, W, C<=4) with both sides >= 16."""
     return (
@@ -108,15 +150,11 @@ def keep_fields(value: Any, want: tuple[str, ...] | None) -> Any:
         A dict of the kept fields, in their order in the record. With `want` None a struct declared with
         `omit_defaults=True` also leaves out the fields nobody set (those that are None).
     """
-    names = field_names(value)
-    if names:
-        fields = {name: getattr(value, name) for name in names}
-    elif isinstance(value, dict):
-        fields = value
-    else:
+    if not isinstance(value, dict) and not field_names(value):
         return value
+    fields = fields_of(value)
     if want is None:
-        omit = bool(names) and _omits_unset(value)
+        omit = _omits_unset(value)
         return {name: item for name, item in fields.items() if not (_has_image(item) or (omit and item is None))}
     if "*" in want:
         return fields

@@ -261,7 +261,7 @@ def test_fingerprint_notices_what_must_agree() -> None:
 def test_fingerprint_ignores_what_may_differ() -> None:
     """Packages, flags of one side and undeclared attributes leave the fingerprint alone."""
     base = fingerprint(Step("a"))
-    assert base == fingerprint(Step("a", requires=("torch",), mutates=True, shared=True, size=3, reads=("x",)))
+    assert base == fingerprint(Step("a", requires=("torch",), mutates=True, shared=True, size=3))
 
 
 def test_fingerprint_compares_parameters_by_content() -> None:

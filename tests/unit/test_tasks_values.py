@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tasks.values import copy_value, field_names, freeze, is_image, is_tensor, keep_fields
+from tasks.values import copy_value, field_names, freeze, is_image, is_record, is_tensor, keep_fields, only_fields, with_fields
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -124,6 +124,47 @@ def test_field_names_of_records() -> None:
     assert field_names(Circle(1)) == ("points", "radius", "area")
     assert field_names(Box(1)) == ("corner", "label")
     assert field_names({"a": 1}) == field_names(3) == ()
+
+
+def test_records_are_made_of_named_fields() -> None:
+    """A dataclass, a struct and a dict of names are records; other dicts and everything else are not."""
+    assert all(map(is_record, (Circle(1), Box(1), {}, {"a": 1})))
+    assert not any(map(is_record, ({1: 1}, {"a": 1, None: 2}, 1, (1,), Named(1), np.zeros(3), None)))
+
+
+class Mixed(msgspec.Struct):
+    a: Unresolvable  # type: ignore[name-defined]  # noqa: F821
+    b: list[int] = []
+    c: dict[str, int] = msgspec.field(default_factory=lambda: {"x": 1})
+    d: int = 3
+
+
+@dataclasses.dataclass
+class Mixture:
+    a: int
+    b: list[int] = dataclasses.field(default_factory=list)
+    c: dict[str, int] = dataclasses.field(default_factory=lambda: {"x": 1})
+    d: int = 3
+
+
+@pytest.mark.parametrize("kind", [Mixed, Mixture])
+def test_fields_that_are_left_out_have_defaults(kind: Any) -> None:
+    """Without its fields a record has its class's defaults, each its own, or None where there is none; a dict lacks them."""
+    full = kind(5, [5], {"y": 5}, 5)
+    bare, again = only_fields(full, ()), only_fields(full, ())
+    assert [bare.a, bare.b, bare.c, bare.d] == [None, [], {"x": 1}, 3]
+    assert bare.b is not again.b and bare.c is not again.c
+    assert only_fields(full, ("a", "b", "c", "d", "z")) == full == kind(5, [5], {"y": 5}, 5)
+    assert only_fields({"a": 1, "b": 2}, ("b",)) == {"b": 2}
+
+
+def test_fields_are_replaced_in_a_copy() -> None:
+    """The class's own checks do not run, frozen or not, and the record itself stays."""
+    circle, box = Circle(1), Box(1)
+    assert with_fields(circle, {"radius": -1.0}).radius == -1.0 and circle == Circle(1)
+    assert with_fields(box, {"label": "x"}) == Box(1, "x") and box == Box(1)
+    assert with_fields(Slotted(1), {"points": 2}) == Slotted(2)
+    assert with_fields({"a": 1}, {"b": 2}) == {"a": 1, "b": 2}
 
 
 @pytest.mark.parametrize(
