@@ -17,11 +17,12 @@ import pytest
 from examples.ball_tracking import app as module
 from examples.ball_tracking import clip as rendered
 from examples.ball_tracking import sequential
-from examples.ball_tracking.app import Ball, Tracks, annotate, app
-from tasks import END, App, Runner
+from examples.ball_tracking.app import Ball, Tracks, annotate, app, positions
+from tasks import END, App, Loss, Runner, applies, check_declarations, merged, returned
 from tasks.plain import to_plain
 from tasks.run import Ran
 from tasks.values import keep_fields
+from wire.payload import Packer
 
 Rows = list[dict[str, Any]]
 
@@ -119,11 +120,12 @@ def test_result_carries_positions_only(images: list[Any]) -> None:
     assert keep_fields(value, ("annotated",))["annotated"].shape == (375, 500, 3)
 
 
-def test_stages_set_what_they_declare(images: list[Any]) -> None:
+@pytest.mark.parametrize("which", [app, positions], ids=lambda which: which.name)
+def test_stages_set_what_they_declare(which: App, images: list[Any]) -> None:
     """Each stage sets and clears exactly the fields in `writes`, and needs only those in `reads`."""
-    runner = Runner(app, perf_counter)
+    runner = Runner(which, perf_counter)
     value = runner.run(0, 1, images[0]).value
-    for index, stage in enumerate(app.chain[1:], start=1):
+    for index, stage in enumerate(which.chain[1:], start=1):
         assert stage.reads is not None and stage.writes is not None
         after = runner.run(index, index + 1, value).value
         changed = {name for name in Ball.__struct_fields__ if getattr(after, name) is not getattr(value, name)}
@@ -134,6 +136,47 @@ def test_stages_set_what_they_declare(images: list[Any]) -> None:
         for name in stage.writes:
             assert repr(to_plain(getattr(sparse.value, name))) == repr(to_plain(getattr(after, name)))
         value = after
+
+
+@pytest.mark.parametrize("which", [app, positions], ids=lambda which: which.name)
+def test_declarations_hold_on_the_clip(which: App, images: list[Any]) -> None:
+    """No stage of either app reads or writes a field that it does not declare."""
+    assert check_declarations(which, images[::25]) == []
+
+
+def test_only_what_is_read_is_sent() -> None:
+    """With the circle drawn last the frame crosses at every cut; without, only numbers cross after the circle."""
+    sends = [[set(which.crossing(k, which.n).sends or ()) for k in range(1, 6)] for which in (app, positions)]
+    assert sends[0] == [
+        {"frame"}, {"frame", "hsv"}, {"frame", "mask"}, {"frame", "contours"}, {"frame", "x", "y", "radius", "center"},
+    ]
+    assert sends[1] == [{"frame"}, {"hsv"}, {"mask"}, {"contours"}, {"x", "y", "radius"}]
+
+
+def test_only_the_frame_may_be_lossy() -> None:
+    """A JPEG may stand for the frame wherever it crosses, never for what is computed from it."""
+    lossy = [[which.crossing(k, which.n).lossy for k in range(1, 6)] for which in (app, positions)]
+    assert lossy == [[{"frame": Loss(50)}] * 5, [{"frame": Loss(50)}, {}, {}, {}, {}]]
+
+
+def test_payload_of_a_position_is_small(images: list[Any]) -> None:
+    """After the circle stage at most 100 bytes cross, and a result split there equals one that was not split."""
+    packer, runner = Packer([Ball]), Runner(positions, perf_counter)
+    kept, here = runner.run(0, 5, images[0]).value, runner.run(0, 6, images[0]).value
+    crossing = applies(kept, positions.crossing(5, 6))
+    payload = packer.pack(kept, fields=crossing.sends)
+    assert payload.nbytes <= 100
+    received = packer.unpack(payload)
+    answer = returned(runner.run(5, 6, received).value, applies(received, positions.crossing(5, 6)), None, False)
+    assert merged(kept, packer.unpack(packer.pack(answer)), crossing, None, False) == keep_fields(here, None)
+    assert list(answer[1]) == ["place"]
+
+
+def test_place_is_that_of_a_pinhole_camera() -> None:
+    """The clip's ball would be a tennis ball half a metre away; one at the middle is straight ahead."""
+    locate = module.Locate(focal=400.0, ball=0.03)
+    assert locate.run(Ball(x=250.0, y=187.5, radius=24.0)).place == (0.0, 0.0, 0.5)
+    assert locate.run(Ball(x=250.0 + 40, y=187.5 - 80, radius=12.0)).place == pytest.approx((0.1, -0.2, 1.0))
 
 
 def test_only_what_later_stages_need_crosses_a_cut(images: list[Any]) -> None:
