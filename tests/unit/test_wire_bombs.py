@@ -106,6 +106,14 @@ def test_pictures_of_other_writers_are_read() -> None:
     assert len(pieces) > 3 and np.array_equal(unpack("png", SHAPES["grey"], png(COLUMNS, ROWS, *pieces)), GREY)
 
 
+def test_a_picture_is_not_turned() -> None:
+    """Cameras note in a JPEG how they were held; the pixels come as they were written all the same."""
+    note = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01" + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0) + bytes(4)
+    turned = JPEG["color"][:2] + b"\xff\xe1" + struct.pack(">H", len(note) + 2) + note + JPEG["color"][2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (COLUMNS, ROWS, 3)
+    assert np.array_equal(unpack("jpeg", SHAPES["color"], turned), unpack("jpeg", SHAPES["color"], JPEG["color"]))
+
+
 # -- what is not -----------------------------------------------------------------------------------
 
 BOMB = chunk(b"IDAT", zlib.compress(bytes(2**20)))

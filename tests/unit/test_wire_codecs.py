@@ -136,12 +136,14 @@ def test_jpeg_is_near(channels: int) -> None:
 
 
 def test_a_wide_picture_is_reduced() -> None:
-    """jpeg:Q@W halves a picture twice as wide, by area, and leaves one that fits; a mask keeps its size."""
-    image = picture(480, 640)
+    """jpeg:Q@W halves a picture twice as wide, by area, and leaves those that fit; a mask keeps its size."""
+    rough = np.kron(picture(240, 320), np.ones((2, 2, 1))) + np.random.default_rng(2).normal(0, 20, (480, 640, 1))
+    image = np.clip(rough, 0, 255).astype(np.uint8)
     half = coded(image, "jpeg:90@320")
     by_area = image.reshape(240, 2, 320, 2, 3).mean((1, 3))
     assert half.shape == (240, 320, 3) and psnr(half, by_area) > 30
-    assert coded(image, "jpeg:90@640").shape == image.shape
+    assert coded(image, "jpeg:90@640").shape == coded(image, "jpeg:90@1280").shape == image.shape
+    assert coded(picture(480, 640, 1), "jpeg:90@320").shape == (240, 320, 1)
     assert same(coded(disc(480, 640), "jpeg:90@320"), disc(480, 640))
 
 
