@@ -154,13 +154,16 @@ def _units(row: Row, other: Row, share: float) -> tuple[int, int, int, int]:
     )
 
 
-def fastest(rows: Sequence[Row]) -> float:
-    """The least highest load that a row or a mix of two can have; the demanded rate divided by it is the best rate."""
+def fastest(rows: Sequence[Row], enough: float = 0.0) -> float:
+    """The least highest load that a row or a mix of two can have; the demanded rate divided by it is the best rate.
+
+    The search ends at any load that is `enough`.
+    """
     peaks = sorted((max(row[8:]), row) for row in rows)
     best: float = peaks[0][0]
     groups: dict[int, list[Row]] = {}
     for peak, row in peaks:
-        if peak >= DEAD:
+        if peak >= DEAD or best <= enough:
             break
         worst = row.index(peak, 8)
         # Rows of one group all have their highest load in the same place, so no mix of them is below its better one.
@@ -170,7 +173,7 @@ def fastest(rows: Sequence[Row]) -> float:
                 found += _crossings(row, worst, group, place, best)
         found.sort()
         for bound, other in found:
-            if bound >= best:
+            if bound >= best or best <= enough:
                 break
             best = min(best, _peak(other, row, other.index(max(other[8:]), 8), worst))
         groups.setdefault(worst, []).append(row)

@@ -93,11 +93,7 @@ def choose(costs: Costs, goal: Goal, rate: float | None = None) -> SplitDecision
     uses = uses_of(costs, options)
     slo = INF if goal.slo is None else goal.slo
     rows = _rows(options, uses, factors(limits, demand), slo)
-    found = cheapest(rows, 1.0) if rows else None
-    met = found is not None
-    if found is None:
-        found = _most(rows) if rows else _soonest(options, uses, factors(limits, demand))
-    best, other, share = found
+    met, (best, other, share) = _best(rows) if rows else (False, _soonest(options, uses, factors(limits, demand)))
     first, second = options[best[4]], None if other is None else options[other[4]]
     prediction = mix(costs, goal, first, second, share)
     return SplitDecision(
@@ -136,10 +132,16 @@ def _rows(options: Sequence[Option], uses: Sequence[Use], factors: Sequence[floa
     return rows
 
 
-def _most(rows: Sequence[Row]) -> Found:
-    """What comes nearest to the rate, all rows being in time: the best choice at the highest rate that can be had."""
-    peak = fastest(rows)
-    return cheapest(rows, INF if peak > _HOPELESS else peak * _SLACK) or (rows[0], None, 0.0)
+def _best(rows: Sequence[Row]) -> tuple[bool, Found]:
+    """Whether the rate can be had, all rows being in time, and the best choice at it or at the highest rate there is.
+
+    That comes first: to see that no mix will do takes less than to look for the cheapest one in vain.
+    """
+    peak = fastest(rows, enough=1.0)
+    found = cheapest(rows, 1.0) if peak <= 1.0 else None
+    if found is not None:
+        return True, found
+    return False, cheapest(rows, INF if peak > _HOPELESS else peak * _SLACK) or (rows[0], None, 0.0)
 
 
 def _soonest(options: Sequence[Option], uses: Sequence[Use], factors: Sequence[float]) -> Found:
