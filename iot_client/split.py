@@ -88,7 +88,7 @@ def choose(costs: Costs, goal: Goal, rate: float | None = None) -> SplitDecision
             f"{len(costs.options)} options, none legal with min_quality={goal.min_quality!r}; legal: at least one; "
             "let stages run on the device, or lower min_quality"
         )
-    demand = min(next((value for value in (rate, goal.fps, costs.offered) if value is not None), 0.0), _FASTEST)
+    demand = max(0.0, min(next(value for value in (rate, goal.fps, costs.offered) if value is not None), _FASTEST))
     limits = limits_of(costs, goal)
     uses = uses_of(costs, options)
     slo = INF if goal.slo is None else goal.slo
@@ -115,7 +115,7 @@ def _legal(costs: Costs, goal: Goal) -> Sequence[Option]:
 
 
 def _now(costs: Costs, decision: SplitDecision) -> tuple[Option, ...]:
-    names = [(option.k, option.codec) for option in decision.options]
+    names = _names(decision)
     return tuple(option for option in costs.options if (option.k, option.codec) in names)
 
 
@@ -182,7 +182,7 @@ def explain(old: SplitDecision | None, new: SplitDecision, costs_then: Costs, co
         return f"cannot hold {new.lacking}" if not new.met else f"starts with {_way(new, 'k')}: {_given(new.prediction)}"
     move = _move(old, new)
     if not new.met:
-        return f"cannot hold {new.lacking}" + (f"; {move}" if old.options != new.options else "")
+        return f"cannot hold {new.lacking}" + (f"; {move}" if _names(old) != _names(new) else "")
     reasons = _changes(old, new, costs_then, costs_now)
     before = _still(old, costs_now)
     if before is not None and before.rate < new.demand * (1 - 1e-9):
@@ -191,7 +191,7 @@ def explain(old: SplitDecision | None, new: SplitDecision, costs_then: Costs, co
         reasons.append(f"predicted p95 {_figure(before.p95 * 1e3)} -> {_figure(new.prediction.p95 * 1e3)} ms")
     if not reasons and _differ(old.prediction.server_s, new.prediction.server_s):
         reasons.append(f"server {_figure(old.prediction.server_s * 1e3)} -> {_figure(new.prediction.server_s * 1e3)} ms a frame")
-    return f"{move}: {', '.join(reasons) or 'a little better on the whole'}"
+    return f"{move}: {', '.join(reasons) or 'nothing changed by more than a tenth'}"
 
 
 def _given(prediction: Prediction) -> str:
@@ -200,12 +200,22 @@ def _given(prediction: Prediction) -> str:
 
 
 def _move(old: SplitDecision, new: SplitDecision) -> str:
-    ks = [{option.k for option in decision.options} for decision in (old, new)]
-    if ks[0] != ks[1] or len(ks[0]) > 1:
+    cuts = [{option.k for option in decision.options} for decision in (old, new)]
+    if _names(old) == _names(new):
+        field = "k" if len(cuts[0]) > 1 or new.second is None else "codec"
+        same = abs(old.share - new.share) < 0.005
+        return f"stays with {_way(new, field)}" if same else f"moved {_way(old, field)} -> {_way(new, field)}"
+    if cuts[0] != cuts[1]:
         return f"moved {_way(old, 'k')} -> {_way(new, 'k')}"
-    if any(a.quality != b.quality for a in old.options for b in new.options):
-        return f"quality {_way(old, 'quality')} -> {_way(new, 'quality')}"
-    return f"codec {_way(old, 'codec')} -> {_way(new, 'codec')}"
+    lowest = [min(decision.options, key=lambda option: option.quality) for decision in (old, new)]
+    field = "quality" if lowest[0].quality != lowest[1].quality else "codec"
+    if len(cuts[0]) > 1:
+        return f"{field} {getattr(lowest[0], field)} -> {getattr(lowest[1], field)}"
+    return f"{field} {_way(old, field)} -> {_way(new, field)}"
+
+
+def _names(decision: SplitDecision) -> list[tuple[int, str]]:
+    return [(option.k, option.codec) for option in decision.options]
 
 
 def _way(decision: SplitDecision, field: str) -> str:

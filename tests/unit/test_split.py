@@ -91,11 +91,11 @@ def test_the_bottleneck_has_a_name(changes: dict[str, float], goal: Goal, option
 
 
 def test_a_mix_is_linear_in_what_it_uses() -> None:
-    """Half and half uses the mean, has the mean p50 and the larger p95."""
+    """A quarter of the frames weigh a quarter in use and p50; the p95 is the larger one."""
     costs = three()
-    a, b, half = predict(costs, LOCAL), predict(costs, SMALL), mix(costs, Goal(), LOCAL, SMALL, 0.5)
-    assert half.nbytes == b.nbytes / 2 and half.p95 == max(a.p95, b.p95) and half.p50 == pytest.approx((a.p50 + b.p50) / 2)
-    assert half.device_cpu_s == pytest.approx((a.device_cpu_s + b.device_cpu_s) / 2)
+    a, b, mixed = predict(costs, LOCAL), predict(costs, SMALL), mix(costs, Goal(), LOCAL, SMALL, 0.25)
+    assert mixed.nbytes == b.nbytes / 4 and mixed.p95 == max(a.p95, b.p95) and mixed.p50 == pytest.approx(0.75 * a.p50 + 0.25 * b.p50)
+    assert mixed.device_cpu_s == pytest.approx(0.75 * a.device_cpu_s + 0.25 * b.device_cpu_s)
     assert mix(costs, Goal(), LOCAL, SMALL, 0.0) == a and mix(costs, Goal(), LOCAL, SMALL, 1.0) == b
 
 
@@ -280,6 +280,22 @@ def test_quality_and_codec_are_named_where_the_cut_stays() -> None:
     way = {option.codec: choose(replace(costs, options=(option,)), Goal(), 1) for option in (RAW, replace(RAW, codec="lz4"), SMALL, TINY)}
     assert explain(way["jpeg:80"], way["jpeg:50"], costs, costs).startswith("quality 80 -> 50: ")
     assert explain(way["raw"], way["lz4"], costs, costs).startswith("codec raw -> lz4: ")
+
+
+def test_a_mix_whose_pictures_change_says_so() -> None:
+    """With the same two cuts it is the quality that moved; with the same two options the share."""
+    wide, slow = three(LOCAL, SMALL), three(LOCAL, TINY)
+    before, after = choose(wide, Goal(fps=17)), choose(slow, Goal(fps=17))
+    assert explain(before, after, wide, slow).startswith("quality 80 -> 50: ")
+    more = explain(before, choose(wide, Goal(fps=20)), wide, wide)
+    assert more.startswith("moved 80 % 3 + 20 % 1 -> 64 % 3 + 36 % 1: demand 17 -> 20 fps, 20 fps needs 50 ms a frame, the stages here take 58.8")
+    assert explain(before, choose(wide, Goal(fps=17)), wide, wide).startswith("stays with 80 % 3 + 20 % 1: ")
+
+
+def test_small_changes_are_not_named() -> None:
+    """A tenth is noise."""
+    before, after = three(up=1.09e6, rtt=0.0095), three()
+    assert explain(choose(before, Goal(), 1), choose(after, Goal(), 1), before, after) == "stays with 3: nothing changed by more than a tenth"
 
 
 def test_a_goal_that_cannot_be_held_is_said_first() -> None:
