@@ -7,6 +7,7 @@ steps of 10 ms, so one sample at 4 Hz is good to about 4 % of a core while their
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from types import TracebackType
 import msgspec
 import psutil
 
+from metrics.capacity import cpu_quota
 from metrics.clock import Clock, SystemClock
 
 __all__ = ["HostSample", "HostSampler", "usable_cores"]
@@ -27,11 +29,16 @@ LOOK_FOR_CHILDREN_S = 5.0
 """How often children are looked for: it reads the whole process table, 1 to 2 ms for 100 processes."""
 
 
+LOOK_FOR_LIMITS_S = 5.0
+"""How often the control groups' quota and the machine's cores are read: about 0.1 ms, and they change rarely."""
+
+
 class HostSample(msgspec.Struct, frozen=True, gc=False):
     """Use between the sample before and `at` (monotonic seconds).
 
     `system_cpu` is percent of the whole machine, 0 to 100; `process_cpu` is percent of one core, summed over
-    the watched processes; `rss` is their resident memory in bytes; `cores` is how many this process may use.
+    the watched processes; `rss` is their resident memory in bytes; `cores` is how many this process may use, of the
+    `machine_cores` there are (0: unknown); `quota` is how many cores' worth of time its control groups allow.
     """
 
     at: float
@@ -39,6 +46,8 @@ class HostSample(msgspec.Struct, frozen=True, gc=False):
     process_cpu: float
     rss: int
     cores: int
+    machine_cores: int = 0
+    quota: float = math.inf
 
 
 class HostSampler:
@@ -78,6 +87,7 @@ class HostSampler:
             self._watch(pid, since_birth=False)
         self._find_children(since_birth=False)
         self._system = _system_times()
+        self._look_for_limits(self._at)
 
     @property
     def latest(self) -> HostSample | None:
@@ -117,6 +127,8 @@ class HostSampler:
         if self._children and now - self._looked_at >= LOOK_FOR_CHILDREN_S:
             self._looked_at = now
             self._find_children(since_birth=True)
+        if now - self._limits_at >= LOOK_FOR_LIMITS_S:
+            self._look_for_limits(now)
         used, rss = self._processes()
         taken = HostSample(
             at=now,
@@ -124,10 +136,15 @@ class HostSampler:
             process_cpu=100.0 * used / elapsed if elapsed > 0.0 else 0.0,
             rss=rss,
             cores=usable_cores(),
+            machine_cores=self._machine_cores,
+            quota=self._quota,
         )
         self._system = system
         self._history.append(taken)
         return taken
+
+    def _look_for_limits(self, now: float) -> None:
+        self._limits_at, self._quota, self._machine_cores = now, cpu_quota(), psutil.cpu_count() or 0
 
     def _run(self) -> None:
         while not self._stop.wait(self._period):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
+from metrics.capacity import cpu_quota
 from metrics.clock import ManualClock
-from metrics.host import HISTORY, HostSample, HostSampler, usable_cores
+from metrics.host import HISTORY, LOOK_FOR_LIMITS_S, HostSample, HostSampler, usable_cores
 
 
 def test_a_sample_says_when_and_how_much() -> None:
@@ -26,6 +29,21 @@ def test_a_sample_says_when_and_how_much() -> None:
     assert 2**20 < sample.rss < 2**40
     assert 1 <= sample.cores == usable_cores() <= (os.cpu_count() or 1)
     assert sampler.latest is sample
+
+
+def test_a_sample_says_what_limits_the_process() -> None:
+    """All cores of the machine and the quota of the control groups, read anew every 5 s; both may be left out of a sample."""
+    clock = ManualClock()
+    sampler = HostSampler(clock=clock)
+    sample = sampler.sample()
+    assert (sample.machine_cores, sample.quota) == (psutil.cpu_count(), cpu_quota())
+    sampler._quota = 0.125
+    clock.advance(LOOK_FOR_LIMITS_S - 0.01)
+    assert sampler.sample().quota == 0.125
+    clock.advance(0.01)
+    assert sampler.sample().quota == cpu_quota()
+    bare = HostSample(at=1.0, system_cpu=1.0, process_cpu=1.0, rss=1, cores=1)
+    assert (bare.machine_cores, bare.quota) == (0, math.inf)
 
 
 def test_process_cpu_is_percent_of_one_core() -> None:
