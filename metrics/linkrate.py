@@ -76,8 +76,7 @@ class LinkRate:
         self._last_idle: tuple[float, int] | None = None
         self._busy_until = -math.inf
         self._small = (0, 0.0)
-        self._unsure = False
-        self._sent_at = -math.inf
+        self._sent_at = self._unsure_until = -math.inf
         self._warm_at = -math.inf
         self._excuse = 0.0
 
@@ -117,13 +116,15 @@ class LinkRate:
         """The receipt of `key` came at `now`, after the peer held it for `held` seconds; one not waited for is ignored."""
         if key not in self._waiting:
             return
-        at = now - held
+        at, unsure = now - held, self._waiting[key][1] <= self._unsure_until
         self._held += (held - self._held) / (1 if held > self._held else 8)
         shown = self._delivery.received(key, max(at, self._busy_until)) or 0.0
         begin, amount, largest, idle, warming = self._carried(key, at, now)
         self._busy_until = max(self._busy_until, at)
         seconds = max(0.0, at - begin)
-        if largest < MIN_BYTES:
+        if unsure:
+            self._small = (0, 0.0)
+        elif largest < MIN_BYTES:
             self._take_small(amount, seconds, idle, shown)
         elif idle:
             self._take_idle(amount, seconds, warming, at)
@@ -131,11 +132,11 @@ class LinkRate:
             self._take_busy(amount, seconds, warming, at)
 
     def lost(self, key: int) -> None:
-        """No receipt of `key` will come. Whether the link carried it is unknown, so the next of a busy link is no sample."""
+        """No receipt of `key` will come. Whether the link carried it is unknown, so those sent by now are no samples."""
         message = self._waiting.pop(key, None)
         if message is not None:
             self._bytes -= message[0]
-            self._unsure = True
+            self._unsure_until = self._sent_at
             self._delivery.lost(key)
 
     def reset(self) -> None:
@@ -143,8 +144,8 @@ class LinkRate:
         self._delivery.reset()
         self._waiting.clear()
         self._bytes = 0
-        self._small, self._unsure, self._last_idle = (0, 0.0), False, None
-        self._busy_until = self._sent_at = -math.inf
+        self._small, self._last_idle = (0, 0.0), None
+        self._busy_until = self._sent_at = self._unsure_until = -math.inf
 
     def rate(self, now: float) -> float:
         """Bytes per second; 0.0 while nothing is known."""
@@ -206,12 +207,10 @@ class LinkRate:
     def _take_busy(self, amount: int, seconds: float, warming: bool, at: float) -> None:
         amount, seconds = amount + self._small[0], seconds + self._small[1]
         self._small = (0, 0.0)
-        unsure, self._unsure = self._unsure, False
-        if not unsure:
-            self._take(amount, seconds, warming, at)
+        self._take(amount, seconds, warming, at)
 
     def _take_idle(self, amount: int, seconds: float, warming: bool, at: float) -> None:
-        self._small, self._unsure = (0, 0.0), False
+        self._small = (0, 0.0)
         if self._rtt == math.inf:
             self._raise(amount / max(seconds, LATE_S))  # a round trip on top of the transfer
             return

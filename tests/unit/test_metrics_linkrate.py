@@ -198,6 +198,69 @@ def test_one_receipt_lost_in_ten_changes_nothing_in_the_median(sender: dict[str,
     assert run.within(0.55, 10 * MBIT, 0.5, 3.0)
 
 
+def test_a_slow_sample_counts_alone_until_the_next() -> None:
+    """A transfer of three times its usual length is the rate at once, and one usual one later no longer."""
+    run = known()
+    for left, took, rate in ((1.1, 3, 10 / 3), (1.3, 1, 7.2)):
+        run.estimate.sent(0, FRAME, left)
+        run.estimate.received(0, left + 0.05 + 0.0224 * took)
+        assert run.estimate.rate(1.8) == pytest.approx(rate * MBIT, rel=0.05)
+
+
+def test_a_small_message_overdue_bounds_nothing_but_what_waits_behind_it_does() -> None:
+    """All of it, since it may be on its way."""
+    run = known()
+    before = run.estimate.rate(1.4)
+    run.estimate.sent(0, 40, 1.5)
+    assert run.estimate.rate(2.5) == before
+    run.estimate.sent(1, FRAME, 1.5)
+    assert run.estimate.rate(2.5) == pytest.approx((FRAME + 40) / 0.94, rel=0.01)
+
+
+FOLLOWING = {
+    "one receipt for three": ((FRAME, FRAME, FRAME), None, {2: 1.6172}),
+    "one lost, whose time is not the next one's": ((FRAME, FRAME, FRAME), 1, {0: 1.5724, 2: 1.6172}),
+    "two at once, one of them small": ((FRAME, 15_500, FRAME), None, {0: 1.5724, 1: 1.6072, 2: 1.6072}),
+}
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_transfers_that_follow_each_other_are_told_apart(name: str) -> None:
+    """Each has the time that the link spent on it, whichever receipts came."""
+    run, (sizes, lost, receipts) = known(), FOLLOWING[name]
+    for key, nbytes in enumerate(sizes):
+        run.estimate.sent(key, nbytes, 1.5 + 0.001 * key)
+    if lost is not None:
+        run.estimate.lost(lost)
+    for key, came in receipts.items():
+        run.estimate.received(key, came)
+        assert run.estimate.rate(came) == pytest.approx(10 * MBIT, rel=0.02)
+
+
+def test_bunches_never_pass_for_a_fast_link() -> None:
+    """Nine receipts at once every 40 ms: no rate is more than 5 % above that of the link."""
+    run = Run(steady(50, bunch=0.04), window=900_000).until(5.0)
+    assert max(rate for now, rate in run.rates if now > 0.5) <= 1.05 * 50 * MBIT
+
+
+def test_what_is_older_than_half_a_second_is_forgotten() -> None:
+    """A change too small to be a step has arrived in full when half a second of transfers is over."""
+    run = Run(Link((0.0, 10 * MBIT), (2.0, 9 * MBIT)), period=PERIOD).until(4.0)
+    assert run.within(0.11, 10 * MBIT, 2.0, 2.6)
+    assert run.within(0.02, 9 * MBIT, 2.7, 4.0)
+
+
+def test_without_a_round_trip_the_rate_is_a_floor_and_small_messages_give_one() -> None:
+    """A frame's receipt then bounds the rate from below; the receipt of one segment is a round trip."""
+    estimate = LinkRate()
+    estimate.sent(1, FRAME, 0.0)
+    estimate.received(1, 0.0724)
+    assert estimate.rate(0.1) == pytest.approx(FRAME / 0.0724)
+    estimate.sent(2, 40, 1.0)
+    estimate.received(2, 1.05)
+    assert estimate.min_rtt(1.05) == pytest.approx(0.05)
+
+
 @pytest.mark.parametrize("sender", [{"period": PERIOD}, {"window": 150_000}], ids=str)
 def test_receipts_held_by_the_peer_are_taken_as_if_they_were_not(sender: dict[str, float]) -> None:
     """And its usual hold makes none overdue."""
