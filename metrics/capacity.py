@@ -63,7 +63,6 @@ class CpuShare:
         self._at = -math.inf
         self._available = self._own = self._others = 0.0
 
-    @property
     def available(self) -> float:
         """Cores' worth that this process can have, its own use included; 0.0 before the first sample."""
         return self._available

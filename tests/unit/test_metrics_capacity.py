@@ -127,8 +127,8 @@ def sample(at: float, system: float, process: float, *, cores: int = 4, machine:
 def test_available_is_own_and_idle_but_half_at_least_and_no_more_than_allowed(seen: HostSample, available: float, others: float) -> None:
     """The first sample counts as it is."""
     share = CpuShare()
-    assert (share.available, share.own, share.others) == (0.0, 0.0, 0.0)
-    assert share.add(seen) == share.available == pytest.approx(available)
+    assert (share.available(), share.own, share.others) == (0.0, 0.0, 0.0)
+    assert share.add(seen) == share.available() == pytest.approx(available)
     assert share.own == seen.process_cpu / 100.0
     assert share.others == pytest.approx(others)
 
@@ -150,8 +150,8 @@ def test_a_rise_and_a_small_drop_arrive_within_a_second() -> None:
         for step in range(1, round(1.0 / pace) + 1):
             up.add(sample(step * pace, 0.0, 0.0))
             down.add(sample(step * pace, 10.0, 0.0))
-        assert up.available == pytest.approx(4.0 - 0.05 * 2.0, abs=0.001)
-        assert down.available == pytest.approx(3.6 + 0.05 * 0.4, abs=0.001)
+        assert up.available() == pytest.approx(4.0 - 0.05 * 2.0, abs=0.001)
+        assert down.available() == pytest.approx(3.6 + 0.05 * 0.4, abs=0.001)
 
 
 def test_a_smaller_quota_counts_at_once_even_by_a_little() -> None:
