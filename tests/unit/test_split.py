@@ -288,14 +288,16 @@ def test_a_mix_whose_pictures_change_says_so() -> None:
     before, after = choose(wide, Goal(fps=17)), choose(slow, Goal(fps=17))
     assert explain(before, after, wide, slow).startswith("quality 80 -> 50: ")
     more = explain(before, choose(wide, Goal(fps=20)), wide, wide)
-    assert more.startswith("moved 80 % 3 + 20 % 1 -> 64 % 3 + 36 % 1: demand 17 -> 20 fps, 20 fps needs 50 ms a frame, the stages here take 58.8")
+    assert more.startswith("moved 80 % 3 + 20 % 1 -> 64 % 3 + 36 % 1: demand 17 -> 20 fps, ")
+    assert more.endswith("20 fps needs 50 ms a frame, the stages here take 58.8")
     assert explain(before, choose(wide, Goal(fps=17)), wide, wide).startswith("stays with 80 % 3 + 20 % 1: ")
 
 
 def test_small_changes_are_not_named() -> None:
     """A tenth is noise."""
     before, after = three(up=1.09e6, rtt=0.0095), three()
-    assert explain(choose(before, Goal(), 1), choose(after, Goal(), 1), before, after) == "stays with 3: nothing changed by more than a tenth"
+    text = explain(choose(before, Goal(), 1), choose(after, Goal(), 1), before, after)
+    assert text == "stays with 3: nothing changed by more than a tenth"
 
 
 def test_a_goal_that_cannot_be_held_is_said_first() -> None:

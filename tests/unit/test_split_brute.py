@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.costs import adversarial, goal_for, wild
+from tests.unit.costs import adversarial, goal_for, typical, wild
 
 from iot_client.costs import Costs, Option
 from iot_client.goal import Goal
@@ -160,7 +160,10 @@ def test_the_choice_is_that_of_a_search_without_tricks(part: int) -> None:
 
 
 def test_with_many_options_too() -> None:
-    """On 60 profiles of which nothing follows, with 21 options each."""
-    for seed in range(60):
+    """On 300 profiles of which nothing follows, with 21 options each, and on 20 typical ones of 89."""
+    for seed in range(300):
         chance = random.Random(seed)
         compare(chance, adversarial(chance, stages=5, codecs=4))
+    for seed in range(20):
+        chance = random.Random(seed)
+        compare(chance, typical(chance))
