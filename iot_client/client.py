@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from os import PathLike
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
@@ -22,12 +23,18 @@ import numpy as np
 
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator, Kept
+from iot_client.cuts import Crossings
 from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
-from iot_client.events import Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
+from iot_client.events import Decided, Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import Feeder
+from iot_client.goal import Goal
+from iot_client.host_watch import HostWatch
 from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
+from iot_client.saved import load as load_profile
+from iot_client.saved import path_of
+from iot_client.saved import save as save_profile
 from iot_client.session import Session
 from iot_client.terms import Terms
 from metrics.clock import Clock, SystemClock
@@ -58,7 +65,11 @@ class Client:
         app: the app; the client works on copies of its tasks.
         host, port: the server; None runs everything here.
         mode: "lossless" (backpressure, nothing dropped) or "live" (newest frame first, bounded age).
-        split: stages run on the device; default: all without a host, the fewest legal with one.
+        split: stages run on the device; default: all without a host, the fewest legal with one. With a goal: at the start.
+        codec: how values are sent where the split is fixed, as in wire.codecs.
+        goal: what to reach; the split and the codec then move by themselves.
+        policy: "auto", or "threshold": one stage to the server every 3 s below the goal's fps, none back.
+        profiles: folder for what is learned, used at the next start; None keeps nothing.
         workers: device threads that run stages.
         source: feeds the client; default: the app's own source if it reads one, or else `submit`.
         own_source: False: items come by `submit`, even if the app could read its own.
@@ -71,6 +82,7 @@ class Client:
         connect_timeout: seconds to wait for the server at the start.
         max_age: live mode: seconds after which a frame is given up.
         memory: bytes of frames kept, and of results not yet read.
+        on_decided: called with each Decided, on the loop's thread.
         on_note: called with (level, text) for things a person should know; on any thread.
 
     Attributes:
@@ -86,16 +98,21 @@ class Client:
         workers: int = 1, source: Readable | None = None, own_source: bool = True, frames: int | None = None, rate: float | None = None,
         want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
+        codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
+        on_decided: Callable[[Decided], None] | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
     ) -> None:
         if not 0 < port < 65536:
             raise ValueError(f"port={port}; legal: 1 to 65535")
         device = device or socket.gethostname()
+        self.app = app = app.copy()
+        self._saved = None if goal is None or profiles is None else path_of(Path(profiles), app.fingerprint(), device, f"{host}:{port}")
+        self._host = HostWatch(goal is not None)
         terms = Terms(
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
-            memory=memory, window=window,
+            memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
+            cores=self._host.cores, prior=None if self._saved is None else load_profile(self._saved, app.n),
         )
-        self.app = app = app.copy()
         self.device = device
         self.source_error = self.trace_error = ""
         self._server = None if host is None else f"tcp://{host}:{port}"
@@ -116,17 +133,19 @@ class Client:
         self._trace = TraceWriter(trace) if trace is not None else None
         self._feeder = self._make_feeder(source, own_source, frames, rate)
         self._aggregate = LocalAggregate(app.aggregate, device, self._on_note) if app.aggregate is not None and host is None else None
-        packer = Packer(app.types)
+        packer, pivot = Packer(app.types), self._session.config.pivot
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
-            permits=self._permits, trace=self._trace,
+            permits=self._permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
         )
+        if on_decided is not None:
+            self._coordinator.on_decided = on_decided
         self._coordinator.on_welcome = self._answered.set
         self._coordinator.on_delivered = self._results.publish
         self._coordinator.may_capture = lambda: self._results.unread < memory
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.kept.__contains__,
-            on_note=self._on_note,
+            stop=pivot, measured=goal is not None, on_note=self._on_note,
         )
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
 
@@ -149,6 +168,7 @@ class Client:
         self._thread.start()
         if self._server is not None:
             self._await_welcome()
+        self._host.start(self._coordinator.put)
         if self._feeder is not None:
             self._feeder.start()
 
@@ -207,7 +227,9 @@ class Client:
             self._thread.join(patience + 10.0)
         if self._feeder is not None:
             self._feeder.close()
+        self._host.stop()
         self._executor.close()
+        self._save_profile()
         if self._aggregate is not None:
             self._aggregate.close()
         if self._trace is not None:
@@ -227,11 +249,13 @@ class Client:
     def statistics(self) -> Statistics:
         """Where things stand now; cheap, from any thread."""
         session, coordinator, peer = self._session, self._coordinator, self._session.peer
+        guide = session.guide
         return Statistics(
             session.captured, session.in_flight, session.split, session.stream.window.size, peer.state if peer else "local",
             peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
             session.resent, session.late_results, session.reports.pending, session.reports.discarded,
-            self._aggregate.summary if self._aggregate else None,
+            self._aggregate.summary if self._aggregate else None, session.policy.codec, coordinator.decided,
+            guide.standing(self._clock.now()) if guide is not None else None,
         )
 
     # -- inside ------------------------------------------------------------------------------------
@@ -271,6 +295,15 @@ class Client:
         if self._ended or not self.take_permit(timeout):
             self._raise_crash()
             raise Closed("submit() after the stream has ended")
+
+    def _save_profile(self) -> None:
+        guide = self._session.guide
+        if self._saved is None or guide is None or guide.auto is None or guide.auto.decision is None:
+            return
+        try:
+            save_profile(self._saved, guide.auto.profile.knowledge(self._clock.now()))
+        except OSError as error:
+            self._on_note("warning", f"what was learned cannot be kept in {self._saved}: {error.strerror or error}")
 
     def _make_feeder(self, source: Readable | None, own_source: bool, frames: int | None, rate: float | None) -> Feeder | None:
         if rate is not None and not rate > 0:

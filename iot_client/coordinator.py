@@ -11,9 +11,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from iot_client.events import (
-    Capture, Command, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release,
+    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release,
     Reopen, RunStages, SendMessage, StagesDone, Tick,
 )
+from iot_client.cuts import Crossings
 from iot_client.executor import Executor
 from iot_client.outcome import Done
 from iot_client.session import Session
@@ -50,6 +51,7 @@ class Coordinator:
         packer: encodes and decodes values.
         clock: monotonic seconds.
         n: stages of the app's chain.
+        crossings: how an answer joins the value kept at its cut; want: the fields of a final value to keep.
         deliver: called with (Deliver, Kept) for every frame, in order.
         on_note: called with (level, text); on_refuse with (code, text).
         permits: gets one True for each item the source may read, and None at the end.
@@ -61,6 +63,8 @@ class Coordinator:
         on_note: Callable[[str, str], None],
         on_refuse: Callable[[str, str], None],
         permits: SimpleQueue[bool | None],
+        crossings: Crossings | None = None,
+        want: tuple[str, ...] | None = None,
         trace: TraceWriter | None = None,
     ) -> None:
         self.session = session
@@ -84,11 +88,16 @@ class Coordinator:
         self._on_note = on_note
         self._on_refuse = on_refuse
         self._permits = permits
+        self._crossings = crossings
+        self._want = want
+        self.decided: Decided | None = None
+        self.on_decided: Callable[[Decided], None] = lambda decided: None
         self._trace = trace
         self._outbox: list[Parts] = []
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
+            Decided: self._decide,
         }
 
     # -- from other threads ------------------------------------------------------------------------
@@ -222,13 +231,18 @@ class Coordinator:
 
     def _keep_result(self, message: Result, payload: Payload | None) -> Result:
         kept = self.kept.get(message.seq)
-        if kept is None:
-            return message
+        if kept is None or message.stop in kept.values:
+            return message  # the first answer stands: a twin and a RESULT may both come
         try:
             if payload is None:
                 raise RemoteProtocolError("a result without a value")
-            kept.values.setdefault(message.stop, self._packer.unpack(payload))
-        except RemoteProtocolError as error:
+            value = self._packer.unpack(payload)
+            if self._crossings is not None:
+                if message.start not in kept.values:
+                    raise RemoteProtocolError(f"a result of stage {message.start} on, where nothing was cut")
+                value = self._crossings.merge(message.start, kept.values[message.start], value, self._want)
+            kept.values[message.stop] = value
+        except (RemoteProtocolError, ValueError) as error:
             return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
         return message
 
@@ -302,6 +316,10 @@ class Coordinator:
 
     def _refuse(self, command: Refuse) -> None:
         self._on_refuse(command.code, command.text)
+
+    def _decide(self, command: Decided) -> None:
+        self.decided = command
+        self.on_decided(command)
 
     def _finish(self, command: Finished) -> None:
         self.finished = True

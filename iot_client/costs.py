@@ -33,7 +33,8 @@ class Option(msgspec.Struct, frozen=True, gc=False):
 
     `nbytes` is the payload's mean size, `encode_s` CPU seconds here, `decode_s` seconds there, `back_nbytes` the
     size of what returns. `extra_p50` and `extra_p95` are the seconds by which frames have taken longer than the
-    sum of their parts says: queues, jitter, scheduling. For k = n nothing is sent: codec "" and zeros.
+    sum of their parts says: queues, jitter, scheduling. `send_s` are CPU seconds for sending it, on no worker's
+    time. For k = n nothing is sent: codec "" and zeros.
     """
 
     k: int
@@ -45,6 +46,7 @@ class Option(msgspec.Struct, frozen=True, gc=False):
     back_nbytes: float = 0.0
     extra_p50: float = 0.0
     extra_p95: float = 0.0
+    send_s: float = 0.0
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,8 +14,8 @@ from iot_client.outcome import Outcome
 from wire.protocol import Message
 
 __all__ = [
-    "Capture", "Command", "Deliver", "Event", "Finished", "FrameCaptured", "LinkDown", "LinkUp", "MessageReceived",
-    "Note", "Refuse", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
+    "Capture", "Command", "Decided", "Deliver", "Event", "Finished", "FrameCaptured", "HostSampled", "LinkDown", "LinkUp",
+    "MessageReceived", "Note", "Refuse", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
     "StopRequested", "Tick",
 ]
 
@@ -35,7 +35,11 @@ class SourceEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The answer to one RunStages: `kind` is done, filtered, ended or failed (see tasks.run)."""
+    """The answer to one RunStages: `kind` is done, filtered, ended or failed (see tasks.run).
+
+    `cpu_s` is the CPU time of the whole run and its encoding, if it is measured; of a run that is studied `cpus`
+    has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds).
+    """
 
     seq: int
     start: int
@@ -47,6 +51,9 @@ class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     nbytes: int = 0
     signature: str = ""
     encode_s: float = 0.0
+    cpu_s: float = 0.0
+    cpus: tuple[float, ...] = ()
+    sizes: tuple[tuple[int, str, int, float], ...] = ()
 
 
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -72,6 +79,15 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     peer: int = 0
 
 
+class HostSampled(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The host was sampled: CPU seconds per second this process can have and has had for `seconds`; `cores` it has."""
+
+    available: float
+    own: float
+    cores: float
+    seconds: float
+
+
 class SplitRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The user asks for k stages on the device from the next frame on."""
 
@@ -89,7 +105,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 Event = Union[
-    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, SplitRequested, StopRequested, Tick
+    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, HostSampled, SplitRequested, StopRequested, Tick
 ]
 
 
@@ -98,9 +114,10 @@ class Capture(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Run stages [start, stop) on what is kept for seq; then `encode` it for sending if so.
+    """Run stages [start, stop) on what is kept for seq; then `encode` it for sending if so, as `codec`.
 
-    `ordered` runs go through one lane, in the order commanded (stateful stages).
+    `ordered` runs go through one lane, in the order commanded (stateful stages). `study` asks for the CPU time of
+    each stage, and for the size of the value at these (k, codec).
     """
 
     seq: int
@@ -108,6 +125,8 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     stop: int
     encode: bool = False
     ordered: bool = False
+    codec: str = "raw"
+    study: tuple[tuple[int, str], ...] | None = None
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
@@ -160,8 +179,31 @@ class Refuse(msgspec.Struct, frozen=True, gc=False, tag=True):
     text: str
 
 
+class Decided(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Frames go another way from now on, and why: k stages here and the rest as `codec`, `share` of them as k2, codec2.
+
+    What follows is predicted of this mix: frames per second, seconds, CPU seconds, bytes and server seconds a frame.
+    `moved` is True if a cut changed that was in use, `met` if the goal can be held.
+    """
+
+    k: int
+    codec: str
+    k2: int
+    codec2: str
+    share: float
+    met: bool
+    moved: bool
+    text: str
+    rate: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    device_cpu_s: float = 0.0
+    nbytes: float = 0.0
+    server_s: float = 0.0
+
+
 class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The source ended and every frame has its outcome."""
 
 
-Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Refuse, Finished]
+Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Refuse, Decided, Finished]

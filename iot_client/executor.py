@@ -9,11 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
+from msgspec.structs import replace
+
+from iot_client.cuts import Crossings
 from iot_client.errors import StageError
 from iot_client.events import RunStages, StagesDone
+from iot_client.study import Study
 from tasks import App, SetupFailed, Source
 from tasks.run import DONE, FAILED, Ran, Runner
 from tasks.values import keep_fields
@@ -37,12 +41,15 @@ class Executor:
         want: fields of the final value to keep, as in `tasks.values.keep_fields`.
         answer: called with (StagesDone, value, payload) for every run, on the worker's thread.
         wanted: False for a seq whose outcome is fixed already; its run is skipped.
+        stop: the stage a job ends before, where its value comes back; n by default.
+        measured: take the CPU time of every run too.
         on_note: told of stages that do not close.
     """
 
     def __init__(
         self, app: App, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
-        wanted: Callable[[int], bool] = lambda seq: True, on_note: Callable[[str, str], None] = lambda level, text: None,
+        wanted: Callable[[int], bool] = lambda seq: True, stop: int | None = None, measured: bool = False,
+        on_note: Callable[[str, str], None] = lambda level, text: None,
     ) -> None:
         self._app = app
         self._packer = packer
@@ -50,6 +57,8 @@ class Executor:
         self._answer = answer
         self._wanted = wanted
         self._on_note = on_note
+        self._measured = measured
+        self._crossings = Crossings(app, app.n if stop is None else stop)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lane: SimpleQueue[_Job | None] = SimpleQueue()
         self._workers = [_Worker(app, index) for index in range(workers)]
@@ -93,8 +102,9 @@ class Executor:
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
-        if command.stop == 1 and command.start == 0 and self._empty_source:
-            self._finish(command, self._inline.run(0, 1, value))
+        if command.stop == 1 and command.start == 0 and self._empty_source and command.codec in ("raw", ""):
+            begun = thread_time() if self._measured else 0.0
+            self._finish(command, self._inline.run(0, 1, value), begun)
         elif command.ordered:
             self._lane.put((command, value))
         else:
@@ -126,38 +136,46 @@ class Executor:
         if not self._wanted(command.seq):
             self._answer(StagesDone(command.seq, start, stop, "cancelled"), None, None)
             return
+        begun = thread_time() if self._measured else 0.0
+        notes: Study | None = None
         try:
             if stop > worker.ready:
                 worker.prepare(max(1, start), stop)
-            ran = worker.runner.run(start, stop, value)
+            if command.study is None:
+                ran = worker.runner.run(start, stop, value)
+            else:
+                notes = Study(self._packer, self._crossings, command.study)
+                ran = notes.run(worker.runner, start, stop, value)
         except StageError as error:
             ran = Ran(FAILED, None, (), worker.broken, str(error))
-        self._finish(command, ran)
+        self._finish(command, ran, begun, notes)
 
-    def _finish(self, command: RunStages, ran: Ran) -> None:
+    def _finish(self, command: RunStages, ran: Ran, begun: float = 0.0, notes: Study | None = None) -> None:
         seq, start, stop = command.seq, command.start, command.stop
-        if ran.kind != DONE:
-            self._answer(StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error), None, None)
-        elif command.encode:
-            self._encode(command, ran)
-        else:
-            kept = keep_fields(ran.value, self._want) if stop == self._app.n else ran.value
-            self._answer(StagesDone(seq, start, stop, DONE, ran.times), kept, None)
+        value, payload = ran.value, None
+        done = StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error)
+        if ran.kind == DONE and command.encode:
+            done, payload = self._encode(command, ran)
+        elif ran.kind == DONE and stop == self._app.n:
+            value = keep_fields(ran.value, self._want)
+        if self._measured and begun:
+            done = replace(done, cpu_s=thread_time() - begun - (notes.encoding_s if notes else 0.0))
+        if notes is not None:
+            done = replace(done, cpus=notes.cpus, sizes=tuple(notes.sizes))
+        self._answer(done, value if done.kind == DONE else None, payload)
 
-    def _encode(self, command: RunStages, ran: Ran) -> None:
+    def _encode(self, command: RunStages, ran: Ran) -> tuple[StagesDone, Payload | None]:
         seq, start, stop = command.seq, command.start, command.stop
         before = perf_counter()
         try:
-            payload = self._packer.pack(ran.value)
+            payload = self._crossings.pack(self._packer, stop, ran.value, command.codec)
         except UnsupportedValue as error:
             text = f"stage {self._app.names[stop - 1]!r} returned what cannot travel: {error}"
-            self._answer(StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text), None, None)
-            return
-        done = StagesDone(
+            return StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text), None
+        return StagesDone(
             seq, start, stop, DONE, ran.times, nbytes=payload.nbytes, signature=payload.signature,
             encode_s=perf_counter() - before,
-        )
-        self._answer(done, ran.value, payload)
+        ), payload
 
 
 class _Worker:

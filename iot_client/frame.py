@@ -24,11 +24,12 @@ NEVER = float("inf")
 class Frame:
     """What the machine knows of one frame. Times in seconds, sizes in bytes.
 
-    `split` is fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs.
+    `split` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
+    `receipt_at` is when the server had it, less the time it held the receipt.
     """
 
-    __slots__ = ("attempts", "captured_at", "cloud_s", "device_s", "nbytes", "outcome", "payload", "resend_at", "sent_at",
-                 "sent_bytes", "seq", "signature", "split", "state", "where")
+    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "nbytes", "outcome", "payload", "receipt_at", "resend_at",
+                 "sent_at", "sent_bytes", "seq", "signature", "split", "state", "where")
 
     def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
         self.seq = seq
@@ -36,6 +37,8 @@ class Frame:
         self.nbytes = nbytes
         self.state = WAITING
         self.split = 0
+        self.codec = "raw"
+        self.receipt_at = 0.0
         self.payload = 0
         self.signature = ""
         self.sent_bytes = 0

@@ -120,7 +120,7 @@ def uses_of(costs: Costs, options: Iterable[Option]) -> list[Use]:
         wall += (sent / up if up > 0 else INF) if sent else 0.0
         wall += (back / down if down > 0 else INF) if back else 0.0
         uses.append(Use(
-            thread + reach * encode * stretch, overhead + host + reach * encode, reach * sent, reach * back,
+            thread + reach * encode * stretch, overhead + host + reach * (encode + o.send_s), reach * sent, reach * back,
             server + reach * decode, wall, reach,
         ))
     return uses

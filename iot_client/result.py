@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from iot_client.events import Decided
+from iot_client.guide import Standing
 from iot_client.outcome import Outcome
 
 __all__ = ["Result", "ResultQueue", "Statistics"]
@@ -37,7 +39,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Statistics(msgspec.Struct, frozen=True):
-    """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes."""
+    """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes.
+
+    Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now.
+    """
 
     captured: int
     in_flight: int
@@ -53,6 +58,9 @@ class Statistics(msgspec.Struct, frozen=True):
     reports_pending: int = 0
     reports_discarded: int = 0
     aggregate: Any = None
+    codec: str = "raw"
+    decided: Decided | None = None
+    standing: Standing | None = None
 
 
 class ResultQueue:

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from iot_client.events import (
-    Command, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded, SplitRequested,
-    StagesDone, StopRequested, Tick,
+    Command, Event, Finished, FrameCaptured, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded,
+    SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.frame import NEVER, READY, SENT, SETTLED, TWIN, Frame
+from iot_client.guide import Guide
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.peer import DOWN, REFUSED, UP, Peer
+from iot_client.policy import Manual, Policy
 from iot_client.reports import Reports
 from iot_client.stream import SessionConfig, Stream
 from wire.protocol import Bye, Credit, Error, Pong, Result, Submit, Welcome
@@ -33,7 +35,8 @@ class Session:
 
     def __init__(self, config: SessionConfig) -> None:
         self.config = config
-        self.split = config.split
+        self.guide = None if config.steer is None else Guide(config)
+        self.policy: Policy = Manual(config.split, config.codec) if self.guide is None else self.guide.policy
         self.late_results = 0
         self.resent = 0
         self.stream = Stream(config)
@@ -42,10 +45,11 @@ class Session:
         self._started = self.peer is None
         self._stop_at: float | None = None
         self._finished = False
+        self._alone = Manual(config.n, config.codec)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
-            FrameCaptured: self._on_captured, StagesDone: self.stream.stages_done, MessageReceived: self._on_message,
+            FrameCaptured: self._on_captured, StagesDone: self._on_stages_done, MessageReceived: self._on_message,
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
-            SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested,
+            SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
@@ -77,6 +81,8 @@ class Session:
                 if time is not None and time < due:
                     due = time
         stream = self.stream
+        if stream.pace and (enter_at := stream.next_wakeup()) is not None:
+            due = min(due, enter_at)
         head = stream.frames.get(stream.head)
         if head is not None and head.state != SETTLED:
             if stream.live:
@@ -84,6 +90,11 @@ class Session:
             if head.state == SENT:
                 due = min(due, head.resend_at)
         return None if due == NEVER else due
+
+    @property
+    def split(self) -> int:
+        """The stage count most new frames have on this device."""
+        return self.policy.k
 
     @property
     def captured(self) -> int:
@@ -99,6 +110,17 @@ class Session:
 
     def _on_captured(self, event: FrameCaptured, now: float) -> None:
         self.stream.capture(event)
+        if self.guide is not None:
+            self.guide.captured(now)
+
+    def _on_stages_done(self, event: StagesDone, now: float) -> None:
+        if self.guide is not None:
+            self.guide.ran(event, self.stream.frames.get(event.seq))
+        self.stream.stages_done(event, now)
+
+    def _on_host_sampled(self, event: HostSampled, now: float) -> None:
+        if self.guide is not None:
+            self.guide.sampled(event)
 
     def _on_source_ended(self, event: SourceEnded, now: float) -> None:
         self.stream.open = False
@@ -114,8 +136,10 @@ class Session:
         problem = self._why_not_split(event.k)
         if problem:
             self._note("warning", f"split {event.k} {problem}; staying at {self.split}")
+        elif isinstance(self.policy, Manual):
+            self.policy.k = event.k
         else:
-            self.split = event.k
+            self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
 
     def _why_not_split(self, k: int) -> str:
         config = self.config
@@ -161,6 +185,8 @@ class Session:
         if peer.welcomed > 0:
             self._note("info", "served again" + (", session resumed" if message.resumed else ", a new server"))
         peer.welcome(message, event.epoch)
+        if self.guide is not None:
+            self.guide.welcome(message)
         self._started = True
         if message.warning:
             self._note("warning", message.warning)
@@ -181,6 +207,8 @@ class Session:
         if frame.state == READY:
             self.stream.ready.remove(frame)
         frame.cloud_s = tuple(time / 1e6 for time in message.times_us)
+        if self.guide is not None:
+            self.guide.result(message, frame, event.nbytes, now)
         held = message.held_us / 1e6
         if frame.attempts == 1:
             self.stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)
@@ -207,18 +235,24 @@ class Session:
     def _on_credit(self, message: Credit, peer: Peer, event: MessageReceived, now: float) -> None:
         peer.credit(message)
         if message.receipt == "submit":
-            self._on_receipt(message.seq, now)
+            self._on_receipt(message, now)
         if message.receipt == "report" and self.reports.received(message.seq):
             self.stream.out.append(Release(message.seq))
 
-    def _on_receipt(self, seq: int, now: float) -> None:
+    def _on_receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
-        frame = self.stream.frames.get(seq)
+        frame = self.stream.frames.get(message.seq)
+        if self.guide is not None:
+            self.guide.receipt(message.seq, frame, message.held_us / 1e6, now)
         if frame is not None and frame.state == SENT:
             frame.resend_at = now + self.config.resend * 2 ** min(frame.attempts - 1, 5)
 
     def _on_pong(self, message: Pong, peer: Peer, event: MessageReceived, now: float) -> None:
+        if self.guide is not None:
+            self.guide.round_trip(message, now)
         for seq in peer.pong(message, now):
+            if self.guide is not None:
+                self.guide.lost(seq)
             frame = self.stream.frames.get(seq)
             if frame is not None and frame.state == SENT:
                 frame.state = READY
@@ -253,24 +287,29 @@ class Session:
 
     def _pump(self, now: float) -> list[Command]:
         stream, peer = self.stream, self.peer
+        if self.guide is not None:
+            stream.out += self.guide.decide(now)
+            stream.pace = self.guide.pace
         if stream.live:
             stream.keep_newest("stale" if peer is None or peer.state == UP else "overload", now)
         if peer is None or peer.state == UP:
             if peer is not None and stream.ready:
                 self._send_ready(peer, now)
             if stream.waiting:
-                stream.start(self.split)
+                stream.start(self.policy, now)
         elif self._started:
             self._carry_on_alone(peer, now)
         if stream.settled:
             for frame in stream.deliver(now):
                 self._hand_over(frame)
+                if self.guide is not None:
+                    self.guide.delivered(frame, now)
         if self.reports.enabled and peer is not None and peer.state == UP:
             for message in self.reports.sendable(now):
                 stream.out.append(peer.send(message, message.seq))
         if stream.open:
             if self._started:
-                stream.permit()
+                stream.permit(now)
         elif not self._finished and not stream.frames:
             self._finish(now)
         out, stream.out = stream.out, []
@@ -283,7 +322,7 @@ class Session:
             if frame.payload > peer.max_job:
                 self._oversize(frame, peer.max_job, now)
                 continue
-            if not peer.may_send(frame.payload):
+            if not peer.may_send(frame.payload) or (self.guide is not None and not self.guide.may_send(frame.payload, now)):
                 return
             ready.popleft()
             self._submit(frame, peer, now)
@@ -299,10 +338,12 @@ class Session:
         frame.sent_bytes += frame.payload
         frame.resend_at = NEVER
         message = Submit(
-            frame.seq, frame.split, self.config.pivot, frame.seq - 1, budget_us, int(now * 1e6), self.stream.head, "raw",
-            frame.signature,
+            frame.seq, frame.split, self.config.pivot, frame.seq - 1, budget_us, int(now * 1e6), self.stream.head,
+            frame.codec, frame.signature,
         )
         self.stream.out.append(peer.submit(message, frame.payload))
+        if self.guide is not None:
+            self.guide.sent(frame, now)
 
     def _oversize(self, frame: Frame, limit: int, now: float) -> None:
         self._note("warning", f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {limit}")
@@ -323,7 +364,7 @@ class Session:
                     stream.run_twin(frame)
             elif peer.state == REFUSED or (stream.live and peer.state == DOWN and not self._may_have_run_once(frame)):
                 stream.settle(frame, Dropped("offline"), now)
-        stream.start(self.config.n if stream.can_run_all else self.split)
+        stream.start(self._alone if stream.can_run_all else self.policy, now)
 
     def _may_run_here(self, frame: Frame) -> bool:
         return self.stream.can_run_all and not self._may_have_run_once(frame)

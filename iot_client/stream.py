@@ -16,6 +16,7 @@ from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStage
 from iot_client.frame import BACK, HEAD, READY, SETTLED, TAIL, TWIN, WAITING, Frame
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.peer import PeerConfig
+from iot_client.policy import Policy, SteerConfig
 from wire.protocol import Hello
 
 __all__ = ["SessionConfig", "Stream"]
@@ -45,6 +46,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     memory: int = 256 * 2**20
     reports: bool = False
     resend: float = 2.0
+    codec: str = "raw"
+    steer: SteerConfig | None = None
     peer: PeerConfig = PeerConfig()
 
 
@@ -67,6 +70,9 @@ class Stream:
         self.out: list[Command] = []
         self.waiting: deque[Frame] = deque()
         """Frames no worker has begun."""
+        self.pace = 0.0
+        """Frames per second that may enter at most; 0.0 for any."""
+        self._may_enter_at = 0.0
         self._gate: Order[Frame] = Order()
         self._delivery: Order[Frame] = Order()
         self._under_way = 0
@@ -96,9 +102,16 @@ class Stream:
         self._kept += frame.nbytes
         self.waiting.append(frame)
 
-    def permit(self) -> None:
-        """Let the source read on, as far as window and memory allow: this is the backpressure."""
+    def next_wakeup(self) -> float | None:
+        """When the next frame may enter, if only the pace forbids it now."""
+        return self._may_enter_at if self.pace and self.open and self._has_room() else None
+
+    def permit(self, now: float) -> None:
+        """Let the source read on, as far as window, memory and pace allow: this is the backpressure."""
         config = self.config
+        if self.pace:
+            self._permit_at_pace(now)
+            return
         if self._kept >= config.memory:
             wanted = 0
         elif self.live:
@@ -113,6 +126,19 @@ class Stream:
             self._permits = wanted
             self.out += [Capture()] * missing
 
+    def _permit_at_pace(self, now: float) -> None:
+        if now < self._may_enter_at or not self._has_room():
+            return
+        # A late turn of the loop is made up for, but no pause is.
+        self._may_enter_at = max(self._may_enter_at, now - 1.0 / self.pace) + 1.0 / self.pace
+        self._permits = 1
+        self.out.append(Capture())
+
+    def _has_room(self) -> bool:
+        """True if one more frame may be waited for."""
+        crowded = not self.live and len(self.frames) >= 4 * self.window.size + 8
+        return not self._permits and self._kept < self.config.memory and not crowded
+
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
         while len(self.waiting) > self.config.depth:
@@ -120,14 +146,14 @@ class Stream:
 
     # -- stages ------------------------------------------------------------------------------------
 
-    def start(self, split: int) -> None:
-        """Begin as many waiting frames as workers and window allow."""
+    def start(self, policy: Policy, now: float) -> None:
+        """Begin as many waiting frames as workers and window allow, each the way the policy says."""
         room = 2 * self.config.workers
         while self.waiting and self.running < room and self._under_way < self.window.size:
             frame = self.waiting.popleft()
             self._under_way += 1
-            frame.split = split
-            self._run(frame, HEAD, 0, min(split, self.config.pivot), self._ordered)
+            frame.split, frame.codec, study = policy.heading(now)
+            self._run(frame, HEAD, 0, min(frame.split, self.config.pivot), self._ordered, study)
 
     def run_twin(self, frame: Frame) -> None:
         """Run here what was meant for the server."""
@@ -180,10 +206,12 @@ class Stream:
             return start == frame.split
         return frame.state == TAIL and start == self.config.pivot
 
-    def _run(self, frame: Frame, state: int, start: int, stop: int, ordered: bool) -> None:
+    def _run(
+        self, frame: Frame, state: int, start: int, stop: int, ordered: bool, study: tuple[tuple[int, str], ...] | None = None
+    ) -> None:
         frame.state = state
         self.running += 1
-        self.out.append(RunStages(frame.seq, start, stop, state == HEAD and stop < self.config.pivot, ordered))
+        self.out.append(RunStages(frame.seq, start, stop, state == HEAD and stop < self.config.pivot, ordered, frame.codec, study))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -243,5 +271,5 @@ class Stream:
         assert frame.outcome is not None
         self.out.append(Deliver(
             frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,
-            frame.sent_bytes, "raw" if frame.sent_bytes else "",
+            frame.sent_bytes, frame.codec if frame.sent_bytes else "",
         ))

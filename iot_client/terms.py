@@ -6,13 +6,19 @@ import secrets
 
 import msgspec
 
+from iot_client.goal import Goal
+from iot_client.knowledge import Knowledge
+from iot_client.policy import SteerConfig
 from iot_client.session import SessionConfig
+from iot_client.ways import ways_of
 from tasks import App, IllegalCut
-from wire.protocol import MINOR, Hello
+from wire.codecs import parse_codec
+from wire.protocol import CODECS, MINOR, Hello
 
 __all__ = ["Terms"]
 
 _MODES = ("live", "lossless")
+_POLICIES = ("auto", "threshold")
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_age: float
     memory: int
     window: int
+    codec: str = "raw"
+    goal: Goal | None = None
+    policy: str = "auto"
+    offered: float = 0.0
+    available: float = float("inf")
+    cores: float = 1.0
+    prior: Knowledge | None = None
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -38,6 +51,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         _check(self.workers >= 1, "workers", self.workers, "at least 1")
         _check(self.max_age > 0, "max_age", self.max_age, "seconds above 0")
         _check(self.memory > 0, "memory", self.memory, "bytes above 0")
+        _check(self.policy in _POLICIES, "policy", self.policy, f"one of {', '.join(_POLICIES)}")
+        parse_codec(self.codec)
+        if self.goal is not None:
+            _check(self.remote, "goal", self.goal, "with a server to move stages to: give host")
+            _check(self.codec == "raw", "codec", self.codec, "left out where the goal decides it")
+            _check(self.policy == "auto" or self.goal.fps is not None, "policy", self.policy, "a goal with fps")
         _check(self.window >= 0, "window", self.window, "a number of frames, or 0 to follow the load")
 
     def session(self, app: App) -> SessionConfig:
@@ -58,6 +77,16 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             splits=(False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1))), stateful=stateful,
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory, reports=app.aggregate is not None and self.remote,
+            codec=self.codec, steer=self._steer(app, lacks, pivot),
+        )
+
+    def _steer(self, app: App, lacks: frozenset[int], pivot: int) -> SteerConfig | None:
+        if self.goal is None:
+            return None
+        legal = [k for k in app.legal_cuts(lacks) if k == app.n or (k < pivot and app.cut(k, lacks).stop == pivot)]
+        return SteerConfig(
+            policy=self.policy, goal=self.goal, ways=ways_of(app, legal, pivot, self.mode, self.goal.min_quality), offered=self.offered,
+            available=self.available, cores=self.cores, prior=self.prior,
         )
 
     def _split(self, app: App, lacks: frozenset[int]) -> int:
@@ -70,8 +99,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         if not self.remote:
             return None
         return Hello(
-            MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), mode=self.mode,
-            want=self.want, lacks=tuple(sorted(lacks)),
+            MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
+            want=self.want, fps=0.0 if self.goal is None else self.goal.fps or 0.0,
+            slo_us=0 if self.goal is None else int((self.goal.slo or 0.0) * 1e6), lacks=tuple(sorted(lacks)),
         )
 
 

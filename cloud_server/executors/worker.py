@@ -15,7 +15,7 @@ from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch
 from cloud_server.executors.seam import ExecutorError, Want, stages_here
 from tasks import App, SetupFailed, TaskError
 from tasks.run import DONE, FAILED, Ran, Runner
-from tasks.values import keep_fields
+from tasks.crossing import Crossing, applies, returned
 from wire.errors import RemoteProtocolError, UnsupportedValue
 from wire.payload import Packer
 from wire.protocol import MAX_JOB, Payload
@@ -65,11 +65,12 @@ class Worker:
             began = perf_counter()
             runs.append(seat.unpack(command, payload))
             decodes.append(perf_counter() - began)
+        crossings = [seat.crossing(command, ran) for ran in runs]
         times = seat.run(command, runs)
         done: list[JobDone] = []
         results: dict[JobKey, Payload] = {}
-        for key, ran, want, decode in zip(command.jobs, runs, wants, decodes):
-            job, result = seat.finish(command, key, ran, want)
+        for key, ran, crossing, want, decode in zip(command.jobs, runs, crossings, wants, decodes):
+            job, result = seat.finish(command, key, ran, crossing, want)
             done.append(replace(job, decode=decode))
             if result is not None:
                 results[key] = result
@@ -132,13 +133,17 @@ class _Seat:
                 return [Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))] * len(values)
             return [self._run_one(command, value) for value in values]
 
-    def finish(self, command: RunBatch, key: JobKey, ran: Ran, want: Want) -> tuple[JobDone, Payload | None]:
+    def crossing(self, command: RunBatch, received: Ran) -> Crossing:
+        """What goes back of this job, given the value it starts from."""
+        return applies(received.value, self.app.crossing(command.start, command.stop))
+
+    def finish(self, command: RunBatch, key: JobKey, ran: Ran, crossing: Crossing, want: Want) -> tuple[JobDone, Payload | None]:
         """What is told of a job, and its result if it is done."""
         session, seq = key
         if ran.kind != DONE:
             return JobDone(session, seq, ran.kind, ran.stage, ran.error), None
         try:
-            payload = self._returned(command, ran.value, want)
+            payload = self.packer.pack(returned(ran.value, crossing, want, command.stop < self.app.n))
             nbytes = payload.nbytes
             if nbytes > MAX_JOB:
                 raise UnsupportedValue(f"{nbytes} bytes; one message carries at most {MAX_JOB}")
@@ -148,11 +153,6 @@ class _Seat:
             text = f"stage {self.app.names[last]!r} returned what cannot travel: {words}"
             return JobDone(session, seq, FAILED, last, text), None
         return JobDone(session, seq, DONE, nbytes=nbytes, signature=payload.signature), payload
-
-    def _returned(self, command: RunBatch, value: Any, want: Want) -> Payload:
-        """What goes back to the device: all of a value it goes on with, of a final one the fields it wants."""
-        goes_on = command.stop < self.app.n
-        return self.packer.pack(value if goes_on else keep_fields(value, want))
 
 
 def _sums(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -1,0 +1,39 @@
+"""What of a value crosses each cut of one app, and how the answer joins what stayed here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks import App
+from tasks.crossing import Crossing, applies, merged
+from wire.payload import Packer
+from wire.protocol import Payload
+
+__all__ = ["Crossings"]
+
+
+class Crossings:
+    """The crossings [k, stop) of one app, by k."""
+
+    def __init__(self, app: App, stop: int) -> None:
+        self._app = app
+        self._stop = stop
+        self._by_cut = {k: app.crossing(k, stop) for k in range(1, stop)}
+
+    def pack(self, packer: Packer, k: int, value: Any, codec: str) -> Payload:
+        """The value at cut k as it is sent.
+
+        Raises:
+            UnsupportedValue: something in it cannot travel.
+        """
+        crossing = applies(value, self._by_cut[k])
+        return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing))
+
+    def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None) -> Any:
+        """The server's answer to a job from cut k, joined with the value kept there."""
+        return merged(kept, came, applies(kept, self._by_cut[k]), want, self._stop < self._app.n)
+
+
+def _lossy(crossing: Crossing) -> frozenset[str] | None:
+    """The fields that may be coded with loss, as the packer wants them: None for all."""
+    return None if "" in crossing.lossy else frozenset(crossing.lossy)

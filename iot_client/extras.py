@@ -1,0 +1,55 @@
+"""By how much frames take longer than the sum of their parts: queues, jitter, scheduling, turns of the loop.
+
+What a model leaves out it can still measure: the difference between a frame's latency and what its parts predict,
+kept for each way over the cut, and pooled for ways not taken lately (local and remote apart).
+"""
+
+from __future__ import annotations
+
+from iot_client.costs import Costs, Option
+from metrics.estimate import RollingQuantile
+
+__all__ = ["Extras", "parts"]
+
+_WINDOW = 120
+"""Frames of one way that count: four seconds at 30 fps."""
+_ENOUGH = 20
+_GUESS = 0.15
+"""Before anything is seen: p95 lies so far above the parts' sum."""
+
+
+class Extras:
+    """Residuals of latency, by way."""
+
+    def __init__(self) -> None:
+        self._by_way: dict[tuple[int, str], RollingQuantile] = {}
+        self._pools = {True: RollingQuantile(_WINDOW), False: RollingQuantile(_WINDOW)}
+
+    def add(self, k: int, codec: str, residual: float) -> None:
+        """One frame took `residual` seconds more than its parts."""
+        own = self._by_way.get((k, codec))
+        if own is None:
+            own = self._by_way[k, codec] = RollingQuantile(_WINDOW)
+        own.add(residual)
+        self._pools[codec != ""].add(residual)
+
+    def of(self, k: int, codec: str, costs: Costs, option: Option) -> tuple[float, float]:
+        """The median and the 95th percentile of what is to be added to the parts' sum, in seconds."""
+        samples = self._by_way.get((k, codec))
+        if samples is None or len(samples) < _ENOUGH:
+            samples = self._pools[codec != ""]
+        middle, high = samples.quantile(0.5), samples.quantile(0.95)
+        if middle is None or high is None or len(samples) < 5:
+            return 0.0, _GUESS * parts(costs, option)
+        return middle, high
+
+
+def parts(costs: Costs, option: Option) -> float:
+    """Seconds a frame takes that goes all the way and waits for nobody."""
+    here = (*range(option.k), *range(max(option.k, costs.stop), costs.n))
+    total: float = sum(costs.stages[i].cpu_s * costs.stretch + costs.stages[i].idle_s for i in here)
+    if option.k < costs.n and option.codec:
+        total += option.encode_s * costs.stretch + option.decode_s + costs.rtt + costs.server_wait
+        total += option.nbytes / costs.up + option.back_nbytes / costs.down
+        total += sum(stage.server_s for stage in costs.stages[option.k : costs.stop])
+    return total

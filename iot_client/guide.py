@@ -1,0 +1,215 @@
+"""What the session tells a policy that looks: one line for each thing that happens to a frame.
+
+Kept apart from the session so that a split by hand pays nothing for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from iot_client.events import Command, Decided, HostSampled, StagesDone
+from iot_client.frame import Frame
+from iot_client.outcome import Done, Filtered
+from iot_client.policy import Policy, Threshold
+from iot_client.steering import Auto
+from metrics.estimate import Ewma, RateMeter
+from wire.protocol import Pong, Result, Welcome
+
+if TYPE_CHECKING:
+    from iot_client.stream import SessionConfig
+
+__all__ = ["Guide", "Standing"]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The decision as it stands: its two ways and the share of the second, what it is expected to give, what is seen.
+
+    `rate` is in frames per second, `p50` and `p95` seconds, `server_s` and `device_cpu_s` seconds a frame, `up` bytes per
+    second of the uplink; `seen` the rate of answers lately; `bottleneck` names what would have to be larger for more.
+    """
+
+    k: int
+    codec: str
+    k2: int
+    codec2: str
+    share: float
+    met: bool
+    lacking: str
+    moves: int
+    seen: float
+    rate: float
+    p50: float
+    p95: float
+    device_cpu_s: float
+    server_s: float
+    nbytes: float
+    bottleneck: str
+    up: float
+    available: float
+
+_AHEAD = 2.0
+"""Payloads that may stand in line for the uplink beyond what is in the air: one being sent, one to follow."""
+
+
+class Guide:
+    """The policy of a session whose split moves, and the measurements it lives on."""
+
+    def __init__(self, config: SessionConfig) -> None:
+        assert config.steer is not None
+        self.auto: Auto | None = None
+        self.policy: Policy
+        steer = config.steer
+        if steer.policy == "threshold":
+            legal = tuple(k for k, is_legal in enumerate(config.splits) if is_legal and k <= config.pivot)
+            self.policy = Threshold(config.split, steer.goal.fps or 0.0, legal)
+        else:
+            self.policy = self.auto = Auto(steer, config.n, config.pivot, config.split, config.workers)
+        self._live = config.mode == "live"
+        self._n = config.n
+        self._stop = config.pivot
+        self._ways = steer.ways
+        self._held = Ewma(0.1)
+        self._results = RateMeter(2.0)
+        self._told: list[Command] = []
+
+    # -- the device --------------------------------------------------------------------------------
+
+    def captured(self, now: float) -> None:
+        """The source gave a frame."""
+        if self.auto is not None:
+            self.auto.captured(now, self._live)
+
+    def ran(self, event: StagesDone, frame: Frame | None) -> None:
+        """A run of stages ended here."""
+        if self.auto is None or event.kind not in ("done", "filtered"):
+            return
+        profile = self.auto.profile
+        wall = sum(event.times) + event.encode_s
+        encoded = event.encode_s * min(1.0, event.cpu_s / wall) if wall > 0.0 else 0.0
+        profile.ran(event.start, event.times, event.kind, event.cpu_s, event.encode_s, event.cpus)
+        if event.nbytes and frame is not None:
+            profile.sizes.encoded(event.stop, frame.codec, event.nbytes, encoded)
+        for k, codec, nbytes, cpu_s in event.sizes:
+            profile.sizes.encoded(k, codec, nbytes, cpu_s)
+            profile.spent(cpu_s)
+
+    def sampled(self, event: HostSampled) -> None:
+        """The host's CPU."""
+        if self.auto is not None:
+            self.auto.profile.host(event.available, event.own, event.cores, event.seconds)
+
+    # -- the server and the link -------------------------------------------------------------------
+
+    def welcome(self, message: Welcome) -> None:
+        """A session stands, on a fresh link."""
+        if self.auto is not None:
+            profile = self.auto.profile
+            profile.server_workers = message.workers
+            profile.link.reset()
+            profile.keys = tuple(way for way in self._ways if self._possible(way, message))
+
+    def _possible(self, way: tuple[int, str, int], message: Welcome) -> bool:
+        k, codec, _ = way
+        if k >= self._n:
+            return True
+        lacking = any(k <= stage < self._stop for stage in message.lacks)
+        return not lacking and codec.partition(":")[0] in message.codecs
+
+    def may_send(self, nbytes: int, now: float) -> bool:
+        """True unless the payload would only stand in line: what waits here can still be replaced by what is newer."""
+        if self.auto is None or not self._live:
+            return True
+        link = self.auto.profile.link
+        rate = link.rate(now)
+        return not rate or not link.outstanding or link.outstanding + nbytes <= rate * link.min_rtt(now) + _AHEAD * nbytes
+
+    def sent(self, frame: Frame, now: float) -> None:
+        """A job left."""
+        if self.auto is not None:
+            self.auto.profile.link.sent(frame.seq, frame.payload, now)
+            self.auto.profile.left(frame.payload)
+
+    def receipt(self, seq: int, frame: Frame | None, held: float, now: float) -> None:
+        """The server has the payload."""
+        if self.auto is None:
+            return
+        self.auto.profile.link.received(seq, now, held=held)
+        if frame is not None:
+            frame.receipt_at = now - held
+
+    def lost(self, seq: int) -> None:
+        """The payload did not arrive."""
+        if self.auto is not None:
+            self.auto.profile.link.lost(seq)
+
+    def round_trip(self, message: Pong, now: float) -> None:
+        """A heartbeat came back."""
+        if self.auto is not None:
+            self.auto.profile.link.round_trip(max(0.0, now - message.stamp_us / 1e6 - message.held_us / 1e6), now)
+            self.auto.profile.server_load = message.load
+
+    def result(self, message: Result, frame: Frame, nbytes: int, now: float) -> None:
+        """A job is answered."""
+        if self.auto is None or frame.attempts != 1:
+            return
+        profile, held = self.auto.profile, message.held_us / 1e6
+        if message.outcome in ("done", "filtered"):
+            share = 1e-6 / message.batch
+            times = tuple(time * share for time in message.times_us)
+            profile.served(message.start, times, message.outcome, message.queue_us / 1e6)
+            profile.sizes.returned(frame.split, frame.codec, message.decode_us / 1e6, nbytes)
+        if frame.receipt_at:
+            profile.came_back(nbytes, now - held - frame.receipt_at)
+        else:
+            profile.link.received(frame.seq, now, held=held)
+        self._results.add(now)
+        profile.server_load = message.load
+        profile.own_load = self._held.add(held) * self._results.rate(now) / profile.server_workers
+
+    def delivered(self, frame: Frame, now: float) -> None:
+        """A frame left with its outcome."""
+        kind = type(frame.outcome)
+        if kind is not Done and kind is not Filtered:
+            return
+        if self.auto is None:
+            assert isinstance(self.policy, Threshold)
+            before = self.policy.k
+            text = self.policy.answered(now)
+            if text:
+                self._told.append(Decided(before, "raw", self.policy.k, "raw", 1.0, True, True, text))
+            return
+        self.auto.answered(now)
+        if kind is Done and frame.where == ("device" if frame.split == self._n else "cloud"):
+            self.auto.delivered(frame.split, frame.codec, now - frame.captured_at)
+
+    # -- time --------------------------------------------------------------------------------------
+
+    @property
+    def pace(self) -> float:
+        """Frames per second that may enter at most, so that budgets hold; 0.0 for any."""
+        return 0.0 if self.auto is None or self.auto.decision is None else self.auto.decision.pace
+
+    def standing(self, now: float) -> Standing | None:
+        """How things stand; None before the first decision. From any thread."""
+        auto = self.auto
+        if auto is None or auto.decision is None:
+            return None
+        decision = auto.decision
+        first, second, predicted = decision.first, decision.second, decision.prediction
+        return Standing(
+            first.k, first.codec, second.k if second else 0, second.codec if second else "", decision.share, decision.met,
+            decision.lacking, auto.moves, auto.seen, predicted.rate, predicted.p50, predicted.p95, predicted.device_cpu_s,
+            predicted.server_s, predicted.nbytes, predicted.bottleneck, auto.up, auto.profile.available,
+        )
+
+    def decide(self, now: float) -> list[Command]:
+        """What was decided since the last time."""
+        if self.auto is not None and now >= self.auto.due:
+            decided = self.auto.decide(now)
+            return [] if decided is None else [decided]
+        told, self._told = self._told, []
+        return told
+
+

@@ -1,0 +1,227 @@
+"""What each stage, cut, codec and the link cost now, learned from the frames themselves.
+
+Every run of stages says its wall time and its thread's CPU time; every RESULT the server's times; every receipt
+what the link carried. Stages and cuts not in use are learned from a few frames that go another way (steering.py
+sends them). CPU time is kept apart from wall time, because a frame's CPU time hardly depends on who else computes,
+while its wall time does: `stretch` is the ratio of the two now, and the same for all stages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from iot_client.costs import Costs, Option, StageCost
+from iot_client.extras import Extras
+from iot_client.knowledge import Knowledge, KnownOption, KnownStage
+from iot_client.overhead import Overhead
+from iot_client.sizes import Size, Sizes
+from metrics.linkrate import LinkRate
+
+__all__ = ["Profile"]
+
+_ALPHA = 0.1
+"""Weight of a new sample: a change is followed to 2/3 within ten frames."""
+_PASSES_ALPHA = 0.03
+_IDLE_SAMPLES = 8
+"""Studies whose least waiting time counts as a stage's own."""
+_UNKNOWN = -1.0
+
+
+class Profile:
+    """Everything measured of one session.
+
+    Args:
+        n: stages; stop: where jobs end; workers: device threads.
+        keys: the legal ways, (k, codec, quality).
+        prior: what was known before.
+    """
+
+    def __init__(
+        self, n: int, stop: int, workers: int, keys: Sequence[tuple[int, str, int]], prior: Knowledge | None = None
+    ) -> None:
+        known = prior if prior is not None and len(prior.stages) == n else Knowledge((KnownStage(),) * n)
+        self.n, self.stop, self.workers = n, stop, workers
+        self.keys = tuple(keys)
+        self.link = LinkRate()
+        self.extras = Extras()
+        self.sizes = Sizes(known.options)
+        self.cpu_s = [stage.cpu_s for stage in known.stages]
+        self.server_s = [stage.server_s for stage in known.stages]
+        self.passes = [stage.passes for stage in known.stages]
+        self.rtt = known.rtt
+        self.server_wait = known.server_wait
+        self.server_load = 0.0
+        self.server_workers = 1
+        self.own_load = 0.0
+        self.stretch = 1.0
+        self.overhead = Overhead(known.overhead_s, known.send_s)
+        self.available = float("inf")
+        self.cores = 1.0
+        self.offered = 0.0
+        self._idle = [deque([stage.idle_s], maxlen=_IDLE_SAMPLES) for stage in known.stages]
+        self._known_up, self._known_down = known.up, known.down
+        self._down = known.down
+        self._wall_sum = self._cpu_sum = 0.0
+        self._used = 0.0
+        self._entered = 0
+        self._sent = 0
+
+    # -- the device --------------------------------------------------------------------------------
+
+    def ran(self, start: int, times: Sequence[float], kind: str, cpu_s: float, encode_s: float, cpus: Sequence[float] = ()) -> None:
+        """A run of stages from `start` here: wall seconds of each, CPU seconds of the whole run and its encoding.
+
+        `cpus` are the CPU seconds of each stage, where they were measured one by one.
+        """
+        if not times:
+            return
+        wall = sum(times) + encode_s
+        self._used += cpu_s
+        busy = [max(0.0, time - min(self._idle[start + i])) for i, time in enumerate(times)]
+        total = sum(busy) + encode_s
+        scale = min(1.0, cpu_s / total) if total > 0.0 else 1.0
+        for i, time in enumerate(times):
+            stage = start + i
+            if cpus:
+                self._idle[stage].append(max(0.0, time - cpus[i]))
+            self.cpu_s[stage] = _smooth(self.cpu_s[stage], cpus[i] if cpus else busy[i] * scale)
+        self._passed(start, len(times), kind)
+        idle = sum(time - own for time, own in zip(times, busy))
+        self._wall_sum += _ALPHA * (max(wall - idle, cpu_s) - self._wall_sum)
+        self._cpu_sum += _ALPHA * (cpu_s - self._cpu_sum)
+        if self._cpu_sum > 0.0:
+            self.stretch = self._wall_sum / self._cpu_sum
+
+    def entered(self) -> None:
+        """The source gave a frame."""
+        self._entered += 1
+
+    def left(self, nbytes: int) -> None:
+        """So many bytes were sent."""
+        self._sent += nbytes
+
+    def spent(self, cpu_s: float) -> None:
+        """CPU time went into measuring itself."""
+        self._used += cpu_s
+
+    def host(self, available: float, own: float, cores: float, seconds: float) -> None:
+        """The host was sampled: CPU seconds per second this process can have and has used for `seconds`."""
+        self.available, self.cores = available, cores
+        self.overhead.add(self._entered, self._sent, max(0.0, own * seconds - self._used))
+        self._used = 0.0
+        self._entered = self._sent = 0
+
+    # -- the server --------------------------------------------------------------------------------
+
+    def served(self, start: int, times: Sequence[float], kind: str, queue_s: float) -> None:
+        """A job ran on the server: seconds of each of its stages, a batch's divided by its size."""
+        for i, time in enumerate(times):
+            self.server_s[start + i] = _smooth(self.server_s[start + i], time)
+        self._passed(start, len(times), kind)
+        self.server_wait += _ALPHA * (queue_s - self.server_wait)
+
+    def came_back(self, nbytes: int, seconds: float) -> None:
+        """A RESULT of `nbytes` took `seconds` longer on its way than a receipt does."""
+        if nbytes >= 16384 and seconds > 1e-6:
+            sample = nbytes / seconds
+            self._down = sample if self._down <= 0.0 else self._down + 0.2 * (sample - self._down)
+
+    def _passed(self, start: int, ran: int, kind: str) -> None:
+        for stage in range(start, start + ran):
+            passed = 0.0 if kind != "done" and stage == start + ran - 1 else 1.0
+            self.passes[stage] += _PASSES_ALPHA * (passed - self.passes[stage])
+
+    # -- what follows ------------------------------------------------------------------------------
+
+    def up(self, now: float) -> float:
+        """Bytes per second of the uplink; 0.0 if nothing is known."""
+        return self.link.rate(now) or self._known_up
+
+    def knows_device(self) -> bool:
+        """True if every stage that may run here has been seen here."""
+        last = max((k for k, _, _ in self.keys), default=0)
+        return all(self.cpu_s[i] >= 0.0 or self._reach(i) < 0.01 for i in (*range(1, last), *range(self.stop, self.n)))
+
+    def knows_server(self) -> bool:
+        """True if every stage that may run there has been seen there."""
+        first = min((k for k, _, _ in self.keys), default=self.n)
+        return all(self.server_s[i] >= 0.0 or self._reach(i) < 0.01 for i in range(first, self.stop))
+
+    def costs(self, now: float) -> Costs:
+        """The state of things as the choice wants it."""
+        reach = self._reaches()
+        stages = tuple(
+            StageCost(max(0.0, self.cpu_s[i]), min(self._idle[i]), max(0.0, self.server_s[i]), reach[i]) for i in range(self.n)
+        )
+        base = Costs(
+            stages=stages, options=(), stop=self.stop, workers=self.workers, stretch=self.stretch, overhead_s=self.overhead.per_frame,
+            cpu=self.available, cores=self.cores, up=self.up(now) or float("inf"), down=self._down or float("inf"), rtt=self._rtt(now),
+            server_wait=self.server_wait, server_cpu=self._server_cpu(), offered=self.offered,
+        )
+        return self._with_options(base)
+
+    def _with_options(self, base: Costs) -> Costs:
+        options = []
+        for k, codec, quality in self.keys:
+            if k < self.n and self.server_unknown(k):
+                continue
+            size = self.sizes.of(k, codec) if k < min(self.n, self.stop + 1) and codec else None
+            if codec and (size is None or self._pointless(k, codec, size)):
+                continue
+            option = Option(k, codec, quality) if size is None else Option(
+                k, codec, quality, size.nbytes, size.encode_s, size.decode_s, size.back_nbytes,
+                send_s=self.overhead.per_byte * size.nbytes,
+            )
+            p50, p95 = self.extras.of(k, codec, base, option)
+            options.append(replace(option, extra_p50=p50, extra_p95=p95))
+        return replace(base, options=tuple(options))
+
+    def _pointless(self, k: int, codec: str, size: Size) -> bool:
+        """True if a codec does not make the value smaller there."""
+        raw = self.sizes.of(k, "raw")
+        return codec != "raw" and raw is not None and size.nbytes > 0.97 * raw.nbytes
+
+    def server_unknown(self, k: int) -> bool:
+        """True if a stage behind the cut has never been seen on the server."""
+        return any(self.server_s[i] < 0.0 and self._reach(i) >= 0.01 for i in range(k, self.stop))
+
+    def knowledge(self, now: float) -> Knowledge:
+        """What is worth keeping for the next start."""
+        stages = tuple(
+            KnownStage(self.cpu_s[i], min(self._idle[i]), self.server_s[i], self.passes[i]) for i in range(self.n)
+        )
+        known = tuple(
+            KnownOption(k, codec, size.nbytes, size.encode_s, size.decode_s, size.back_nbytes)
+            for (k, codec), size in sorted(self.sizes.measured.items())
+        )
+        return Knowledge(
+            stages, known, self.overhead.per_frame, self.overhead.per_byte, self.up(now), self._down, self._rtt(now), self.server_wait
+        )
+
+    def _rtt(self, now: float) -> float:
+        return self.link.min_rtt(now) or self.rtt
+
+    def _server_cpu(self) -> float:
+        others = max(0.0, self.server_load - self.own_load)
+        # Busy others still leave a fair share: rounds go in turn.
+        return self.server_workers * max(1.0 - others, 1.0 / (1.0 + others))
+
+    def _reach(self, stage: int) -> float:
+        reach = 1.0
+        for passes in self.passes[:stage]:
+            reach *= passes
+        return reach
+
+    def _reaches(self) -> list[float]:
+        reaches, reach = [], 1.0
+        for passes in self.passes:
+            reaches.append(reach)
+            reach *= passes
+        return reaches
+
+
+def _smooth(old: float, new: float) -> float:
+    return new if old < 0.0 else old + _ALPHA * (new - old)

@@ -1,0 +1,54 @@
+"""Profiles kept between runs: one small file for each app, device and server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from iot_client.knowledge import Knowledge
+
+__all__ = ["default_folder", "load", "path_of", "save"]
+
+
+def default_folder() -> Path:
+    """`$XDG_CACHE_HOME/spillway`, or `~/.cache/spillway`."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "spillway"
+
+
+def path_of(folder: Path, fingerprint: str, device: str, server: str) -> Path:
+    """The file of this app on this device with this server; names may hold any characters."""
+    who = hashlib.sha256(f"{device}\0{server}".encode()).hexdigest()[:16]
+    return folder / f"profile-{fingerprint}-{who}.json"
+
+
+def load(path: Path, stages: int) -> Knowledge | None:
+    """What was saved for an app of so many stages; None if there is nothing that can be used."""
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=Knowledge)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+    return known if len(known.stages) == stages else None
+
+
+def save(path: Path, known: Knowledge) -> None:
+    """Replace the file; a reader sees the old or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".profile-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(known))
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

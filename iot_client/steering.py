@@ -1,0 +1,206 @@
+"""The moving split: measures, chooses four times a second, and moves only for a reason that lasts.
+
+    frames, results, receipts, host samples -> Profile -> costs -> choose(costs, goal) -> hysteresis -> next heading
+
+Neighbouring frames may go different ways: a decision is a mix of at most two, interleaved by error diffusion.
+What is not in use is learned from a few studied frames, ordinary frames that only go another way.
+"""
+
+from __future__ import annotations
+
+from iot_client.costs import Costs
+from iot_client.events import Decided
+from iot_client.extras import parts
+from iot_client.hysteresis import Hysteresis
+from iot_client.policy import LOCAL, Heading, SteerConfig
+from iot_client.profile import Profile
+from iot_client.split import SplitDecision, choose, explain, retune
+from iot_client.studies import Studies
+from metrics.estimate import RateMeter
+
+__all__ = ["Auto"]
+
+PERIOD = 0.25
+"""Seconds between two choices."""
+_TELL = 4
+"""Choices in a row with another answer to whether the goal holds before that is told."""
+_SPAN = 2.0
+"""Seconds over which the rate reached is compared with the one wanted."""
+_AIM = 1.01
+"""The rate aimed at over the target, so that noise does not end below it."""
+_GAIN = 0.08
+"""Of the relative error of the rate, per choice; the loop's delay is about a second (the span's half)."""
+_TRIM = (0.85, 1.2)
+
+
+class Auto:
+    """Decides for one session.
+
+    Args:
+        n: stages; stop: where jobs end; k: the stage count to start with; workers: device threads.
+    """
+
+    def __init__(self, config: SteerConfig, n: int, stop: int, k: int, workers: int) -> None:
+        self.config = config
+        self.profile = Profile(n, stop, workers, config.ways, config.prior)
+        self.profile.available, self.profile.cores = config.available, config.cores
+        self.profile.offered = config.offered
+        self.studies = Studies(self.profile, k)
+        self.decision: SplitDecision | None = None
+        self.due = 0.0
+        self.moves = 0
+        self.trim = 1.0
+        self.seen = 0.0
+        self.up = 0.0
+        self._told: SplitDecision | None = None
+        self._changed = 0
+        self._hysteresis = Hysteresis()
+        self._answers = RateMeter(_SPAN)
+        self._captured = RateMeter(_SPAN)
+        self._costs: Costs | None = None
+        self._debt = 0.0
+        self._moved_at = 0.0
+
+    # -- the policy --------------------------------------------------------------------------------
+
+    @property
+    def k(self) -> int:
+        """The stage count most frames have here."""
+        decision = self.decision
+        if decision is None:
+            return self.studies.k
+        second = decision.second
+        return second.k if second is not None and decision.share > 0.5 else decision.first.k
+
+    @property
+    def codec(self) -> str:
+        """The codec of most frames that leave."""
+        decision = self.decision
+        if decision is None:
+            return "raw"
+        second = decision.second
+        if second is not None and (decision.share > 0.5 or not decision.first.codec) and second.codec:
+            return second.codec
+        return decision.first.codec or "raw"
+
+    def heading(self, now: float) -> Heading:
+        """The way of the frame that begins now."""
+        decision = self.decision
+        if decision is None:
+            return self.studies.first()
+        study = self.studies.next(decision)
+        if study is not None:
+            return study
+        option = decision.first
+        if decision.second is not None:
+            self._debt += decision.share
+            if self._debt >= 0.5:
+                self._debt -= 1.0
+                option = decision.second
+        return Heading(option.k, option.codec or LOCAL)
+
+    # -- what is seen ------------------------------------------------------------------------------
+
+    def captured(self, now: float, live: bool) -> None:
+        """The source gave a frame."""
+        self._captured.add(now)
+        self.profile.entered()
+        if live and not self.config.offered:
+            self.profile.offered = self._captured.rate(now)
+
+    def answered(self, now: float) -> None:
+        """A frame was done or filtered."""
+        self._answers.add(now)
+
+    def delivered(self, k: int, codec: str, latency: float) -> None:
+        """A frame that went all the way, this way, left after `latency` seconds."""
+        costs = self._costs
+        if costs is not None:
+            option = next((each for each in costs.options if each.k == k and each.codec == codec), None)
+            if option is not None:
+                self.profile.extras.add(k, codec, latency - parts(costs, option))
+
+    def rate(self, now: float) -> float:
+        """Frames with an answer per second, lately."""
+        return self._answers.rate(now)
+
+    # -- the choice --------------------------------------------------------------------------------
+
+    def decide(self, now: float) -> Decided | None:
+        """Look again; returns what to tell if the decision is a new one."""
+        self.due = now + PERIOD
+        self.seen, self.up = self._answers.rate(now), self.profile.up(now)
+        if not self.studies.enough():
+            return None
+        costs = self.profile.costs(now)
+        if not costs.options:
+            return None
+        then, self._costs = self._costs, costs
+        self._follow(now)
+        fresh = self._best(costs)
+        held = self._held(costs)
+        if held is None:
+            return self._take(fresh, costs, then, now, moved=self.decision is not None)
+        if self._hysteresis.move(held, fresh, now):
+            return self._take(fresh, costs, then, now, moved=True)
+        self.decision = held
+        self._changed = self._changed + 1 if self._told is not None and held.met != self._told.met else 0
+        if self._changed >= _TELL:
+            return self._take(held, costs, then, now, moved=False)
+        return None
+
+    def _take(self, decision: SplitDecision, costs: Costs, then: Costs | None, now: float, *, moved: bool) -> Decided:
+        old, self.decision = self._told, decision
+        self._told, self._changed = decision, 0
+        cuts_changed = old is None or _cuts(old) != _cuts(decision)
+        moved = moved and cuts_changed
+        if cuts_changed:
+            self._moved_at = now
+        self.moves += moved
+        text = explain(old, decision, then or costs, costs)
+        if old is not None and not cuts_changed and decision.met and not old.met:
+            text = "the goal holds again"
+        first, second, predicted = decision.first, decision.second, decision.prediction
+        return Decided(
+            first.k, first.codec, second.k if second else 0, second.codec if second else "", decision.share, decision.met, moved, text,
+            predicted.rate, predicted.p50, predicted.p95, predicted.device_cpu_s, predicted.nbytes, predicted.server_s,
+        )
+
+    def _best(self, costs: Costs) -> SplitDecision:
+        """The best there is; what the trim asks for on top of the goal makes no goal unreachable."""
+        goal, wanted = self.config.goal, self._wanted()
+        best = choose(costs, goal, wanted * self.trim)
+        return best if best.met or self.trim <= 1.0 else choose(costs, goal, wanted / _AIM)
+
+    def _held(self, costs: Costs) -> SplitDecision | None:
+        """The best that the present ways can do, None if there are none."""
+        goal, wanted = self.config.goal, self._wanted()
+        if self.decision is None:
+            return None
+        held = retune(costs, goal, self.decision, wanted * self.trim)
+        if held is None or held.met or self.trim <= 1.0:
+            return held
+        return retune(costs, goal, self.decision, wanted / _AIM)
+
+    def _wanted(self) -> float:
+        """Frames per second to be held; 0.0 if nothing demands a rate."""
+        goal, offered = self.config.goal.fps or 0.0, self.profile.offered
+        wanted = min(goal, offered) if goal and offered else goal or offered
+        return wanted * _AIM if goal and wanted == goal else wanted
+
+    def _follow(self, now: float) -> None:
+        """Close the loop: aim higher by what the rate reached falls short, lower by what it exceeds."""
+        wanted, decision = self._wanted(), self.decision
+        if not wanted or decision is None or not decision.met or now - self._moved_at < _SPAN / 2:
+            return
+        error = (wanted - self._answers.rate(now)) / wanted
+        by_source = wanted >= 0.99 * self.profile.offered > 0.0
+        if by_source and error < 0.01:
+            self.trim += 0.05 * (1.0 - self.trim)  # it cannot be exceeded, so nothing tells that less would do
+        elif error > 0.0 or decision.first.k < self.profile.n or decision.second is not None:
+            self.trim += _GAIN * max(-0.2, min(0.2, error))
+        self.trim = min(_TRIM[1], max(_TRIM[0], self.trim))
+
+
+def _cuts(decision: SplitDecision) -> set[int]:
+    return {decision.first.k} | ({decision.second.k} if decision.second is not None else set())

@@ -1,0 +1,125 @@
+"""Frames that teach: a few at the start, then a trickle, so that ways not taken have a price too.
+
+A study is an ordinary frame sent another way: all stages here (what each costs the device, how large each cut is), or
+as few as possible here (what each costs the server). Nothing is run twice but an encoding or two.
+"""
+
+from __future__ import annotations
+
+from iot_client.policy import LOCAL, Heading
+from iot_client.profile import Profile
+from iot_client.split import SplitDecision
+
+__all__ = ["Studies"]
+
+_EVERY = 100
+"""Frames per study of each kind: 2 % of all go another way at most."""
+_SHARE = 0.02
+"""Of the device's CPU time, at most, for the detours."""
+_AT_START = 2
+"""Studies of each kind before the first choice."""
+_ENCODINGS = 2
+"""Lossy or compressed encodings tried per study; raw sizes cost nothing."""
+
+_PNG_S = 2e-8
+"""CPU seconds per byte that PNG takes, on a PC."""
+
+
+class Studies:
+    """Decides which frames are studied, and what is encoded in them.
+
+    Args:
+        k: the stage count frames have until enough is known.
+    """
+
+    def __init__(self, profile: Profile, k: int) -> None:
+        self.k = k
+        self._profile = profile
+        self._turn = 0
+        self._frames = 0
+        self._cursor = 0
+        self._begun = 0.0
+
+    @property
+    def _most(self) -> int:
+        return max(k for k, _, _ in self._profile.keys)
+
+    @property
+    def _fewest(self) -> int:
+        return min(k for k, _, _ in self._profile.keys)
+
+    def enough(self) -> bool:
+        """True if every stage has a price where it may run, and the cuts have sizes."""
+        profile = self._profile
+        return profile.knows_device() and profile.knows_server() and (self._fewest == profile.n or bool(profile.sizes.measured))
+
+    def first(self) -> Heading:
+        """The way of a frame before there is a decision: studies in turn with the split asked for."""
+        self._turn += 1
+        if self._turn > 6 * _AT_START and self._turn % 4:
+            return Heading(self.k, LOCAL if self.k == self._profile.n else "raw")
+        step = self._turn % 3
+        if step == 1:
+            return self._here()
+        if step == 2 and self._fewest < self._profile.n:
+            return self._there()
+        return Heading(self.k, LOCAL if self.k == self._profile.n else "raw")
+
+    def next(self, decision: SplitDecision) -> Heading | None:
+        """The way of this frame if it is one to study."""
+        self._frames += 1
+        used = {decision.first.k} | ({decision.second.k} if decision.second is not None else set())
+        if self._frames % _EVERY == _EVERY // 2 and self._fewest not in used and self._bearable(decision):
+            return self._there()
+        if self._frames >= self._begun + self._patience(decision):
+            self._begun = self._frames
+            return self._here()
+        return None
+
+    def _patience(self, decision: SplitDecision) -> float:
+        """Frames between two studies here, so that the detours take no more than their share of the CPU."""
+        usual = decision.prediction.device_cpu_s
+        whole = sum(max(0.0, cost) for cost in self._profile.cpu_s[: self._most])
+        detour = max(0.0, whole - usual)
+        return max(_EVERY, detour / (_SHARE / 2 * usual)) if usual > 0.0 else _EVERY * 10
+
+    def _bearable(self, decision: SplitDecision) -> bool:
+        """True unless the link is what limits: a frame sent early is then one that queues."""
+        return decision.prediction.bottleneck not in ("link", "mbit budget")
+
+    def _here(self) -> Heading:
+        codec = LOCAL if self._most == self._profile.n else "raw"
+        return Heading(self._most, codec, self._to_encode())
+
+    def _there(self) -> Heading:
+        profile = self._profile
+        ways = [codec for k, codec, _ in profile.keys if k == self._fewest]
+        sized = [(size.nbytes, codec) for codec in ways if (size := profile.sizes.of(self._fewest, codec)) is not None]
+        codec = min(sized)[1] if sized else ways[0]
+        return Heading(self._fewest, codec, ())
+
+    def _affordable(self, k: int) -> bool:
+        """True if compressing the value at this cut takes no longer than a frame takes anyway."""
+        raw = self._profile.sizes.of(k, "raw")
+        return raw is not None and raw.nbytes * _PNG_S <= sum(max(0.0, cost) for cost in self._profile.cpu_s)
+
+    def _anchors(self, ways: list[tuple[int, str]]) -> set[tuple[int, str]]:
+        """One JPEG of each cut and width, from which the sizes of its other qualities follow."""
+        ladders: dict[tuple[int, str], list[tuple[int, str]]] = {}
+        for k, codec in ways:
+            if codec.startswith("jpeg:"):
+                ladders.setdefault((k, codec.partition("@")[2]), []).append((k, codec))
+        return {ladder[len(ladder) // 2] for ladder in ladders.values()}
+
+    def _to_encode(self) -> tuple[tuple[int, str], ...]:
+        """Every raw size not known, and the next of the others in turn."""
+        measured = self._profile.sizes.measured
+        ways = [(k, codec) for k, codec, _ in self._profile.keys if codec and k <= self._most]
+        raw = [way for way in ways if way[1] == "raw" and way not in measured]
+        anchors = self._anchors(ways)
+        others = [way for way in ways if way[1] == "bits" or way in anchors or (way[1] == "png" and self._affordable(way[0]))]
+        chosen = []
+        for _ in range(min(_ENCODINGS, len(others))):
+            chosen.append(others[self._cursor % len(others)])
+            self._cursor += 1
+        return (*raw, *chosen)
