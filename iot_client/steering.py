@@ -24,13 +24,16 @@ PERIOD = 0.25
 """Seconds between two choices."""
 _TELL = 4
 """Choices in a row with another answer to whether the goal holds before that is told."""
-_SPAN = 2.0
-"""Seconds over which the rate reached is compared with the one wanted."""
-_AIM = 1.01
+_SPAN = 4.0
+"""Seconds over which the rate reached is compared with the one wanted: a little less than the five by which it is judged."""
+_AIM = 1.015
 """The rate aimed at over the target, so that noise does not end below it."""
-_GAIN = 0.08
-"""Of the relative error of the rate, per choice; the loop's delay is about a second (the span's half)."""
-_TRIM = (0.85, 1.2)
+_REPAY = 1.5
+"""How hard what the last seconds fell short is made up for. The rate follows the share at once, the mean over the span
+by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
+_LEARN = 0.01
+"""Of the relative error, per choice: what lasts is no noise but the model's error."""
+_TRIM = (0.6, 1.5)
 
 
 class Auto:
@@ -50,6 +53,7 @@ class Auto:
         self.due = 0.0
         self.moves = 0
         self.trim = 1.0
+        self._learned = 1.0
         self.seen = 0.0
         self.up = 0.0
         self._told: SplitDecision | None = None
@@ -156,6 +160,7 @@ class Auto:
         moved = moved and cuts_changed
         if cuts_changed:
             self._moved_at = now
+            self._answers = RateMeter(_SPAN)
         self.moves += moved
         text = explain(old, decision, then or costs, costs)
         if old is not None and not cuts_changed and decision.met and not old.met:
@@ -191,15 +196,21 @@ class Auto:
     def _follow(self, now: float) -> None:
         """Close the loop: aim higher by what the rate reached falls short, lower by what it exceeds."""
         wanted, decision = self._wanted(), self.decision
-        if not wanted or decision is None or not decision.met or now - self._moved_at < _SPAN / 2:
+        if not wanted or decision is None:
             return
         error = (wanted - self._answers.rate(now)) / wanted
         by_source = wanted >= 0.99 * self.profile.offered > 0.0
         if by_source and error < 0.01:
-            self.trim += 0.05 * (1.0 - self.trim)  # it cannot be exceeded, so nothing tells that less would do
-        elif error > 0.0 or decision.first.k < self.profile.n or decision.second is not None:
-            self.trim += _GAIN * max(-0.2, min(0.2, error))
-        self.trim = min(_TRIM[1], max(_TRIM[0], self.trim))
+            error = 0.0  # it cannot be exceeded, so nothing tells that less would do
+            self._learned += _LEARN * (1.0 - self._learned)
+        elif decision.first.k == self.profile.n and decision.second is None and error < 0.0:
+            error = 0.0
+        elif decision.met:
+            self._learned += _LEARN * max(-0.5, min(0.5, error))
+        seen = min(1.0, (now - self._moved_at) / (_SPAN / 2))
+        low, high = _TRIM
+        self._learned = min(high, max(low, self._learned))
+        self.trim = min(high, max(low, self._learned + _REPAY * seen * error))
 
 
 def _cuts(decision: SplitDecision) -> set[int]:
