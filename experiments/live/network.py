@@ -198,8 +198,9 @@ class Network:
                 try:
                     Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(self._congestion, encoding="utf-8")
                 except OSError as error:
-                    legal = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text(encoding="utf-8").strip()
-                    raise LabError(f"congestion = {self._congestion!r}, this kernel has: {legal}") from error
+                    legal = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text(encoding="utf-8").strip()
+                    more = "the machine's net.ipv4.tcp_allowed_congestion_control lets namespaces have others"
+                    raise LabError(f"congestion = {self._congestion!r}, legal are: {legal}; {more}") from error
 
     def _ask(self, line: str) -> str:
         link = self._link
