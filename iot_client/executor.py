@@ -102,7 +102,8 @@ class Executor:
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
-        if command.stop == 1 and command.start == 0 and self._empty_source and command.codec in ("raw", ""):
+        bare = command.codec in ("raw", "") and command.study is None
+        if command.stop == 1 and command.start == 0 and self._empty_source and bare:
             begun = thread_time() if self._measured else 0.0
             self._finish(command, self._inline.run(0, 1, value), begun)
         elif command.ordered:

@@ -14,6 +14,8 @@ __all__ = ["Extras", "parts"]
 _WINDOW = 120
 """Frames of one way that count: four seconds at 30 fps."""
 _ENOUGH = 20
+_FRESH = 3.0
+"""Seconds after which a way's own samples tell less than those of the ways in use: queues come and go."""
 _GUESS = 0.15
 """Before anything is seen: p95 lies so far above the parts' sum."""
 
@@ -23,20 +25,22 @@ class Extras:
 
     def __init__(self) -> None:
         self._by_way: dict[tuple[int, str], RollingQuantile] = {}
+        self._seen: dict[tuple[int, str], float] = {}
         self._pools = {True: RollingQuantile(_WINDOW), False: RollingQuantile(_WINDOW)}
 
-    def add(self, k: int, codec: str, residual: float) -> None:
+    def add(self, k: int, codec: str, residual: float, now: float) -> None:
         """One frame took `residual` seconds more than its parts."""
+        self._seen[k, codec] = now
         own = self._by_way.get((k, codec))
         if own is None:
             own = self._by_way[k, codec] = RollingQuantile(_WINDOW)
         own.add(residual)
         self._pools[codec != ""].add(residual)
 
-    def of(self, k: int, codec: str, costs: Costs, option: Option) -> tuple[float, float]:
+    def of(self, k: int, codec: str, costs: Costs, option: Option, now: float) -> tuple[float, float]:
         """The median and the 95th percentile of what is to be added to the parts' sum, in seconds."""
         samples = self._by_way.get((k, codec))
-        if samples is None or len(samples) < _ENOUGH:
+        if samples is None or len(samples) < _ENOUGH or now - self._seen[k, codec] > _FRESH:
             samples = self._pools[codec != ""]
         middle, high = samples.quantile(0.5), samples.quantile(0.95)
         if middle is None or high is None or len(samples) < 5:

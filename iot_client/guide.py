@@ -150,23 +150,25 @@ class Guide:
             self.auto.profile.link.round_trip(max(0.0, now - message.stamp_us / 1e6 - message.held_us / 1e6), now)
             self.auto.profile.server_load = message.load
 
-    def result(self, message: Result, frame: Frame, nbytes: int, now: float) -> None:
-        """A job is answered."""
-        if self.auto is None or frame.attempts != 1:
+    def result(self, message: Result, frame: Frame | None, nbytes: int, now: float) -> None:
+        """A job is answered; `frame` is None if it was given up before."""
+        if self.auto is None:
             return
         profile, held = self.auto.profile, message.held_us / 1e6
-        if message.outcome in ("done", "filtered"):
-            share = 1e-6 / message.batch
-            times = tuple(time * share for time in message.times_us)
-            profile.served(message.start, times, message.outcome, message.queue_us / 1e6)
-            profile.sizes.returned(frame.split, frame.codec, message.decode_us / 1e6, nbytes)
-        if frame.receipt_at:
+        if frame is None or not frame.receipt_at:
+            profile.link.received(message.seq, now, held=held)  # an answer at once stands for the receipt
+        elif frame.attempts == 1:
             profile.came_back(nbytes, now - held - frame.receipt_at)
-        else:
-            profile.link.received(frame.seq, now, held=held)
-        self._results.add(now)
         profile.server_load = message.load
+        if message.outcome not in ("done", "filtered"):
+            return
+        share = 1e-6 / message.batch
+        times = tuple(time * share for time in message.times_us)
+        profile.served(message.start, times, message.outcome, message.queue_us / 1e6)
+        self._results.add(now)
         profile.own_load = self._held.add(held) * self._results.rate(now) / profile.server_workers
+        if frame is not None:
+            profile.sizes.returned(frame.split, frame.codec, message.decode_us / 1e6, nbytes)
 
     def delivered(self, frame: Frame, now: float) -> None:
         """A frame left with its outcome."""
@@ -182,14 +184,14 @@ class Guide:
             return
         self.auto.answered(now)
         if kind is Done and frame.where == ("device" if frame.split == self._n else "cloud"):
-            self.auto.delivered(frame.split, frame.codec, now - frame.captured_at)
+            self.auto.delivered(frame.split, frame.codec, now - frame.captured_at, now)
 
     # -- time --------------------------------------------------------------------------------------
 
     @property
     def pace(self) -> float:
         """Frames per second that may enter at most, so that budgets hold; 0.0 for any."""
-        return 0.0 if self.auto is None or self.auto.decision is None else self.auto.decision.pace
+        return 0.0 if self.auto is None else self.auto.pace
 
     def standing(self, now: float) -> Standing | None:
         """How things stand; None before the first decision. From any thread."""

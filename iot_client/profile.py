@@ -161,9 +161,9 @@ class Profile:
             cpu=self.available, cores=self.cores, up=self.up(now) or float("inf"), down=self._down or float("inf"), rtt=self._rtt(now),
             server_wait=self.server_wait, server_cpu=self._server_cpu(), offered=self.offered,
         )
-        return self._with_options(base)
+        return self._with_options(base, now)
 
-    def _with_options(self, base: Costs) -> Costs:
+    def _with_options(self, base: Costs, now: float) -> Costs:
         options = []
         for k, codec, quality in self.keys:
             if k < self.n and self.server_unknown(k):
@@ -175,7 +175,7 @@ class Profile:
                 k, codec, quality, size.nbytes, size.encode_s, size.decode_s, size.back_nbytes,
                 send_s=self.overhead.per_byte * size.nbytes,
             )
-            p50, p95 = self.extras.of(k, codec, base, option)
+            p50, p95 = self.extras.of(k, codec, base, option, now)
             options.append(replace(option, extra_p50=p50, extra_p95=p95))
         return replace(base, options=tuple(options))
 

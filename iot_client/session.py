@@ -199,6 +199,8 @@ class Session:
     def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
         peer.answered(message.seq)
         frame = self.stream.frames.get(message.seq)
+        if self.guide is not None:
+            self.guide.result(message, frame, event.nbytes, now)
         if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts:
             self.late_results += 1
             return
@@ -207,8 +209,6 @@ class Session:
         if frame.state == READY:
             self.stream.ready.remove(frame)
         frame.cloud_s = tuple(time / 1e6 for time in message.times_us)
-        if self.guide is not None:
-            self.guide.result(message, frame, event.nbytes, now)
         held = message.held_us / 1e6
         if frame.attempts == 1:
             self.stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)

@@ -8,6 +8,8 @@ What is not in use is learned from a few studied frames, ordinary frames that on
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from iot_client.costs import Costs
 from iot_client.events import Decided
 from iot_client.extras import parts
@@ -28,6 +30,11 @@ _SPAN = 4.0
 """Seconds over which the rate reached is compared with the one wanted: a little less than the five by which it is judged."""
 _AIM = 1.015
 """The rate aimed at over the target, so that noise does not end below it."""
+_AIM_SLO = 0.96
+"""The deadline aimed at, likewise."""
+_ELSEWHERE = ("link", "downlink", "server")
+_SLOWEST = 1.0
+"""Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
 _REPAY = 1.5
 """How hard what the last seconds fell short is made up for. The rate follows the share at once, the mean over the span
 by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
@@ -54,6 +61,8 @@ class Auto:
         self.moves = 0
         self.trim = 1.0
         self._learned = 1.0
+        slo = config.goal.slo
+        self._aim = config.goal if slo is None else replace(config.goal, slo=_AIM_SLO * slo)
         self.seen = 0.0
         self.up = 0.0
         self._told: SplitDecision | None = None
@@ -109,24 +118,39 @@ class Auto:
         """The source gave a frame."""
         self._captured.add(now)
         self.profile.entered()
-        if live and not self.config.offered:
+        if live and not self.config.offered and not self.pace:
             self.profile.offered = self._captured.rate(now)
 
     def answered(self, now: float) -> None:
         """A frame was done or filtered."""
         self._answers.add(now)
 
-    def delivered(self, k: int, codec: str, latency: float) -> None:
+    def delivered(self, k: int, codec: str, latency: float, now: float) -> None:
         """A frame that went all the way, this way, left after `latency` seconds."""
         costs = self._costs
         if costs is not None:
             option = next((each for each in costs.options if each.k == k and each.codec == codec), None)
             if option is not None:
-                self.profile.extras.add(k, codec, latency - parts(costs, option))
+                self.profile.extras.add(k, codec, latency - parts(costs, option), now)
 
     def rate(self, now: float) -> float:
         """Frames with an answer per second, lately."""
         return self._answers.rate(now)
+
+    @property
+    def pace(self) -> float:
+        """Frames per second that may enter at most; 0.0 for any.
+
+        Budgets bound it. So does a link or a server that cannot take all that a live source offers: what is beyond
+        would only stand in line and make every frame late.
+        """
+        decision = self.decision
+        if decision is None:
+            return 0.0
+        pace, predicted = decision.pace, decision.prediction
+        if self.profile.offered and not self.config.offered and not decision.met and predicted.bottleneck in _ELSEWHERE:
+            return min(pace, predicted.rate) if pace else max(_SLOWEST, predicted.rate)
+        return pace
 
     # -- the choice --------------------------------------------------------------------------------
 
@@ -172,26 +196,29 @@ class Auto:
         )
 
     def _best(self, costs: Costs) -> SplitDecision:
-        """The best there is; what the trim asks for on top of the goal makes no goal unreachable."""
-        goal, wanted = self.config.goal, self._wanted()
-        best = choose(costs, goal, wanted * self.trim)
-        return best if best.met or self.trim <= 1.0 else choose(costs, goal, wanted / _AIM)
+        """The best there is; what is asked for on top of the goal makes no goal unreachable."""
+        best = choose(costs, self._aim, self._wanted() * self.trim)
+        return best if best.met else choose(costs, self.config.goal, self._plain())
 
     def _held(self, costs: Costs) -> SplitDecision | None:
         """The best that the present ways can do, None if there are none."""
-        goal, wanted = self.config.goal, self._wanted()
         if self.decision is None:
             return None
-        held = retune(costs, goal, self.decision, wanted * self.trim)
-        if held is None or held.met or self.trim <= 1.0:
+        held = retune(costs, self._aim, self.decision, self._wanted() * self.trim)
+        if held is None or held.met:
             return held
-        return retune(costs, goal, self.decision, wanted / _AIM)
+        return retune(costs, self.config.goal, self.decision, self._plain())
 
     def _wanted(self) -> float:
         """Frames per second to be held; 0.0 if nothing demands a rate."""
         goal, offered = self.config.goal.fps or 0.0, self.profile.offered
         wanted = min(goal, offered) if goal and offered else goal or offered
         return wanted * _AIM if goal and wanted == goal else wanted
+
+    def _plain(self) -> float:
+        """The rate without what is asked for on top of it; where less than it does, less."""
+        goal, offered = self.config.goal.fps or 0.0, self.profile.offered
+        return (min(goal, offered) if goal and offered else goal or offered) * min(1.0, self.trim)
 
     def _follow(self, now: float) -> None:
         """Close the loop: aim higher by what the rate reached falls short, lower by what it exceeds."""

@@ -56,14 +56,12 @@ class Studies:
     def first(self) -> Heading:
         """The way of a frame before there is a decision: studies in turn with the split asked for."""
         self._turn += 1
-        if self._turn > 6 * _AT_START and self._turn % 4:
-            return Heading(self.k, LOCAL if self.k == self._profile.n else "raw")
         step = self._turn % 3
-        if step == 1:
+        if step == 1 and (self._turn <= 6 * _AT_START or self._turn % 4 == 0):
             return self._here()
         if step == 2 and self._fewest < self._profile.n:
             return self._there()
-        return Heading(self.k, LOCAL if self.k == self._profile.n else "raw")
+        return Heading(self.k, self._smallest(self.k))
 
     def next(self, decision: SplitDecision) -> Heading | None:
         """The way of this frame if it is one to study."""
@@ -88,15 +86,22 @@ class Studies:
         return decision.prediction.bottleneck not in ("link", "mbit budget")
 
     def _here(self) -> Heading:
-        codec = LOCAL if self._most == self._profile.n else "raw"
-        return Heading(self._most, codec, self._to_encode())
+        return Heading(self._most, self._smallest(self._most), self._to_encode())
 
     def _there(self) -> Heading:
-        profile = self._profile
-        ways = [codec for k, codec, _ in profile.keys if k == self._fewest]
-        sized = [(size.nbytes, codec) for codec in ways if (size := profile.sizes.of(self._fewest, codec)) is not None]
-        codec = min(sized)[1] if sized else ways[0]
-        return Heading(self._fewest, codec, ())
+        return Heading(self._fewest, self._smallest(self._fewest), ())
+
+    def _smallest(self, k: int) -> str:
+        """The codec that sends least from this cut, as far as is known: what a link of unknown rate is asked to carry first."""
+        if k == self._profile.n:
+            return LOCAL
+        ways = [(quality, codec) for at, codec, quality in self._profile.keys if at == k]
+        sizes = self._profile.sizes
+        sized = [(size.nbytes, codec) for _, codec in ways if (size := sizes.of(k, codec)) is not None]
+        lossy = [way for way in ways if way[1].startswith("jpeg:")]
+        if lossy and not any(codec.startswith("jpeg:") for _, codec in sized):
+            return min(lossy)[1]
+        return min(sized)[1] if sized else ways[0][1] if ways else "raw"
 
     def _affordable(self, k: int) -> bool:
         """True if compressing the value at this cut takes no longer than a frame takes anyway."""
