@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from iot_client.attainment import Attained, Attainment
 from iot_client.client import Client, Statistics
 from iot_client.config import DEFAULT_HOST, Config, ConfigError, Exit, parse
-from iot_client.display import Display, emit, warn
+from iot_client.display import Display, attained_rows, decisions_table, emit, warn
 from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
+from iot_client.events import Decided
 from iot_client.listing import listing
 from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
 from iot_client.pictures import VideoSink, WindowSink
@@ -27,6 +30,9 @@ from metrics.tables import summary_table
 from tasks import App, TaskError, load
 from tasks.plain import to_plain
 from wire.heap import keep_freed_memory
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["main"]
 
@@ -86,7 +92,10 @@ class _Run:
 
     def __init__(self, config: Config, app: App, signals: Signals) -> None:
         self._config, self._app, self._signals = config, app, signals
-        self._display = Display(sys.stderr if config.results == "-" else sys.stdout, quiet=config.quiet, n=app.n)
+        self._goal = config.goal
+        self._attainment = None if self._goal is None else Attainment(self._goal)
+        self._clock = SystemClock()
+        self._display = Display(sys.stderr if config.results == "-" else sys.stdout, quiet=config.quiet, n=app.n, goal=self._goal)
         self._source: FrameSource | None = None
         self._mode = config.mode or "lossless"
         self._statistics: Statistics | None = None
@@ -97,16 +106,16 @@ class _Run:
             self._source = open_source(config.source, rate=config.rate, mode=config.mode, frames=config.frames)
             self._mode = config.mode or ("live" if self._source.live else "lossless")
         window = WindowSink(self._app.name, self._app.annotate) if config.show else None
-        client, clock = self._client(), SystemClock()
+        client = self._client()
         sampler = HostSampler(4.0)
-        pump = Pump(client, self._display, self._signals, sampler, clock)
+        pump = Pump(client, self._display, self._signals, sampler, self._clock, self._attainment)
         try:
             self._start(client)
             pump.sinks += self._files() + ([window] if window else [])
             with sampler:
                 self._signals.at_once = False
                 pump.run()
-            ended_at = clock.now()
+            ended_at = self._clock.now()
         finally:
             self._signals.at_once = False
             client.close(0.0)
@@ -116,17 +125,37 @@ class _Run:
         return pump.exit
 
     def _client(self) -> Client:
-        config, app, mode = self._config, self._app, self._mode
-        split = app.n if config.stages is None else config.stages
-        rate = config.rate or (getattr(app.source, "fps", None) if mode == "live" else None)
+        config, app, goal, split = self._config, self._app, self._goal, self._split()
         try:
             return Client(
-                app, host=config.host or (DEFAULT_HOST if split < app.n else None), port=config.port, mode=mode, split=split,
-                workers=config.workers, source=self._source, frames=config.frames, rate=rate, want=config.want, device=config.device,
-                trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
+                app, host=config.host or (DEFAULT_HOST if split < app.n or goal is not None else None), port=config.port, mode=self._mode,
+                split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
+                device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
+                codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
+
+    def _split(self) -> int:
+        """Stages here, at first: those asked for, else all; where that cannot be and they move anyhow, as many as can be."""
+        if self._config.stages is not None:
+            return self._config.stages
+        legal = self._app.legal_cuts(self._app.missing())
+        return legal[-1] if self._goal is not None and legal else self._app.n
+
+    def _rate(self) -> float | None:
+        """Frames per second that will come, where that is known: a camera's is measured."""
+        if self._config.rate is not None or self._mode != "live":
+            return self._config.rate
+        if self._source is None:
+            return getattr(self._app.source, "fps", None)
+        return None if self._source.live else self._source.fps
+
+    def _decided(self, decided: Decided) -> None:
+        """On the client's thread."""
+        assert self._attainment is not None
+        self._attainment.decided(self._clock.now(), decided)
+        self._display.note("info", decided.text)
 
     def _start(self, client: Client) -> None:
         try:
@@ -160,10 +189,11 @@ class _Run:
         """The summary for people and, if asked for, for programs; then what went wrong, last and in sight."""
         assert self._statistics is not None
         snapshot = pump.snapshot(ended_at, self._statistics, self._statistics.in_flight)
+        attained = None if self._attainment is None else self._attainment.report(ended_at)
         try:
-            self._display.finish(summary_table(snapshot, self._app.names))
+            self._display.finish(*self._tables(snapshot, attained))
             if self._config.summary is not None:
-                self._write_summary(self._config.summary, snapshot, pump)
+                self._write_summary(self._config.summary, snapshot, pump, attained)
         except OutputError as error:
             pump.end(Exit.OK if isinstance(error, ReaderGone) else Exit.OUTPUT, str(error))
         if self._source is not None and self._source.skipped:
@@ -173,16 +203,40 @@ class _Run:
         if pump.reason:
             warn(pump.reason)
 
-    def _write_summary(self, path: str, snapshot: SummarySnapshot, pump: Pump) -> None:
+    def _tables(self, snapshot: SummarySnapshot, attained: Attained | None) -> list[Table]:
+        table = summary_table(snapshot, self._app.names)
+        if attained is None:
+            return [table]
+        table.add_section()
+        for name, text in attained_rows(attained):
+            table.add_row(name, text)
+        return [table, decisions_table(attained)]
+
+    def _write_summary(self, path: str, snapshot: SummarySnapshot, pump: Pump, attained: Attained | None) -> None:
         assert self._statistics is not None
         statistics = msgspec.structs.asdict(self._statistics)
-        extra = {key: statistics[key] for key in ("split", "link", "bytes_received", "resent", "late_results", "reports_discarded")}
+        names = ("split", "codec", "link", "bytes_received", "resent", "late_results", "reports_discarded")
+        extra = {name: statistics[name] for name in names}
         content = {
             "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
-            **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]),
+            **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]), "policy": self._policy(),
+            **_attained_fields(attained),
         }
         try:
             with open(path, "wb") as file:
                 file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
         except OSError as error:
             raise OutputError(f"cannot write the summary {path}: {error.strerror or error}") from None
+
+    def _policy(self) -> str:
+        return "manual" if self._goal is None else self._config.policy
+
+
+def _attained_fields(attained: Attained | None) -> dict[str, Any]:
+    """The same keys for every run."""
+    if attained is None:
+        return {"goal": None, "goal_met": None, "moves": 0, "decisions": []}
+    return {
+        "goal": msgspec.to_builtins(attained.goal), "goal_met": {"windows": attained.windows, "fps": attained.fps, "slo": attained.slo},
+        "moves": attained.moves, "decisions": attained.decisions,
+    }

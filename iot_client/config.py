@@ -8,19 +8,33 @@ import enum
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from iot_client.errors import ClientError
+from iot_client.goal import Goal
+from iot_client.saved import default_folder
+from wire.codecs import parse_codec
 
-__all__ = ["DEFAULT_APP", "DEFAULT_HOST", "MODES", "Config", "ConfigError", "Exit", "parse", "version"]
+__all__ = ["DEFAULT_APP", "DEFAULT_HOST", "MODES", "POLICIES", "Config", "ConfigError", "Exit", "parse", "version"]
 
 DEFAULT_APP = "examples.ball_tracking.app:app"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 5757
 MODES = ("live", "lossless")
+POLICIES = ("auto", "threshold")
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4")
+
+
+_GOALS = {
+    "fps": ("FPS", "fps", 1.0, "frames per second above 0"),
+    "slo_ms": ("--slo-ms", "slo", 1e-3, "milliseconds above 0"),
+    "max_cpu": ("--max-cpu", "max_cpu", 1.0, "percent of the whole machine, above 0 and at most 100"),
+    "max_mbit": ("--max-mbit", "max_mbit", 1.0, "Mbit/s above 0"),
+    "min_quality": ("--min-quality", "min_quality", 1, "a JPEG quality from 1 to 100"),
+}
+"""Options of a goal: as they are written, the Goal's field, what turns one into the other, and what is legal."""
 
 
 class Exit(enum.IntEnum):
@@ -46,11 +60,21 @@ class ConfigError(ClientError, ValueError):
 class Config:
     """One run of the client; the command line's options by their names.
 
-    `stages` is None for all local; `host` is None if none was named.
+    `stages` is None for all local; `host` is None if none was named. `fps` to `min_quality` make up the goal, which
+    switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the default folder.
     """
 
     app: str = DEFAULT_APP
     stages: int | None = None
+    fps: float | None = None
+    slo_ms: float | None = None
+    max_cpu: float | None = None
+    max_mbit: float | None = None
+    min_quality: int | None = None
+    policy: str = "auto"
+    codec: str | None = None
+    profiles: str | None = None
+    no_profile: bool = False
     host: str | None = None
     port: int = DEFAULT_PORT
     source: str | None = None
@@ -80,7 +104,45 @@ class Config:
         _check(self.device is None or 0 < len(self.device) <= 64, "--device", self.device, "1 to 64 characters")
         playable = self.video is None or self.video.lower().endswith(VIDEO_SUFFIXES)
         _check(playable, "--video", self.video, f"a name that ends in {', '.join(VIDEO_SUFFIXES)}")
+        self._check_goal()
         self._check_outputs()
+
+    @property
+    def goal(self) -> Goal | None:
+        """What automatic mode is to reach; None for a split by hand."""
+        given = {option: getattr(self, option) for option in _GOALS}
+        fields = {_GOALS[option][1]: value * _GOALS[option][2] for option, value in given.items() if value is not None}
+        return Goal(**fields) if fields else None
+
+    @property
+    def folder(self) -> str | None:
+        """Where automatic mode keeps what it learns; None: nowhere."""
+        return None if self.no_profile else self.profiles or str(default_folder())
+
+    def _check_goal(self) -> None:
+        for option, (name, field, factor, legal) in _GOALS.items():
+            value = getattr(self, option)
+            try:
+                Goal(**{field: None if value is None else value * factor})
+            except ValueError:
+                raise ConfigError(f"{name} {value:g}: must be {legal}") from None
+        goal, without = self.goal, Goal(min_quality=self.min_quality)
+        _check(goal is None or goal != without, "--min-quality", self.min_quality, f"given with a goal: {_TARGETS}")
+        _check(self.policy in POLICIES, "--policy", self.policy, " or ".join(POLICIES))
+        if self.policy == "threshold":
+            _check(self.fps is not None, "--policy", self.policy, "given with STAGES and FPS, the rate below which it moves a stage")
+            _check(goal == Goal(fps=self.fps), "--policy", self.policy, "given with FPS alone; it does not look at other goals and bounds")
+        _check(not self.no_profile or self.profiles is None, "--profiles", self.profiles, "left out with --no-profile")
+        if self.codec is not None:
+            self._check_codec(self.codec)
+
+    def _check_codec(self, codec: str) -> None:
+        try:
+            parse_codec(codec)
+        except ValueError as error:
+            raise ConfigError(f"--codec: {error}") from None
+        _check(self.goal is None, "--codec", codec, "left out in automatic mode, which chooses it (see --min-quality and --max-mbit)")
+        _check(self.stages is not None, "--codec", codec, "given with STAGES: without it all stages run here, and nothing is encoded")
 
     def _check_outputs(self) -> None:
         """Each output has a file of its own, in a folder that is there."""
@@ -101,20 +163,15 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     """The Config a command line asks for.
 
     Raises:
-        ConfigError: a value is out of its range, or automatic mode is asked for.
+        ConfigError: a value is out of its range, or does not go with another.
         SystemExit: argparse's own, code 2 for what it cannot read, 0 after --help and --version.
     """
     options = vars(_parser().parse_args(arguments))
-    fps = options.pop("fps")
-    if fps is not None:
-        raise ConfigError(
-            f"FPS {fps:g}: automatic splitting is not available in this version; "
-            f"give the stage count alone for a split by hand: iot-client {options['stages']}"
-        )
-    if options["stages"] is not None and options["host"] is None:
-        options["host"] = environ.get("HOST") or None
     options["want"] = None if options["want"] is None else tuple(name.strip() for name in options["want"].split(","))
-    return Config(**options)
+    config = Config(**options)
+    if config.host is None and (config.stages is not None or config.goal is not None):
+        return replace(config, host=environ.get("HOST") or None)
+    return config
 
 
 def version() -> str:
@@ -132,13 +189,32 @@ def _check(condition: bool, name: str, value: object, legal: str) -> None:
         raise ConfigError(f"{name} {value!r}: must be {legal}")
 
 
-_DESCRIPTION = "Run a vision pipeline on this device, all of it or its first STAGES stages with the rest on a server."
+_TARGETS = "FPS, --slo-ms, --max-cpu or --max-mbit"
+
+_DESCRIPTION = """\
+Run a vision pipeline on this device: all of it, or its first stages with the rest on a server.
+
+  iot-client                    everything here, no server
+  iot-client STAGES             a split by hand: STAGES stages here, the others on the server
+  iot-client STAGES FPS         automatic: starts with STAGES stages here, then moves them so that FPS frames per second
+                                are answered and the server does as little as possible
+  iot-client [STAGES] --slo-ms MS, --max-cpu PERCENT, --max-mbit MBIT/S
+                                automatic with other goals, which may be combined; without STAGES it starts with all of them here
+"""
 
 _EPILOG = """\
 examples:
   iot-client                             ball tracking on a clip it renders itself, all on this device
   iot-client 3 --host 192.0.2.7          three stages here, the others on that server
   HOST=192.0.2.7 iot-client 3 --source 0 the same from camera 0, live
+  iot-client 1 --codec jpeg:80           images travel as JPEG of quality 80 where the stages behind accept that (see --list)
+  iot-client 6 17                        starts with six stages here and holds 17 frames per second
+  iot-client 6 17 --max-mbit 5 --min-quality 50
+                                         the same with at most 5 Mbit/s sent, JPEG of quality 50 or better included
+  iot-client --slo-ms 100 --host 192.0.2.7
+                                         95 of 100 frames are answered within 100 ms
+  iot-client 6 --max-cpu 40              at most 40 percent of the whole machine's CPU for this program
+  iot-client 6 17 --policy threshold     the plain rule: below 17, one more stage to the server every 3 s, none back
   iot-client --source clip.mp4 --results out.jsonl --video out.mp4
   iot-client 2 --results - | jq .value   results on standard output, all else on standard error
   iot-client --app mine.app:app --list   the stages of your own app, and where it may be split
@@ -160,20 +236,35 @@ def _parser() -> argparse.ArgumentParser:
         prog="iot-client", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("stages", metavar="STAGES", nargs="?", type=int, help="stages to run on this device; default: all")
-    parser.add_argument("fps", metavar="FPS", nargs="?", type=float, help="target of automatic mode (not in this version)")
+    add: Any = parser.add_argument
+    add("stages", metavar="STAGES", nargs="?", type=int, help="stages to run on this device, at the start if they move; default: all")
+    add("fps", metavar="FPS", nargs="?", type=float, help="automatic mode: frames to answer per second, at least")
+    _add_goal(parser.add_argument_group("automatic mode"))
     _add_what(parser)
     _add_outputs(parser)
     parser.add_argument("--version", action="version", version=f"spillway {version()}")
     return parser
 
 
+def _add_goal(group: argparse._ArgumentGroup) -> None:
+    add: Any = group.add_argument
+    kept = str(default_folder()).replace("%", "%%")  # a format, to argparse
+    add("--slo-ms", type=float, metavar="MS", help="milliseconds from capture to answer that 95 of 100 frames must meet")
+    add("--max-cpu", type=float, metavar="PERCENT", help="of the whole machine's CPU that this program may use")
+    add("--max-mbit", type=float, metavar="MBIT/S", help="that may be sent")
+    add("--min-quality", type=int, metavar="Q", help="least JPEG quality, 1 to 100; in lossless mode JPEG is not used without it")
+    add("--policy", choices=POLICIES, default="auto", help="threshold: every 3 s below FPS one stage to the server (%(default)s)")
+    add("--profiles", metavar="DIR", help=f"folder for what is learned, used at the next start; default: {kept}")
+    add("--no-profile", action="store_true", help="learn anew, and keep nothing")
+
+
 def _add_what(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--host", help=f"the server; default with STAGES: $HOST, else {DEFAULT_HOST}. Without STAGES it only gets the final values")
+    add("--host", help=f"the server; default with STAGES or a goal: $HOST, else {DEFAULT_HOST}. Without them it only gets the final values")
     add("--port", type=int, default=DEFAULT_PORT, help="the server's port (%(default)s)")
+    add("--codec", metavar="WORD", help="for a split by hand: raw, bits, png, jpeg:Q or jpeg:Q@WIDTH; default: raw")
     add("--app", default=DEFAULT_APP, metavar="MODULE:ATTRIBUTE", help="the app (%(default)s)")
-    add("--list", action="store_true", help="print the app's stages, their placements and the legal stage counts, and exit")
+    add("--list", action="store_true", help="print the app's stages, the legal stage counts and what is sent there, and exit")
     add("--source", help="camera index, video file, folder of images, image or stream URL; default: the app's own source")
     add("--mode", choices=MODES, help="newest frame first, or every frame; default: live for cameras and streams")
     add("--rate", type=float, metavar="FPS", help="frames per second to read; default: a file's own in live mode, else unlimited")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from iot_client.display import render
 from tasks import App, Task
+from tasks.crossing import Crossing, Loss
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,19 +26,24 @@ def listing(app: App, stream: TextIO) -> str:
 
 
 def stages_table(app: App) -> Table:
-    """One row per stage: its count, name, placement, what it needs, and whether the app may be split behind it."""
+    """One row per stage: its count, name, placement, what it needs, whether the app may be split behind it, and what is sent then.
+
+    Behind what is sent stands, in brackets, what may be lost of it: `frame (jpeg:50)`.
+    """
     from rich import box
     from rich.table import Table
 
     table = Table(title=f"{app.name} (version {app.version}, fingerprint {app.fingerprint()})", title_justify="left", box=box.SIMPLE)
-    for column in ("STAGES", "stage", "runs on", "needs", "split behind it"):
+    for column in ("STAGES", "stage", "runs on", "needs", "split behind it", "sends (may lose)"):
         table.add_column(column, justify="right" if column == "STAGES" else "left", overflow="fold")
     missing = app.missing()
     for index, stage in enumerate(app.chain):
         reason = app.why_not(index + 1, frozenset(missing))
-        table.add_row(str(index + 1), stage.stage_name, _where(stage), _needs(stage, missing.get(index, ())), reason or "legal")
+        needs = _needs(stage, missing.get(index, ()))
+        table.add_row(str(index + 1), stage.stage_name, _where(stage), needs, reason or "legal", "-" if reason else _sends(app, index + 1))
     if app.aggregate is not None:
-        table.add_row("-", app.aggregate.stage_name, "one place for all devices", ", ".join(app.aggregate.requires) or "-", "(aggregate)")
+        needs = ", ".join(app.aggregate.requires) or "-"
+        table.add_row("-", app.aggregate.stage_name, "one place for all devices", needs, "(aggregate)", "-")
     return table
 
 
@@ -48,3 +54,21 @@ def _where(stage: Task) -> str:
 
 def _needs(stage: Task, missing: tuple[str, ...]) -> str:
     return ", ".join(f"{name} (missing here)" if name in missing else name for name in stage.requires) or "-"
+
+
+def _sends(app: App, k: int) -> str:
+    """What a frame cut at k sends."""
+    crossing = app.crossing(k, app.cut(k, app.missing()).stop)
+    if crossing.sends is not None:
+        return ", ".join(f"{field}{_bracketed(crossing, field)}" for field in sorted(crossing.sends)) or "nothing"
+    losses = [f"{field} {_loss(loss)}".strip() for field, loss in sorted(crossing.lossy.items())]
+    return f"the whole value ({', '.join(losses)})" if losses else "the whole value"
+
+
+def _bracketed(crossing: Crossing, field: str) -> str:
+    loss = crossing.lossy.get(field, crossing.lossy.get(""))
+    return f" ({_loss(loss)})" if loss else ""
+
+
+def _loss(loss: Loss) -> str:
+    return f"jpeg:{loss.quality}" + (f" width:{loss.width}" if loss.width else "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from iot_client.attainment import Attainment
 from iot_client.client import Client, Result, Statistics
 from iot_client.config import Exit
 from iot_client.display import Display
-from iot_client.outcome import Done, Dropped, Failed
+from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.signals import Signals
 from iot_client.sinks import OutputError, ReaderGone
 from metrics.clock import Clock
@@ -42,9 +43,14 @@ class Pump:
         sinks: may be filled until `run` is called.
         exit, reason: how the run ended and, if that was not by itself, why.
         first_failure: the first failed frame in words; "" if none failed.
+        attainment: counts how well a goal is kept, if there is one.
     """
 
-    def __init__(self, client: Client, display: Display, signals: Signals, sampler: HostSampler, clock: Clock) -> None:
+    def __init__(
+        self, client: Client, display: Display, signals: Signals, sampler: HostSampler, clock: Clock,
+        attainment: Attainment | None = None,
+    ) -> None:
+        self.attainment = attainment
         self.sinks: list[Sink] = []
         self.exit = Exit.OK
         self.reason = ""
@@ -108,6 +114,10 @@ class Pump:
     def _fold(self, result: Result) -> None:
         """The result as the summary counts it."""
         outcome = result.outcome
+        if self.attainment is not None:
+            self.attainment.began(result.captured_at)
+            if isinstance(outcome, (Done, Filtered)):
+                self.attainment.answered(result.captured_at, result.latency)
         if self._captured == 0:
             self._summary.captured(result.captured_at, 0)
         if isinstance(outcome, Failed) and not self.first_failure:

@@ -70,6 +70,7 @@ def test_the_list_shows_stages_and_legal_counts():
     assert done.returncode == 0
     assert all(name in done.stdout for name in [*STAGES, "tracks", "device or cloud", "fingerprint"])
     assert "Legal stage counts on this device: 1, 2, 3, 4, 5, 6." in done.stdout
+    assert "frame (jpeg:50), hsv" in done.stdout, "what is sent behind stage 2, and what may be lost of it"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,12 @@ def test_the_list_shows_stages_and_legal_counts():
     [
         (["9"], 2, ["9 stages", "1, 2, 3, 4, 5, 6", "4:find_contours"]),
         (["0"], 2, ["STAGES 0"]),
-        (["3", "17"], 2, ["automatic", "not available"]),
+        (["7", "17"], 2, ["7 stages", "1, 2, 3, 4, 5, 6", "4:find_contours"]),
+        (["3", "17", "--codec", "png"], 2, ["--codec 'png'", "automatic mode"]),
+        (["1", "--codec", "gif"], 2, ["'gif'", "legal are raw, bits, png, jpeg:Q"]),
+        (["3", "--max-cpu", "140"], 2, ["--max-cpu 140", "at most 100"]),
+        (["3", "--policy", "threshold"], 2, ["--policy", "STAGES and FPS"]),
+        (["3", "--min-quality", "50"], 2, ["--min-quality 50", "FPS, --slo-ms"]),
         (["--nope"], 2, ["unrecognized arguments: --nope"]),
         (["--app", "no.such:app"], 2, ["no.such:app", "cannot import"]),
         (["--app", "examples.ball_tracking.app:nope"], 2, ["no such attribute", "app"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iot_client.config import Config, ConfigError, Exit, parse, version
+from iot_client.goal import Goal
 
 
 def test_no_arguments_mean_all_local():
@@ -17,22 +18,23 @@ def test_no_arguments_mean_all_local():
 @pytest.mark.parametrize(
     ("arguments", "environ", "host"),
     [(["3"], {}, None), (["3"], {"HOST": "edge"}, "edge"), (["3"], {"HOST": ""}, None), (["3", "--host", "a"], {"HOST": "b"}, "a"),
-     (["--host", "a"], {}, "a")],
+     (["--host", "a"], {}, "a"), (["--slo-ms", "9"], {"HOST": "edge"}, "edge")],
 )
 def test_the_host_comes_from_the_option_then_the_environment(arguments, environ, host):
-    """--host outranks HOST, and HOST counts only with a stage count."""
+    """--host outranks HOST, and HOST counts only with a stage count or a goal."""
     assert parse(arguments, environ).host == host
 
 
 def test_every_option_reaches_its_field(tmp_path):
     """Each option of the command line sets the field of its name."""
     arguments = (
-        "2 --port 6000 --app m:a --source 0 --mode live --rate 12.5 --frames 7 --workers 3 --want x,y --device cam "
-        f"--results - --video {tmp_path}/v.mp4 --show --trace {tmp_path}/t --summary {tmp_path}/s --quiet --list"
+        "2 --codec png --profiles p --port 6000 --app m:a --source 0 --mode live --rate 12.5 --frames 7 --workers 3 --want x,y "
+        f"--device cam --results - --video {tmp_path}/v.mp4 --show --trace {tmp_path}/t --summary {tmp_path}/s --quiet --list"
     )
     assert parse(arguments.split(), {}) == Config(
-        app="m:a", stages=2, port=6000, source="0", mode="live", rate=12.5, frames=7, workers=3, want=("x", "y"), device="cam",
-        results="-", video=f"{tmp_path}/v.mp4", show=True, trace=f"{tmp_path}/t", summary=f"{tmp_path}/s", quiet=True, list=True,
+        app="m:a", stages=2, codec="png", profiles="p", port=6000, source="0", mode="live", rate=12.5, frames=7, workers=3, want=("x", "y"),
+        device="cam", results="-", video=f"{tmp_path}/v.mp4", show=True, trace=f"{tmp_path}/t", summary=f"{tmp_path}/s",
+        quiet=True, list=True,
     )
 
 
@@ -76,10 +78,60 @@ def test_two_outputs_may_not_share_a_file(tmp_path):
         Config(results=str(tmp_path / "x"), trace=str(tmp_path / "." / "x"))
 
 
-def test_automatic_mode_is_refused_in_words():
-    """FPS is understood, and the way to go on without it is shown."""
-    with pytest.raises(ConfigError, match=r"FPS 17: automatic splitting is not available.*iot-client 3$"):
-        parse(["3", "17"], {})
+@pytest.mark.parametrize(
+    ("line", "goal"),
+    [
+        ("", None),
+        ("3", None),
+        ("3 17", Goal(fps=17.0)),
+        ("3 --slo-ms 100", Goal(slo=0.1)),
+        ("--max-cpu 40", Goal(max_cpu=40.0)),
+        ("6 17 --max-mbit 5 --min-quality 50", Goal(fps=17.0, max_mbit=5.0, min_quality=50)),
+    ],
+)
+def test_any_target_or_budget_makes_a_goal(line, goal):
+    """Deadlines are written in ms and kept in seconds; without any of the options the split is by hand."""
+    assert parse(line.split(), {}).goal == goal
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("6 0", "FPS 0: must be frames per second above 0"),
+        ("6 nan", "FPS nan"),
+        ("6 --slo-ms 0", "--slo-ms 0: must be milliseconds above 0"),
+        ("6 --max-cpu 140", "--max-cpu 140: must be percent of the whole machine, above 0 and at most 100"),
+        ("6 17 --max-mbit -1", "--max-mbit -1: must be Mbit/s above 0"),
+        ("6 17 --min-quality 101", "--min-quality 101: must be a JPEG quality from 1 to 100"),
+        ("6 --min-quality 50", "--min-quality 50: must be given with a goal: FPS, --slo-ms, --max-cpu or --max-mbit"),
+        ("6 --policy threshold", "--policy 'threshold': must be given with STAGES and FPS"),
+        ("6 17 --slo-ms 50 --policy threshold", "--policy 'threshold': must be given with FPS alone"),
+        ("6 17 --codec jpeg:80", "--codec 'jpeg:80': must be left out in automatic mode"),
+        ("--codec png", "--codec 'png': must be given with STAGES"),
+        ("1 --codec gif", "--codec: codec 'gif'; legal are raw, bits, png, jpeg:Q"),
+        ("6 17 --profiles x --no-profile", "--profiles 'x': must be left out with --no-profile"),
+    ],
+)
+def test_what_makes_no_goal_is_named_with_what_is_legal(line, words):
+    """Ranges, bounds without a target, and options that do not go together."""
+    with pytest.raises(ConfigError) as caught:
+        parse(line.split(), {})
+    assert words in str(caught.value)
+
+
+def test_what_is_learned_is_kept_in_a_cache_unless_told_otherwise(monkeypatch):
+    """The default folder follows XDG_CACHE_HOME; another or none may be chosen."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    folders = [parse(line.split(), {}).folder for line in ("6 17", "6 17 --profiles mine", "6 17 --no-profile")]
+    assert folders == ["/some/cache/spillway", "mine", None]
+
+
+def test_help_survives_a_folder_with_a_percent_sign(monkeypatch, capsys):
+    """argparse would take it for a format."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/100%d")
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    assert "/100%d/spillway" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", ["three", "3 fast", "3 4 5", "--nope", "--mode fast", "--port x", "--res -"])
@@ -99,7 +151,8 @@ def test_help_documents_every_exit_code_and_option(capsys):
     assert caught.value.code == 0
     epilog = text[text.index("exit codes:") :]
     assert all(f" {code.value}" in epilog.replace(",", " ") for code in Exit)
-    assert all(f"--{name}" in text for name in Config.__dataclass_fields__ if name != "stages")
+    assert all(f"--{name.replace('_', '-')}" in text for name in Config.__dataclass_fields__ if name not in ("stages", "fps"))
+    assert "[STAGES] [FPS]" in text
 
 
 def test_a_version_is_known_also_in_a_checkout():

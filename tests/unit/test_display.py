@@ -7,8 +7,11 @@ import os
 
 import pytest
 
+from iot_client.attainment import Attained
 from iot_client.client import Statistics
-from iot_client.display import Display, emit, live_line, render
+from iot_client.display import Display, attained_rows, decisions_table, emit, live_line, render
+from iot_client.goal import Goal
+from iot_client.guide import Standing
 from iot_client.listing import listing
 from iot_client.sinks import OutputError, ReaderGone
 from metrics.host import HostSample
@@ -78,6 +81,77 @@ def test_a_local_run_shows_no_link():
     assert live_line(Summary().snapshot(0.0), LOCAL, 6).split(" | ")[2:] == [
         "p50 - p95 - ms", "local", "done 0 filtered 0 dropped 0 failed 0",
     ]
+
+
+def standing(**changes):
+    """A decision that holds its goal with five stages here."""
+    fields = dict.fromkeys(Standing.__struct_fields__, 0.0)
+    fields.update(k=5, codec="jpeg:70", k2=0, codec2="", share=0.0, met=True, lacking="", moves=1, bottleneck="device")
+    return Standing(**(fields | changes))
+
+
+def automatic(**changes):
+    """The statistics of a client that stands so."""
+    return Statistics(captured=4, in_flight=0, split=5, window=4, link="up", codec="jpeg:70", standing=standing(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "k 5/6 jpeg:70"),
+        ({"k": 6, "codec": ""}, "k 6/6"),
+        ({"k2": 6, "share": 0.3}, "k 5/6 (30 % 6) jpeg:70"),
+        ({"k": 6, "codec": "", "k2": 5, "codec2": "jpeg:70", "share": 0.7}, "k 5/6 (30 % 6) jpeg:70"),
+        ({"k2": 5, "codec2": "jpeg:75", "share": 0.25}, "k 5/6 (25 % jpeg:75) jpeg:70"),
+        ({"k2": 3, "codec2": "raw", "share": 0.1}, "k 5/6 (10 % 3 raw) jpeg:70"),
+    ],
+)
+def test_a_mix_shows_its_larger_part_first(changes, words):
+    """With the share of the other part, its stage count and its codec where they differ."""
+    assert live_line(a_run().snapshot(1.0), automatic(**changes), 6).split(" | ")[1] == words
+
+
+def test_a_fixed_codec_shows_where_something_is_sent():
+    """Raw is what nobody asked about."""
+    for split, codec, words in ((3, "png", "k 3/6 png"), (6, "png", "k 6/6"), (3, "raw", "k 3/6")):
+        statistics = Statistics(captured=4, in_flight=0, split=split, window=4, link="up", codec=codec)
+        assert live_line(a_run().snapshot(1.0), statistics, 6).split(" | ")[1] == words
+
+
+def test_every_target_stands_behind_its_figure(monkeypatch):
+    """Frames per second, the deadline in ms, Mbit/s, and percent of the whole machine."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    summary = a_run()
+    summary.host(HostSample(at=1.0, system_cpu=51.0, process_cpu=34.4, rss=1, cores=2))
+    goal = Goal(fps=17.0, slo=0.1, max_cpu=40.0, max_mbit=5.5)
+    parts = live_line(summary.snapshot(1.0), automatic(), 6, goal).split(" | ")
+    assert parts[0].endswith("/17") and parts[2] == "p50 10.0 p95 10.0/100 ms"
+    assert parts[3].endswith("/5.5 Mbit/s") and parts[5] == "CPU 9/40 % of the machine, host 51 %"
+
+
+def test_a_goal_that_cannot_be_held_says_so():
+    """What is lacking stands behind the split."""
+    line = live_line(a_run().snapshot(1.0), automatic(met=False, lacking="17 fps: 9 at most"), 6, Goal(fps=17.0))
+    assert line.split(" | ")[2] == "cannot hold 17 fps: 9 at most"
+
+
+def test_the_summary_tells_how_long_the_goal_was_met_and_why_stages_moved():
+    """The goal in words, shares of windows, moves, and the latest decisions with their times."""
+    decisions = [{"at_s": float(second), "text": f"reason {second}"} for second in range(20)]
+    attained = Attained(goal=Goal(fps=17.0, slo=0.1), windows=8, fps=0.875, slo=0.5, moves=3, decisions=decisions)
+    assert attained_rows(attained) == [
+        ("goal", "17 FPS, 95 % within 100 ms"), ("FPS held", "in 88 % of 8 windows of 5 s"),
+        ("deadline met", "in 50 % of 8 windows of 5 s"), ("moves", "3"), ("decisions", "20"),
+    ]
+    lines = render(io.StringIO(), decisions_table(attained)).splitlines()
+    assert lines[0] == "Decisions" and "8 earlier ones" in lines[1] and lines[2].split() == ["8.0", "s", "reason", "8"]
+    assert lines[-1].split() == ["19.0", "s", "reason", "19"] and len(lines) == 14
+
+
+def test_a_short_run_does_not_claim_to_have_met_a_goal():
+    """Nor to have missed it."""
+    rows = attained_rows(Attained(goal=Goal(fps=17.0), windows=0, fps=None, slo=None, moves=0, decisions=[]))
+    assert rows[1] == ("goal met", "not known: no window of 5 s has ended")
 
 
 def test_a_terminal_sees_one_line_redrawn_four_times_a_second():
@@ -161,6 +235,7 @@ def test_tables_use_only_characters_the_stream_has():
 def test_the_listing_names_every_stage_its_place_and_why_it_may_not_be_split():
     """Placement, what is missing here, state, the aggregate, and the legal counts."""
     app = App("guard", [Input(), Follow(), Detect(), Board()])
+    assert "the whole value" in listing(app, io.StringIO())
     text = listing(app, io.StringIO())
     rows = {line.split()[1]: line for line in text.splitlines() if line.strip()[:1].isdigit() or line.strip().startswith("- ")}
     assert list(rows) == ["input", "follow", "detect", "board"]
@@ -170,3 +245,31 @@ def test_the_listing_names_every_stage_its_place_and_why_it_may_not_be_split():
     assert "one place for all devices" in rows["board"]
     assert f"fingerprint {app.fingerprint()}" in text
     assert "Legal stage counts on this device: 2." in text
+
+
+class Look(Task):
+    reads, writes, accepts = ("image", "box"), ("face",), {"image": ("jpeg:60", "width:320")}
+
+    def run(self, item):
+        return item
+
+
+class Find(Task):
+    reads, writes, accepts = ("image",), ("box",), ("jpeg:40",)
+
+    def run(self, item):
+        return item
+
+
+class Blur(Task):
+    accepts = ("jpeg:30",)
+
+    def run(self, item):
+        return item
+
+
+def test_the_listing_tells_what_each_split_sends_and_may_lose():
+    """By field where the stages behind declare them, the strictest of them; else the whole value; nothing at the end."""
+    lines = listing(App("door", [Input(), Blur(), Find(), Look()]), io.StringIO()).splitlines()
+    sent = [line.partition(" legal ")[2].strip() for line in lines if line.strip()[:1].isdigit()]
+    assert sent == ["the whole value (jpeg:30)", "image (jpeg:60)", "box, image (jpeg:60 width:320)", "nothing"]
