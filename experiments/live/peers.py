@@ -114,13 +114,14 @@ class Camera:
     def __init__(self, plan: Plan, app: App, images: list[Frame]) -> None:
         self._plan, self._images = plan, images
         self._runner = Runner(app, time.perf_counter, app.instances())
-        self._k, self._quality = min(app.legal_cuts()), int(plan.policy.partition(":")[2])
-        if app.cut(self._k).stop != app.n:
+        self.k, self._quality = min(app.legal_cuts()), int(plan.policy.partition(":")[2])
+        self.codec = f"jpeg:{self._quality}"
+        if app.cut(self.k).stop != app.n:
             raise SystemExit(f"{plan.policy}: app {app.name!r} has a stage that keeps state, which must stay on the device")
-        self._runner.setup(0, self._k)
+        self._runner.setup(0, self.k)
         self._field = self._find_field()
         if self._field is None:
-            self._k = 0
+            self.k = 0
         self.pace = Pace(plan)
         self.sent_bytes = self.received_bytes = 0
         self._asked: dict[int, tuple[int, float, int, str]] = {}
@@ -138,7 +139,7 @@ class Camera:
             if index < 0:
                 return None
             seq = len(self._asked)
-            ran = self._runner.run(0, self._k, self._images[index % len(self._images)])
+            ran = self._runner.run(0, self.k, self._images[index % len(self._images)])
             self._asked[seq] = index, due, 0, ran.kind
             if ran.kind != DONE:
                 continue
@@ -161,7 +162,7 @@ class Camera:
 
     def notes(self) -> tuple[FrameNote, ...]:
         """One note for each captured frame; one without an answer is dropped."""
-        answers = {}
+        answers: dict[int, tuple[float, Answer]] = {}
         for at, data in list(self._answers):
             answer = msgspec.msgpack.decode(data, type=Answer)
             answers.setdefault(answer.seq, (at, answer))
@@ -169,20 +170,19 @@ class Camera:
 
     def _note(self, seq: int, asked: tuple[int, float, int, str], found: tuple[float, Answer] | None) -> FrameNote:
         index, captured, nbytes, kind = asked
-        codec = f"jpeg:{self._quality}"
         if kind or found is None:
-            return FrameNote(seq, index, captured, 0.0, kind or "dropped", "device" if kind else "", self._k, codec, nbytes)
+            return FrameNote(seq, index, captured, 0.0, kind or "dropped", "device" if kind else "", self.k, self.codec, nbytes)
         at, answer = found
         return FrameNote(
-            seq, index, captured, at - captured, answer.outcome, "cloud", self._k, codec, nbytes, answer.seconds, answer.value
+            seq, index, captured, at - captured, answer.outcome, "cloud", self.k, self.codec, nbytes, answer.seconds, answer.value
         )
 
     def _text(self, seq: int) -> str:
-        return msgspec.json.encode(Question(self._plan.device, seq, self._k, self._field or "")).decode()
+        return msgspec.json.encode(Question(self._plan.device, seq, self.k, self._field or "")).decode()
 
     def _find_field(self) -> str | None:
         """Where the only picture is in what the first stages give: "" if it is the value, None if there is no such one."""
-        value = self._runner.run(0, self._k, self._images[0]).value
+        value = self._runner.run(0, self.k, self._images[0]).value
         if _is_picture(value):
             return ""
         fields = {name: item for name, item in fields_of(value).items() if item is not None} if field_names(value) else {}
@@ -246,7 +246,7 @@ def _film(plan: Plan) -> None:
     link = (PubSub if _publishes(plan) else ReqRep)(plan, camera)
     say("ready")
     began = float(told("play"))
-    sampler = Sampler(began, lambda: (camera.sent_bytes, camera.received_bytes, 1.0, plan.policy))
+    sampler = Sampler(began, lambda: (camera.sent_bytes, camera.received_bytes, float(camera.k), camera.codec))
     before = time.process_time()
     camera.pace.play(began)
     sampler.start()

@@ -23,7 +23,8 @@ Packed = tuple[bytes, tuple[bytes, ...]]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of a run. `clip` and `shape` are the frames in memory, `rate` 0 means as fast as they are taken.
+    """One process of a run. `clip` and `shape` are the frames in memory, `rate` 0 means as fast as they are taken,
+    `stride` takes every so-many-th frame of the clip.
 
     `host` is the server's address, "" for none; `peer` the address of the device, for a server that must connect to it.
     `grace` is how long after `seconds` answers are waited for; `out` the file for the Recording.
@@ -37,6 +38,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     out: str
     rate: float = 0.0
+    stride: int = 1
     start: int = 0
     goal: GoalSpec = GoalSpec()
     workers: int = 1
@@ -109,6 +111,7 @@ class Pace:
         self._live = plan.mode == "live"
         self._period = 1.0 / plan.rate if plan.rate else 0.0
         self._seconds = plan.seconds
+        self._stride = plan.stride
         self._next = 0
         self._playing, self._over = threading.Event(), threading.Event()
         self._began = 0.0
@@ -140,8 +143,8 @@ class Pace:
             return -1, 0.0
         self.skipped += index - self._next
         self._next = index + 1
-        self.indices.append(index)
-        return index, at
+        self.indices.append(index * self._stride)
+        return index * self._stride, at
 
 
 class Sampler(threading.Thread):

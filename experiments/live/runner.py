@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ __all__ = ["Calibrated", "run_live"]
 
 Calibrated = dict[LinkPoint, Calibration]
 """Links that have been calibrated, by the point at which their traces begin."""
+PEERS = ("reqrep", "pubsub")
 PORT = 5757
 MARGIN = 30.0
 """Seconds that a trace is longer than its run: frames in flight at the end still need a link."""
@@ -124,38 +126,48 @@ def _warmed(setting: _Setting) -> _Outcome:
 
 
 def _attempt(setting: _Setting, profiles: str = "") -> _Outcome:
-    lab, note = setting.lab, setting.note
+    lab = setting.lab
     trace = lab.link.trace(lab.seconds + MARGIN, setting.seed)
+    found = _calibration(setting, trace.points[0])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spw-")))
-        found = _calibration(setting, trace.points[0])
         network = stack.enter_context(Network(trace, name="live", log=folder / "link.csv", seed=setting.seed))
         plans = [_plan(setting, network, folder, index, profiles) for index in range(lab.device.count)]
         server = _server(setting, network, folder, plans[0], stack)
         quotas = [stack.enter_context(CpuQuota(setting.cores)) if setting.cores else None for _ in plans]
-        module, words = ("experiments.live.peers", ("device",)) if setting.family in ("reqrep", "pubsub") else ("experiments.live.device", ())
-        devices = []
-        for plan in plans:
-            argv = in_namespace(network.device_ns, python(module, folder, f"device{plan.device}", plan, *words))
-            errors = folder / f"device{plan.device}.err"
-            devices.append(stack.enter_context(Child(argv, errors=errors, what=f"device {plan.device}")))
+        devices = [stack.enter_context(_device(setting, network, folder, plan)) for plan in plans]
         loads = [stack.enter_context(Load(lab.device.load.trace(), quota=quota)) for quota in quotas if lab.device.load]
         for device, quota in zip(devices, quotas):
             loaded(device, quota)
         for device in devices:
             ready(device)
         before = _spent(server, quotas)
-        note(f"{setting.policy}: {lab.seconds:g} s with {len(devices)} device{'s' * (len(devices) > 1)} from now on")
-        began = network.play()
-        for device in devices:
-            device.tell(f"play {began!r}")
-        for load in loads:
-            load.play()
+        began = _play(setting, network, devices, loads)
         for device, plan in zip(devices, plans):
             finished(device, plan)
         facts = _facts(found, before, _spent(server, quotas))
         recordings = [finish(*each) for each in zip(devices, quotas, plans)]
         return _Outcome(began, recordings, facts, LinkLog(network.log), trace)
+
+
+def _play(setting: _Setting, network: Network, devices: list[Child], loads: list[Load]) -> float:
+    """The link's trace, the neighbours and the sources start; the time at which they did."""
+    setting.note(f"{setting.policy}: {setting.lab.seconds:g} s from now on, devices: {len(devices)}")
+    began = network.play()
+    for device in devices:
+        device.tell(f"play {began!r}")
+    for load in loads:
+        load.play()
+    return began
+
+
+def _device(setting: _Setting, network: Network, folder: Path, plan: Plan) -> Child:
+    if setting.family in PEERS:
+        argv = python("experiments.live.peers", folder, f"device{plan.device}", plan, "device")
+    else:
+        argv = python("experiments.live.device", folder, f"device{plan.device}", plan)
+    errors = folder / f"device{plan.device}.err"
+    return Child(in_namespace(network.device_ns, argv), errors=errors, what=f"device {plan.device}")
 
 
 def _plan(setting: _Setting, network: Network, folder: Path, index: int, profiles: str) -> Plan:
@@ -174,11 +186,11 @@ def _server(setting: _Setting, network: Network, folder: Path, plan: Plan, stack
     lab = setting.lab
     if setting.family == "local":
         return None
-    if setting.family in ("reqrep", "pubsub"):
+    if setting.family in PEERS:
         argv = python("experiments.live.peers", folder, "hub", plan, "serve")
     else:
         argv = [
-            python("cloud_server", folder, "server", plan)[0], "-m", "cloud_server", "--app", lab.app, "--host", network.server_ip,
+            sys.executable, "-m", "cloud_server", "--app", lab.app, "--host", network.server_ip,
             "--port", str(PORT), "--workers", str(lab.server.workers), "--insecure", "--quiet",
         ]  # fmt: skip
     argv = in_namespace(network.server_ns, argv)

@@ -1,0 +1,176 @@
+"""Claims on live runs: rows of real processes are sane, and nothing of them is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from experiments.lab import GoalSpec, Lab
+from experiments.links import LinkSpec
+from experiments.live.child import Child
+from experiments.live.clips import frames_of, mapped
+from experiments.live.network import LabError, unavailable
+from experiments.live.recording import Pace, Plan
+from experiments.live.runner import Calibrated, run_live
+from experiments.live.scores import same
+from experiments.runs import Run
+from tests.conftest import REPO
+
+needs_network = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
+SHORT = Lab(name="short", seconds=4, rate=15, link=LinkSpec(up_mbit=20, delay_ms=10))
+LEFTOVERS = ("/run/netns", "/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpuacct")
+
+
+@pytest.fixture(scope="module")
+def calibrated() -> Calibrated:
+    """One calibration for all runs here, which have one link."""
+    return {}
+
+
+def plan(**options: object) -> Plan:
+    """A device of 0.2 s."""
+    return msgspec.structs.replace(
+        Plan(app="", policy="local", clip="", shape=(1, 1, 1, 3), mode="live", seconds=0.2, out="", rate=50.0), **options
+    )
+
+
+def answered(run: Run) -> list[float]:
+    """The latencies of frames that have an answer."""
+    return [frame.latency for frame in run.frames if frame.outcome in ("done", "filtered")]
+
+
+def test_a_live_source_gives_the_newest_frame_and_a_lossless_one_all() -> None:
+    """After 100 ms in which nobody asked, the camera's frame is number 5 of 50 fps, the file's is number 0."""
+    for mode, first, skipped in (("live", 5, 5), ("lossless", 0, 0)):
+        pace = Pace(plan(mode=mode))
+        began = time.monotonic() - 0.1
+        pace.play(began)
+        index, at = pace.due()
+        assert (index, pace.skipped) == (first, skipped) and at == pytest.approx(began + first / 50)
+        while (found := pace.due())[0] >= 0:
+            index, at = found
+        assert index == 9 and time.monotonic() >= began + 9 / 50
+
+
+def test_a_clip_is_the_same_in_every_process() -> None:
+    """What is mapped is what was rendered, at the size asked for, and read-only."""
+    clip = frames_of("rendered", (64, 48))
+    images = mapped(clip.path, clip.shape)
+    script = "import sys; from experiments.live.clips import mapped; print(int(mapped(sys.argv[1], eval(sys.argv[2]))[7].sum()))"
+    argv = [sys.executable, "-c", script, clip.path, repr(clip.shape)]
+    other = subprocess.run(argv, capture_output=True, text=True, cwd=REPO, timeout=30)
+    assert images[7].shape == (48, 64, 3) and not images[7].flags.writeable and type(images[7]) is np.ndarray
+    assert int(other.stdout) == int(images[7].sum())
+
+
+def test_equal_values_score_one() -> None:
+    """Values are compared as a whole, arrays within them too, and nothing cannot be compared."""
+    value = {"x": 1.0, "points": np.arange(3)}
+    assert same(value, {"x": 1.0, "points": np.arange(3)}) == 1.0
+    assert same(value, {"x": 1.0, "points": np.arange(4)}) == same(value, {"x": 1.0}) == 0.0
+    assert same({}, {}) == same(None, None) == -1.0
+
+
+def test_what_a_child_said_last_is_in_the_error(tmp_path: Path) -> None:
+    """A process that ends early is an error with its last words; one that is silent, too."""
+    errors = tmp_path / "errors"
+    with (
+        Child([sys.executable, "-c", "raise SystemExit('no clip today')"], errors=errors, what="device") as child,
+        pytest.raises(LabError, match="device ended with 1: no clip today"),
+    ):
+        child.expect("ready", 20)
+    with Child(["sleep", "9"], errors=errors, what="server") as child, pytest.raises(LabError, match="'ready' within 0.1 s"):
+        child.expect("ready", 0.1)
+
+
+@pytest.mark.parametrize(("policy", "problem"), [("oracle", "cannot be run live"), ("hope", "legal are"), ("threshold", "goal.fps")])
+def test_a_policy_that_cannot_be_run_is_refused(policy: str, problem: str) -> None:
+    """Before anything is started, in one sentence."""
+    with pytest.raises(ValueError, match=problem):
+        run_live(msgspec.structs.replace(SHORT, goal=GoalSpec()), policy, 0)
+
+
+def test_without_rights_the_error_says_what_is_needed() -> None:
+    """A user other than root gets one sentence."""
+    script = (
+        "import os; from experiments.lab import Lab; from experiments.live.runner import run_live, LabError\n"
+        "if not os.geteuid(): os.setuid(65534)\n"
+        "try: run_live(Lab(name='short'), 'local', 0)\n"
+        "except LabError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO, timeout=30)
+    assert run.stdout.startswith("a test network needs ") and run.stdout.count("\n") == 1, run.stderr
+
+
+@needs_network
+def test_all_on_the_device_needs_no_link() -> None:
+    """60 frames at 15 fps, each answered there, as it would be anywhere, with nothing sent."""
+    run = run_live(SHORT, "local", 0)
+    assert [frame.seq for frame in run.frames] == list(range(60))
+    assert {(frame.where, frame.k, frame.nbytes) for frame in run.frames} == {("device", 6, 0)}
+    assert all(0 <= frame.captured - frame.seq / 15 < 0.1 for frame in run.frames)
+    assert {frame.score for frame in run.frames} == {1.0} and len(answered(run)) == 60
+    assert sum(sample.up for sample in run.samples) < 1000 and run.facts["device_cpu_s"] > 0.05
+
+
+@needs_network
+@pytest.mark.parametrize("policy", ["remote:jpeg:50", "reqrep:50"])
+def test_all_but_the_source_elsewhere(policy: str, calibrated: Calibrated) -> None:
+    """Pictures of about 13 kB at 15 fps take over 20 ms each, and load the link with what they weigh."""
+    run = run_live(SHORT, policy, 0, calibrated=calibrated)
+    assert len(run.frames) + run.facts["skipped"] == 60 and len(answered(run)) >= 55
+    assert {(frame.where, frame.k, frame.codec) for frame in run.frames if frame.outcome == "done"} == {("cloud", 1, "jpeg:50")}
+    assert 0.02 < min(answered(run)) < 0.06
+    sent = sum(frame.nbytes for frame in run.frames)
+    carried = sum(sample.up for sample in run.samples) / 4
+    assert carried == pytest.approx(sent, rel=0.2) and run.samples[0].capacity == 2.5e6
+    assert run.facts["rtt_ms"] == pytest.approx(20, abs=1.5) and 0.05 < run.facts["server_cpu_s"] < 4
+    assert len({sample.at for sample in run.samples}) >= 14 and {sample.k for sample in run.samples} == {1.0}
+
+
+OWNER = """
+from experiments.lab import DeviceSpec, Lab
+from experiments.links import LinkSpec, LoadSpec
+from experiments.live import runner
+runner.calibrate = lambda network: runner.Calibration(rtt_ms=1, up_mbit=1, down_mbit=1, ok=True, text="not now")
+device = DeviceSpec(cpu=0.5, load=LoadSpec(steps=((0, 0.1),)))
+lab = Lab(name="long", seconds=60, rate=15, device=device, link=LinkSpec(up_mbit=20))
+runner.run_live(lab, "remote:jpeg:50", 0, lambda text: print(text, flush=True))
+"""
+
+
+def left(pid: int) -> set[str]:
+    """Namespaces and control groups of an owner, and processes that were its children's."""
+    places = {str(path) for folder in LEFTOVERS for path in Path(folder).glob(f"spw*-{pid}-*")}
+    return places | {f"process {other}" for other in _children(pid)}
+
+
+def _children(pid: int) -> list[str]:
+    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout.split()
+
+
+@needs_network
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing(number: signal.Signals) -> None:
+    """In the middle of a run there are namespaces, groups and processes; after Ctrl-C or SIGTERM none."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO)
+    assert owner.stdout is not None
+    try:
+        while not (line := owner.stdout.readline()).startswith("remote"):
+            assert line, owner.communicate()[1]
+        before = left(owner.pid)
+        children = _children(owner.pid)
+        assert len([path for path in before if "netns" in path]) == 2 and len(children) == 4
+        assert any("cgroup" in path for path in before)
+        owner.send_signal(number)
+        owner.communicate(timeout=20)
+    finally:
+        owner.kill()
+    assert not left(owner.pid) and not any(Path(f"/proc/{child}/exe").exists() for child in children)
