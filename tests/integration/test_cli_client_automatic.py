@@ -102,7 +102,7 @@ def test_a_target_nobody_can_hold_is_named(slow):
     """It does what it can, and says that this is less."""
     with server("--app", "slow_app:app", cwd=slow) as port:
         summary, _, shown = run(port, slow, "--app", "slow_app:app", 3, 500, "--frames", 200, app=slow)
-    assert re.search(r"^cannot hold 5\d\d fps: ", shown, re.MULTILINE) and not summary["decisions"][-1]["met"]
+    assert re.search(r"^cannot hold 500 fps: ", shown, re.MULTILINE) and not summary["decisions"][-1]["met"]
     assert summary["goal_met"]["fps"] == 0.0
 
 
