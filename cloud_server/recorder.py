@@ -2,6 +2,9 @@
 
     REPORT's value  -> aggregate and store          a result computed here -> store
 
+A RESULT that is trimmed (tasks/crossing.py) holds only what the stages here may have written; the rest stayed on the
+device. Where an aggregate makes the device report the whole value, that is waited for; else what is here is kept.
+
 Nothing here can hold up or end the serving: what fails costs its value, is counted, and is said once.
 """
 
@@ -30,6 +33,10 @@ __all__ = ["Recorder", "RecorderError", "RecorderStatistics"]
 
 COMMIT_EVERY_S = 0.5
 """How long a row may wait in memory: what a killed server loses of its results."""
+_REPORTED_WITHIN_S = 5.0
+"""How long a trimmed result waits for the device's report of the whole value."""
+_MAX_TRIMMED = 4096
+"""Trimmed results that wait at most; beyond, the oldest are kept as they are."""
 _COMMIT_BYTES = 2**20
 """Size of waiting rows that are written at once."""
 MAX_WAITING = 64 * 2**20
@@ -66,6 +73,9 @@ class Recorder:
         self._store = store
         self._on_note = on_note
         self._packers = {name: Packer(app.types) for name, app in apps.items()}
+        self._trims = frozenset(name for name, app in apps.items() if app.crossing(app.n - 1, app.n).returns is not None)
+        self._reports = frozenset(name for name, app in apps.items() if app.aggregate is not None)
+        self._trimmed: dict[tuple[str, str, int], tuple[float, Row]] = {}
         self._aggregates = {name: _own(app) for name, app in apps.items() if app.aggregate is not None and self._can_run(app)}
         self._values: SimpleQueue[tuple[Fold, Payload] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -135,6 +145,7 @@ class Recorder:
         self._ready.put(None)
         while (entry := self._next()) is not None:
             self._record(*entry)
+        self._keep_trimmed(inf)
         for name, aggregate in self._aggregates.items():
             self._end(name, aggregate)
         self._give_back()
@@ -142,12 +153,15 @@ class Recorder:
     def _next(self) -> tuple[Fold, Payload] | None:
         """The next value; rows that wait are committed in time."""
         while True:
+            if self._trimmed:
+                self._keep_trimmed(monotonic())
             if monotonic() >= self._commit_at:
                 self._commit()
+            due = min(self._commit_at, next(iter(self._trimmed.values()))[0] if self._trimmed else inf)
             try:
-                if self._commit_at == inf:
+                if due == inf:
                     return self._values.get()
-                return self._values.get(timeout=max(0.0, self._commit_at - monotonic()))
+                return self._values.get(timeout=max(0.0, due - monotonic()))
             except Empty:
                 continue
 
@@ -158,11 +172,34 @@ class Recorder:
             if command.token and command.app in self._aggregates:
                 self._add(command, value)
             if self._store is not None:
-                self._keep(self._store, _row(command, value))
+                self._keep_or_wait(self._store, command, value)
         except Exception as error:  # bytes that are no value, or a value that has no plain form
             self._fail(command.app, "value", f"a value of device {command.device!r} cannot be recorded: {type(error).__name__}: {error}")
         finally:
             self._dealt_with += size
+
+    def _keep_or_wait(self, store: Store, command: Fold, value: Any) -> None:
+        """Keep a report at once, and a trimmed result when no report has come in time."""
+        trimmed = False
+        if not command.token and command.app in self._trims and _is_answer(value):
+            trimmed, value = value
+        row = _row(command, value)
+        if trimmed and command.app in self._reports:
+            self._trimmed[row.key] = monotonic() + _REPORTED_WITHIN_S, row
+            if len(self._trimmed) > _MAX_TRIMMED:
+                self._keep(store, self._trimmed.pop(next(iter(self._trimmed)))[1])
+            return
+        self._trimmed.pop(row.key, None)
+        self._keep(store, row)
+
+    def _keep_trimmed(self, now: float) -> None:
+        """Keep the trimmed results whose report is overdue."""
+        while self._store is not None and self._trimmed:
+            key, (due, row) = next(iter(self._trimmed.items()))
+            if due > now:
+                return
+            del self._trimmed[key]
+            self._keep(self._store, row)
 
     def _add(self, command: Fold, value: Any) -> None:
         aggregate = self._aggregates[command.app]
@@ -234,6 +271,11 @@ def _row(command: Fold, value: Any) -> Row:
     source = "report" if command.token else "result"
     plain = msgspec.Raw(_encode(to_plain(value)))
     return Row(command.device, f"{command.session:016x}", command.seq, command.app, source, plain)
+
+
+def _is_answer(value: Any) -> bool:
+    """True for what `tasks.crossing.returned` gives of a job whose fields are declared."""
+    return value.__class__ is tuple and len(value) == 2 and value[0].__class__ is bool
 
 
 def _own(app: App) -> Aggregate:
