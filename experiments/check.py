@@ -12,7 +12,8 @@ from experiments.scenario import Scenario
 __all__ = ["COMMANDS", "Check"]
 
 COMMANDS = (
-    iot.Capture, iot.RunStages, iot.SendMessage, iot.Deliver, iot.Release, iot.Reopen, iot.Note, iot.Refuse, iot.Finished,
+    iot.Capture, iot.RunStages, iot.SendMessage, iot.Deliver, iot.Release, iot.Reopen, iot.Note, iot.Refuse, iot.Decided,
+    iot.Finished,
     cloud.RunBatch, cloud.SendMessage, cloud.Fold, cloud.Release, cloud.Forget, cloud.Note, cloud.Finished,
 )
 
