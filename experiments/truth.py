@@ -1,0 +1,116 @@
+"""What frames truly cost, over the time of an experiment: what the oracle knows and no policy does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+
+import msgspec
+
+from experiments.lab import Lab
+from experiments.measure import ANSWERED, quality_of, quantile
+from experiments.runs import FrameRow, Run
+from iot_client.costs import Costs, Option, StageCost
+
+__all__ = ["CostsAt", "measured_costs", "true_costs"]
+
+CostsAt = Callable[[float], Costs]
+"""The true costs at so many seconds."""
+
+_PEERS = ("reqrep", "pubsub", "oracle")
+"""Policies whose frames do not tell what ours cost."""
+_LUCKY = 0.1
+"""The quantile of what frames took beyond the sum of their parts that the oracle gets away with."""
+_FEW = 10
+
+
+def true_costs(lab: Lab, base: Costs, seed: int) -> CostsAt:
+    """The costs over time: `base` with the link, and what the load leaves of the CPU, of that moment.
+
+    `base.cpu` is what the device has without load. Threads that compete get equal shares, so a load leaves at least
+    that of the workers. `base.rtt` is left as it is where it says more than twice the link's delay. A cut link
+    carries nothing. `base.offered` is the source's rate where the experiment names none.
+    """
+    link = lab.link.trace(lab.seconds, seed)
+    load = lab.device.load.trace() if lab.device.load is not None else None
+    whole = min(base.cpu, base.cores)
+
+    def at(t: float) -> Costs:
+        point = link.at(t)
+        busy = load.at(t) if load is not None else 0.0
+        threads = -(-busy // 1)
+        left = max(whole - busy, whole * base.workers / (base.workers + threads)) if busy else whole
+        carried = 0.0 if point.cut else 1.0
+        return msgspec.structs.replace(
+            base, up=carried * point.up_mbit * 125e3, down=carried * point.down_mbit * 125e3, rtt=max(base.rtt, 2e-3 * point.delay_ms),
+            cpu=left, stretch=max(base.stretch, base.workers / left), offered=lab.rate or base.offered,
+        )
+
+    return at
+
+
+def measured_costs(lab: Lab, runs: Iterable[Run], n: int) -> Costs | None:
+    """The costs of an app of n stages, as runs of an experiment have shown them; None if they show no way at all.
+
+    Each (k, codec) that frames went is an option: bytes and server time are means, and the time beyond the parts is
+    that of the luckiest tenth. CPU is known where a run went one way only, and 0 otherwise, so that the oracle made
+    from this is too good rather than too bad. What stages cost one by one is not known: a remote option has all of its
+    CPU in `encode_s` and its server time in `decode_s`, the last stage has the CPU of all where frames stay here.
+    """
+    ours = [run for run in runs if run.policy.partition(":")[0] not in _PEERS]
+    ways: dict[tuple[int, str], list[tuple[FrameRow, float]]] = {}
+    for run in ours:
+        link = lab.link.trace(run.seconds, run.seed)
+        for row in run.frames:
+            if row.outcome in ANSWERED:
+                key = (row.k, row.codec) if row.where == "cloud" else (n, "")
+                ways.setdefault(key, []).append((row, link.at(row.captured).up_mbit * 125e3))
+    cpu = _pure_cpu(ours, n)
+    stages = _stages(ours, n, cpu)
+    options = []
+    for (k, codec), rows in sorted(ways.items()):
+        if len(rows) >= _FEW:
+            options.append(_option(lab, k, codec, rows, (sum(stages[:k]), max(cpu.get((k, codec), 0.0) - sum(stages[:k]), 0.0))))
+    if not options:
+        return None
+    given = next((run.facts["cpu_given"] for run in ours if run.facts.get("cpu_given")), lab.device.cpu or 1.0)
+    return Costs(
+        stages=tuple(map(StageCost, stages)), options=tuple(options), stop=n, workers=lab.device.workers, cpu=given, cores=max(given, 1.0),
+        server_cpu=min(lab.server.workers, lab.server.cpu or lab.server.workers),
+    )  # fmt: skip
+
+
+def _option(lab: Lab, k: int, codec: str, rows: Sequence[tuple[FrameRow, float]], cpu: tuple[float, float]) -> Option:
+    """One way from its frames, each with the link's bytes per second; `cpu` seconds of the stages here and of encoding."""
+    spent, rtt = sum(cpu), 2e-3 * lab.link.delay_ms
+    if not codec:
+        parts = [0.0 for _ in rows]
+    else:
+        parts = [row.nbytes / up + rtt + row.server_s for row, up in rows]
+    beyond = quantile(sorted(row.latency - part - spent for (row, _), part in zip(rows, parts)), _LUCKY) or 0.0
+    extra = max(beyond, 0.0)
+    if not codec:
+        return Option(k, extra_p50=extra, extra_p95=extra)
+    nbytes, server = fmean(row.nbytes for row, _ in rows), fmean(row.server_s for row, _ in rows)
+    return Option(k, codec, quality_of(codec), nbytes, cpu[1], server, 0.0, extra, extra)
+
+
+def _stages(runs: Iterable[Run], n: int, cpu: Mapping[tuple[int, str], float]) -> tuple[float, ...]:
+    """CPU seconds of each stage here."""
+    for run in runs:
+        known = [run.facts.get(f"stage{index}_cpu_s", -1.0) for index in range(n)]
+        if min(known) >= 0:
+            return tuple(known)
+    return (*[0.0] * (n - 1), cpu.get((n, ""), 0.0))
+
+
+def _pure_cpu(runs: Iterable[Run], n: int) -> dict[tuple[int, str], float]:
+    """CPU seconds per frame of the ways that some run went alone."""
+    found = {}
+    for run in runs:
+        answered = [row for row in run.frames if row.outcome in ANSWERED]
+        ways = {(row.k, row.codec) if row.where == "cloud" else (n, "") for row in answered}
+        if len(ways) == 1 and run.samples:
+            devices = len({row.device for row in run.frames})
+            found[ways.pop()] = fmean(row.cpu for row in run.samples) * run.seconds * devices / len(answered)
+    return found
