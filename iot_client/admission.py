@@ -27,10 +27,11 @@ class Window:
     Args:
         workers: device threads; each needs a frame to work on and one to pick up next.
         fixed: a constant window instead.
+        least: a floor.
     """
 
-    def __init__(self, workers: int, fixed: int = 0) -> None:
-        self._floor = max(_SMALLEST, workers + 1)
+    def __init__(self, workers: int, fixed: int = 0, least: int = 0) -> None:
+        self._floor = max(_SMALLEST, workers + 1, least)
         self._fixed = fixed
         self._device = 0.0
         self._cloud = 0.0

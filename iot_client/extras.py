@@ -16,6 +16,10 @@ _WINDOW = 120
 _ENOUGH = 20
 _FRESH = 3.0
 """Seconds after which a way's own samples tell less than those of the ways in use: queues come and go."""
+_ANOTHER = 1.35
+"""A rate changed by this factor is a change of the link, not noise of its estimate."""
+_DRAIN = 0.2
+"""Seconds in which what was sent for the old rate gets out of the way."""
 _GUESS = 0.15
 """Before anything is seen: p95 lies so far above the parts' sum."""
 
@@ -27,9 +31,25 @@ class Extras:
         self._by_way: dict[tuple[int, str], RollingQuantile] = {}
         self._seen: dict[tuple[int, str], float] = {}
         self._pools = {True: RollingQuantile(_WINDOW), False: RollingQuantile(_WINDOW)}
+        self._up = 0.0
+        self._since = float("-inf")
 
-    def add(self, k: int, codec: str, residual: float, now: float) -> None:
-        """One frame took `residual` seconds more than its parts."""
+    def follow(self, up: float, now: float) -> None:
+        """The uplink carries `up` bytes per second now; on another link the queues of the last one tell nothing."""
+        if not self._up or up <= 0.0:
+            self._up = max(0.0, up)
+        elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER:
+            self._up = up
+            self._since = now + _DRAIN
+            self._by_way = {way: samples for way, samples in self._by_way.items() if not way[1]}
+            self._pools[True] = RollingQuantile(_WINDOW)
+        else:
+            self._up += 0.1 * (up - self._up)
+
+    def add(self, k: int, codec: str, residual: float, captured_at: float, now: float) -> None:
+        """One frame took `residual` seconds more than its parts; one from before the link changed tells nothing."""
+        if codec and captured_at < self._since:
+            return
         self._seen[k, codec] = now
         own = self._by_way.get((k, codec))
         if own is None:

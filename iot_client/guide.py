@@ -69,6 +69,7 @@ class Guide:
         self._live = config.mode == "live"
         self._n = config.n
         self._stop = config.pivot
+        self._slo = steer.goal.slo
         self._ways = steer.ways
         self._held = Ewma(0.1)
         self._results = RateMeter(2.0)
@@ -124,6 +125,17 @@ class Guide:
         link = self.auto.profile.link
         rate = link.rate(now)
         return not rate or not link.outstanding or link.outstanding + nbytes <= rate * link.min_rtt(now) + _AHEAD * nbytes
+
+    def too_late(self, frame: Frame, now: float) -> bool:
+        """True if the frame's answer cannot be in time any more: sending it would only make the next one late too."""
+        if self.auto is None or not self._live or self._slo is None:
+            return False
+        link = self.auto.profile.link
+        rate = link.rate(now)
+        if not rate or not link.outstanding:
+            return False  # where the link is idle it costs nobody's time, and the answer tells how things stand
+        queued = max(0.0, link.outstanding - rate * link.min_rtt(now))
+        return now - frame.captured_at + (queued + frame.payload) / rate + link.min_rtt(now) > self._slo
 
     def sent(self, frame: Frame, now: float) -> None:
         """A job left."""
@@ -184,7 +196,7 @@ class Guide:
             return
         self.auto.answered(now)
         if kind is Done and frame.where == ("device" if frame.split == self._n else "cloud"):
-            self.auto.delivered(frame.split, frame.codec, now - frame.captured_at, now)
+            self.auto.delivered(frame.split, frame.codec, frame.captured_at, now)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -156,6 +156,7 @@ class Profile:
         stages = tuple(
             StageCost(max(0.0, self.cpu_s[i]), min(self._idle[i]), max(0.0, self.server_s[i]), reach[i]) for i in range(self.n)
         )
+        self.extras.follow(self.up(now), now)
         base = Costs(
             stages=stages, options=(), stop=self.stop, workers=self.workers, stretch=self.stretch, overhead_s=self.overhead.per_frame,
             cpu=self.available, cores=self.cores, up=self.up(now) or float("inf"), down=self._down or float("inf"), rtt=self._rtt(now),

@@ -133,30 +133,13 @@ class Session:
         self._stop_at = stop_at if self._stop_at is None else min(stop_at, self._stop_at)
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
-        problem = self._why_not_split(event.k)
+        problem = self.config.why_not(event.k, () if self.peer is None else self.peer.lacks)
         if problem:
             self._note("warning", f"split {event.k} {problem}; staying at {self.split}")
         elif isinstance(self.policy, Manual):
             self.policy.k = event.k
         else:
             self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
-
-    def _why_not_split(self, k: int) -> str:
-        config = self.config
-        if not 0 < k <= config.n or not config.splits[k]:
-            return "is not legal"
-        if k == config.n:
-            return ""
-        # Jobs go on ending at the pivot, so that each stage with state stays where it is.
-        if k > config.pivot or any(config.stateful[k : config.pivot]):
-            return "lies beyond a stage with state"
-        lacking = self._lacking(k, () if self.peer is None else self.peer.lacks)
-        return f"is not possible: the server lacks what these stages need: {lacking}" if lacking else ""
-
-    def _lacking(self, split: int, lacks: tuple[int, ...]) -> str:
-        """Names of the stages that a job from `split` needs and the server cannot run."""
-        names = self.config.hello.stages if self.config.hello else ()
-        return ", ".join(names[stage] for stage in lacks if split <= stage < self.config.pivot)
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -178,7 +161,7 @@ class Session:
                 handler(event.message, self.peer, event, now)
 
     def _on_welcome(self, message: Welcome, peer: Peer, event: MessageReceived, now: float) -> None:
-        lacking = self._lacking(self.split, message.lacks)
+        lacking = self.config.lacking(self.split, message.lacks)
         if lacking:
             self.stream.out += peer.refuse("cut", f"split {self.split}: the server lacks what these stages need: {lacking}")
             return
@@ -321,6 +304,9 @@ class Session:
             frame = ready[0]
             if frame.payload > peer.max_job:
                 self._oversize(frame, peer.max_job, now)
+                continue
+            if self.guide is not None and self.guide.too_late(frame, now):
+                self.stream.settle(frame, Dropped("late"), now)
                 continue
             if not peer.may_send(frame.payload) or (self.guide is not None and not self.guide.may_send(frame.payload, now)):
                 return

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from iot_client.costs import Costs
+from iot_client.costs import Costs, Option
 from iot_client.events import Decided
 from iot_client.extras import parts
 from iot_client.hysteresis import Hysteresis
@@ -35,6 +35,10 @@ _AIM_SLO = 0.96
 _ELSEWHERE = ("link", "downlink", "server")
 _SLOWEST = 1.0
 """Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
+_TELLING = 16384 * 1.1
+"""Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
+_PROBE = 0.4
+"""Seconds between two frames of a better quality, where the usual ones are too small to tell."""
 _REPAY = 1.5
 """How hard what the last seconds fell short is made up for. The rate follows the share at once, the mean over the span
 by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
@@ -73,6 +77,7 @@ class Auto:
         self._costs: Costs | None = None
         self._debt = 0.0
         self._moved_at = 0.0
+        self._told_at = 0.0
 
     # -- the policy --------------------------------------------------------------------------------
 
@@ -110,7 +115,47 @@ class Auto:
             if self._debt >= 0.5:
                 self._debt -= 1.0
                 option = decision.second
+        if self.config.goal.slo is not None and option.codec.startswith("jpeg:"):
+            return Heading(option.k, self._fitting(option, now))
         return Heading(option.k, option.codec or LOCAL)
+
+    def _fitting(self, option: Option, now: float) -> str:
+        """The option's codec, or the best of lower quality with which this frame is in time on the link as it is now.
+
+        The choice looks four times a second, and a link may halve in between.
+        """
+        costs, slo, link = self._costs, self.config.goal.slo, self.profile.link
+        rate = link.rate(now)
+        if costs is None or slo is None or rate <= 0.0:
+            return option.codec
+        waits = parts(costs, option) - option.nbytes / costs.up + max(0.0, option.extra_p50)
+        queued = max(0.0, link.outstanding - rate * link.min_rtt(now))
+        room = rate * (_AIM_SLO * slo - waits) - queued
+        if option.nbytes >= _TELLING:
+            self._told_at = now
+        if option.nbytes <= room:
+            return self._probing(option, room, now)
+        lower = [
+            each for each in costs.options
+            if each.k == option.k and each.quality < option.quality and each.codec.startswith("jpeg:")
+        ]
+        fitting = [each for each in lower if each.nbytes <= room]
+        if fitting:
+            return max(fitting, key=lambda each: each.quality).codec
+        return min(lower, key=lambda each: each.nbytes).codec if lower else option.codec
+
+    def _probing(self, option: Option, room: float, now: float) -> str:
+        """The option's codec; now and then one large enough to tell what the link carries, if it is in time."""
+        if option.nbytes >= _TELLING or now - self._told_at < _PROBE or self._costs is None:
+            return option.codec
+        larger = [
+            each for each in self._costs.options
+            if each.k == option.k and each.codec.startswith("jpeg:") and _TELLING <= each.nbytes <= room
+        ]
+        if not larger:
+            return option.codec
+        self._told_at = now
+        return min(larger, key=lambda each: each.nbytes).codec
 
     # -- what is seen ------------------------------------------------------------------------------
 
@@ -125,13 +170,13 @@ class Auto:
         """A frame was done or filtered."""
         self._answers.add(now)
 
-    def delivered(self, k: int, codec: str, latency: float, now: float) -> None:
-        """A frame that went all the way, this way, left after `latency` seconds."""
+    def delivered(self, k: int, codec: str, captured_at: float, now: float) -> None:
+        """A frame that went all the way, this way, leaves now."""
         costs = self._costs
         if costs is not None:
             option = next((each for each in costs.options if each.k == k and each.codec == codec), None)
             if option is not None:
-                self.profile.extras.add(k, codec, latency - parts(costs, option), now)
+                self.profile.extras.add(k, codec, now - captured_at - parts(costs, option), captured_at, now)
 
     def rate(self, now: float) -> float:
         """Frames with an answer per second, lately."""

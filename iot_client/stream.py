@@ -22,6 +22,10 @@ from wire.protocol import Hello
 __all__ = ["SessionConfig", "Stream"]
 
 
+_STEERED = 3
+"""Frames under way at least where the bytes in flight are bounded anyway: a link that slows down stretches the path."""
+
+
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is about; times in seconds, sizes in bytes.
 
@@ -50,6 +54,23 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     steer: SteerConfig | None = None
     peer: PeerConfig = PeerConfig()
 
+    def why_not(self, k: int, lacks: tuple[int, ...]) -> str:
+        """Why the split cannot move to k, in words; "" if it can. The server cannot run the stages in `lacks`."""
+        if not 0 < k <= self.n or not self.splits[k]:
+            return "is not legal"
+        if k == self.n:
+            return ""
+        # Jobs go on ending at the pivot, so that each stage with state stays where it is.
+        if k > self.pivot or any(self.stateful[k : self.pivot]):
+            return "lies beyond a stage with state"
+        lacking = self.lacking(k, lacks)
+        return f"is not possible: the server lacks what these stages need: {lacking}" if lacking else ""
+
+    def lacking(self, split: int, lacks: tuple[int, ...]) -> str:
+        """Names of the stages that a job from `split` needs and the server cannot run."""
+        names = self.hello.stages if self.hello else ()
+        return ", ".join(names[stage] for stage in lacks if split <= stage < self.pivot)
+
 
 class Stream:
     """Admission, the device's stages, order.
@@ -61,7 +82,7 @@ class Stream:
     def __init__(self, config: SessionConfig) -> None:
         self.config = config
         self.live = config.mode == "live"
-        self.window = Window(config.workers, config.window)
+        self.window = Window(config.workers, config.window, _STEERED if config.steer is not None and self.live else 0)
         self.frames: dict[int, Frame] = {}
         self.ready: deque[Frame] = deque()
         self.captured = 0
