@@ -1,6 +1,6 @@
 """How good an answer was: against the one all stages give on the original frame, computed here and at leisure.
 
-The app's module may say what good means, as `score(value, reference) -> float` from 0 to 1 over values as results
+The app's module may say what good means, as `score(reference, value) -> float` from 0 to 1 over values as results
 carry them; without it equal values are 1 and others 0.
 """
 
@@ -51,7 +51,7 @@ class Judge:
             return 0.0
         if kind == FILTERED:
             return 1.0
-        return UNKNOWN if frame.value is None else self._score(unpack(self._packer, frame.value), reference)
+        return UNKNOWN if frame.value is None else self._score(reference, unpack(self._packer, frame.value))
 
     def _reference(self, index: int) -> tuple[str, Any]:
         found = self._references.get(index)
@@ -67,11 +67,11 @@ def judge_of(app_path: str, clip: Clip) -> Judge:
     return Judge(app_path, clip)
 
 
-def same(value: Any, reference: Any) -> float:
+def same(reference: Any, value: Any) -> float:
     """1 if the two are equal, 0 if not, -1 if there is nothing to compare."""
     if value is None or value == {}:
         return UNKNOWN
-    return float(_equal(value, reference))
+    return float(_equal(reference, value))
 
 
 def _equal(one: Any, other: Any) -> bool:

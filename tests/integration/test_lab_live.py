@@ -74,7 +74,7 @@ def test_equal_values_score_one() -> None:
     """Values are compared as a whole, arrays within them too, and nothing cannot be compared."""
     value = {"x": 1.0, "points": np.arange(3)}
     assert same(value, {"x": 1.0, "points": np.arange(3)}) == 1.0
-    assert same(value, {"x": 1.0, "points": np.arange(4)}) == same(value, {"x": 1.0}) == 0.0
+    assert same(value, {"x": 1.0, "points": np.arange(4)}) == same({"x": 1.0}, value) == 0.0
     assert same({}, {}) == same(None, None) == -1.0
 
 
