@@ -1,46 +1,45 @@
 """CPU time around the stages: so much for each frame, and so much for each byte that is sent.
 
-What this process used in a while less what its stages and encodings used is split over the frames and the bytes
-of that while, by least squares that forget (recursive least squares; Haykin, "Adaptive Filter Theory", ch. 9).
+The two are only ever seen together, so their ratio is taken as known and one factor for both is learned: what this
+process used beside its stages and encodings, over what a PC would have used for the same frames and bytes.
 """
 
 from __future__ import annotations
 
 __all__ = ["Overhead"]
 
-_FORGET = 0.97
-"""Per sample, four a second: what is older than eight seconds hardly counts."""
 _PER_FRAME, _PER_BYTE = 2e-4, 3e-10
-"""Seconds, to begin with: measured on a PC with raw frames over loopback, both within a factor of three elsewhere."""
-_SCALE = 1e-6
-"""Bytes are counted in millions, so that both unknowns weigh alike."""
+"""CPU seconds on a PC, raw frames over loopback: threads waking, messages, the turns of the loop; and copies to the kernel."""
+_FORGET = 0.9
+"""Per sample, four a second: two thirds of the weight lie on the last two and a half seconds."""
+_CERTAIN = 10.0
+"""Frames of a megabyte that the first guess weighs as."""
 
 
 class Overhead:
-    """Two unknowns, learned from samples."""
+    """One unknown, learned from samples; never negative, never unbounded.
+
+    Args:
+        per_frame, per_byte: CPU seconds known from before, 0.0 for unknown.
+    """
 
     def __init__(self, per_frame: float = 0.0, per_byte: float = 0.0) -> None:
-        self.per_frame = per_frame or _PER_FRAME
-        self.per_byte = per_byte or _PER_BYTE
-        # The inverse of the information so far, as if ten frames of a megabyte had told the guess.
-        self._p = [[0.1, 0.0], [0.0, 0.1]]
+        factor = per_frame / _PER_FRAME if per_frame > 0.0 else per_byte / _PER_BYTE if per_byte > 0.0 else 1.0
+        self._usual = _CERTAIN * (_PER_FRAME + _PER_BYTE * 1e6)
+        self._used = factor * self._usual
+
+    @property
+    def per_frame(self) -> float:
+        """CPU seconds per captured frame."""
+        return _PER_FRAME * self._used / self._usual
+
+    @property
+    def per_byte(self) -> float:
+        """CPU seconds per byte sent."""
+        return _PER_BYTE * self._used / self._usual
 
     def add(self, frames: float, nbytes: float, seconds: float) -> None:
         """In one while `frames` entered, `nbytes` were sent, and `seconds` of CPU went elsewhere than into stages."""
-        x, y = frames, nbytes * _SCALE
-        if x <= 0.0:
-            return
-        p = self._p
-        px, py = p[0][0] * x + p[0][1] * y, p[1][0] * x + p[1][1] * y
-        weight = _FORGET + x * px + y * py
-        kx, ky = px / weight, py / weight
-        error = seconds - self.per_frame * x - self.per_byte / _SCALE * y
-        self.per_frame = max(0.0, self.per_frame + kx * error)
-        self.per_byte = max(0.0, self.per_byte + ky * error * _SCALE)
-        p[0][0], p[0][1] = (p[0][0] - kx * px) / _FORGET, (p[0][1] - kx * py) / _FORGET
-        p[1][0], p[1][1] = (p[1][0] - ky * px) / _FORGET, (p[1][1] - ky * py) / _FORGET
-        # Where frames and bytes only ever come together nothing tells them apart: bound how unsure that may get.
-        for i in (0, 1):
-            p[i][i] = min(p[i][i], 1.0)
-        bound = 0.99 * (p[0][0] * p[1][1]) ** 0.5
-        p[0][1] = p[1][0] = max(-bound, min(bound, p[0][1]))
+        if frames > 0.0:
+            self._usual = _FORGET * self._usual + _PER_FRAME * frames + _PER_BYTE * nbytes
+            self._used = _FORGET * self._used + max(0.0, seconds)

@@ -25,6 +25,7 @@ __all__ = ["Profile"]
 _ALPHA = 0.1
 """Weight of a new sample: a change is followed to 2/3 within ten frames."""
 _PASSES_ALPHA = 0.03
+_STRETCH_ALPHA = 0.05
 _IDLE_SAMPLES = 8
 """Studies whose least waiting time counts as a stage's own."""
 _UNKNOWN = -1.0
@@ -90,8 +91,8 @@ class Profile:
             self.cpu_s[stage] = _smooth(self.cpu_s[stage], cpus[i] if cpus else busy[i] * scale)
         self._passed(start, len(times), kind)
         idle = sum(time - own for time, own in zip(times, busy))
-        self._wall_sum += _ALPHA * (max(wall - idle, cpu_s) - self._wall_sum)
-        self._cpu_sum += _ALPHA * (cpu_s - self._cpu_sum)
+        self._wall_sum += _STRETCH_ALPHA * (max(wall - idle, cpu_s) - self._wall_sum)
+        self._cpu_sum += _STRETCH_ALPHA * (cpu_s - self._cpu_sum)
         if self._cpu_sum > 0.0:
             self.stretch = self._wall_sum / self._cpu_sum
 

@@ -28,7 +28,7 @@ _TELL = 4
 """Choices in a row with another answer to whether the goal holds before that is told."""
 _SPAN = 4.0
 """Seconds over which the rate reached is compared with the one wanted: a little less than the five by which it is judged."""
-_AIM = 1.015
+_AIM = 1.02
 """The rate aimed at over the target, so that noise does not end below it."""
 _AIM_SLO = 0.96
 """The deadline aimed at, likewise."""
@@ -42,7 +42,9 @@ _PROBE = 0.4
 _REPAY = 1.5
 """How hard what the last seconds fell short is made up for. The rate follows the share at once, the mean over the span
 by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
-_LEARN = 0.01
+_RECLAIM = 0.5
+"""Likewise for what they exceeded: a rate above the target is no fault, but what the cloud did for it is paid for."""
+_LEARN = 0.03
 """Of the relative error, per choice: what lasts is no noise but the model's error."""
 _TRIM = (0.6, 1.5)
 
@@ -282,7 +284,8 @@ class Auto:
         seen = min(1.0, (now - self._moved_at) / (_SPAN / 2))
         low, high = _TRIM
         self._learned = min(high, max(low, self._learned))
-        self.trim = min(high, max(low, self._learned + _REPAY * seen * error))
+        gain = _REPAY if error > 0.0 else _RECLAIM
+        self.trim = min(high, max(low, self._learned + gain * seen * error))
 
 
 def _cuts(decision: SplitDecision) -> set[int]:
