@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from experiments.agenda import Agenda
@@ -145,37 +146,49 @@ class Body:
             self._handle(self._tick_event, None, wakeup)
 
 
-class Workers:
-    """A pool of threads on virtual time; `ordered` work runs one at a time, in the order given."""
+Spend = Callable[[float, float, Callable[[], None]], None]
+"""Calls the function when so many seconds of work have been done, and then so many of waiting."""
 
-    def __init__(self, agenda: Agenda, count: int, spread: float, seed: str) -> None:
+
+class Workers:
+    """A pool of threads on virtual time; `ordered` work runs one at a time, in the order given.
+
+    Args:
+        spend: how work takes its time; default: a second takes a second.
+    """
+
+    def __init__(self, agenda: Agenda, count: int, spread: float, seed: str, spend: Spend | None = None) -> None:
         self._agenda = agenda
         self._free = count
         self._spread = spread
         self._random = random.Random(seed)
-        self._queue: deque[tuple[float, bool, Callable[[float], None]]] = deque()
+        self._spend: Spend = spend or self._wait
+        self._queue: deque[tuple[float, float, bool, Callable[[float], None]]] = deque()
         self._lane_busy = False
 
     def time(self, milliseconds: float) -> float:
         """How many seconds this takes this time."""
         return milliseconds / 1e3 * (1.0 + self._spread * (2.0 * self._random.random() - 1.0))
 
-    def put(self, seconds: float, done: Callable[[float], None], ordered: bool = False) -> None:
-        """Have a worker busy for so long, then call `done(seconds waited)`."""
+    def put(self, seconds: float, done: Callable[[float], None], ordered: bool = False, idle: float = 0.0) -> None:
+        """Have a worker busy for so long, and wait for `idle` more, then call `done(seconds waited for a worker)`."""
         begun = self._agenda.now
-        self._queue.append((seconds, ordered, lambda started: done(started - begun)))
+        self._queue.append((seconds, idle, ordered, lambda started: done(started - begun)))
         self._start()
+
+    def _wait(self, seconds: float, idle: float, over: Callable[[], None]) -> None:
+        self._agenda.at(self._agenda.now + seconds + idle, over)
 
     def _start(self) -> None:
         while self._free:
-            index = next((i for i, (_, ordered, _) in enumerate(self._queue) if not (ordered and self._lane_busy)), None)
+            index = next((i for i, (_, _, ordered, _) in enumerate(self._queue) if not (ordered and self._lane_busy)), None)
             if index is None:
                 return
-            seconds, ordered, done = self._queue[index]
+            seconds, idle, ordered, done = self._queue[index]
             del self._queue[index]
             self._free -= 1
             self._lane_busy = self._lane_busy or ordered
-            self._agenda.at(self._agenda.now + seconds, self._end, done, ordered, self._agenda.now)
+            self._spend(seconds, idle, partial(self._end, done, ordered, self._agenda.now))
 
     def _end(self, done: Callable[[float], None], ordered: bool, started: float) -> None:
         self._free += 1

@@ -24,6 +24,7 @@ RULES = {
     "latency": "Deliver's latency is the time since capture, and not negative",
     "age": "live: no Deliver later than the age bound; of a device that hung, no Done",
     "late-submit": "no SUBMIT for a delivered seq, none without a WELCOME, none outside a legal cut",
+    "way": "a SUBMIT goes in a codec that is legal at its cut, and by a fixed split in the one asked for",
     "credit": "SUBMIT bytes since WELCOME never exceed the limit granted; the server sees no excess either",
     "window": "frames in flight are bounded",
     "state": "stages with state see frames in seq order, once each, in the ordered lane",

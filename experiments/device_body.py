@@ -11,7 +11,7 @@ from experiments.path import Path
 from experiments.record import Handed, Record, Started, Value
 from experiments.scenario import Device, Scenario, ending
 from iot_client.events import (
-    Capture, Deliver, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
+    Capture, Decided, Deliver, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
     RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.outcome import Done
@@ -50,6 +50,7 @@ class DeviceBody(Body):
         self.perform = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send, Deliver: self._deliver,
             Release: self._release, Reopen: self._reopen, Finished: self._finish, Note: _nothing, Refuse: _nothing,
+            Decided: _nothing,
         }
         if path is not None:
             path.device = self
@@ -184,7 +185,7 @@ class DeviceBody(Body):
         if command.payload >= 0:
             index = message.start if type(message) is Submit else self.scenario.n
             value = self.values.get(command.payload, {}).get(index)
-            nbytes = self.scenario.stages[index - 1].nbytes
+            nbytes = self.sent_bytes(command.payload, index)
             if value is None:
                 self.broken(f"SendMessage({type(message).__name__} {command.payload}): no value is kept at stage {index}")
                 return
@@ -192,6 +193,10 @@ class DeviceBody(Body):
             self.broken(f"SendMessage({type(message).__name__}) on a device without a server")
         else:
             self.path.up(message, command.session, command.epoch, nbytes, value)
+
+    def sent_bytes(self, seq: int, index: int) -> int:
+        """The size of a frame's value before stage `index` as it is sent."""
+        return self.scenario.stages[index - 1].nbytes
 
     def _deliver(self, command: Deliver) -> None:
         if type(command.outcome) is Done:

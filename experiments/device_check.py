@@ -42,6 +42,11 @@ class DeviceCheck(Check):
         self._sent = 0
         self._hangs: list[tuple[float, float]] = []
         self._stateful = [index for index, stage in enumerate(scenario.stages) if stage.stateful]
+        steer = self.plan.steer
+        self._paced = steer is not None and steer.policy == "auto" and bool(
+            steer.goal.max_cpu or steer.goal.max_mbit or not steer.told
+        )
+        self._ways = None if steer is None or steer.policy == "threshold" else {(k, codec) for k, codec, _ in steer.ways}
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.on.update({
             Started: self.on_started, Died: self.on_died, Hung: self.on_hung, Handed: self.on_handed,
@@ -79,7 +84,7 @@ class DeviceCheck(Check):
             self.problem("window", f"{in_flight} frames in flight")
 
     def _check_camera(self, what: iot.FrameCaptured) -> None:
-        steady = self.plan.mode == "live" and self.plan.fps > 0 and not self.plan.memory
+        steady = self.plan.mode == "live" and self.plan.fps > 0 and not self.plan.memory and not self._paced
         if steady and self._captured and not self._hangs:
             gap = what.at - next(reversed(self._captured.values()))
             if gap > 1.5 / self.plan.fps:
@@ -230,6 +235,8 @@ class DeviceCheck(Check):
         whole = 0 < message.start < message.stop <= self.scenario.n
         if not whole or any(placements[s] == "device" or s in self._stateful for s in range(message.start, message.stop)):
             self.problem("late-submit", f"SUBMIT of {seq} asks for stages {message.start} to {message.stop}")
+        if (message.start, message.codec) not in (self._ways or {(message.start, self.plan.codec)}):
+            self.problem("way", f"SUBMIT of {seq} as {message.codec} after {message.start} stages, which was not asked for")
         self._sent += self._sizes.get(seq, 0)
         if self._sent > self._limit:
             self.problem("credit", f"SUBMIT of {seq}: {self._sent} bytes sent, {self._limit} granted")

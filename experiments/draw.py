@@ -6,26 +6,28 @@ a few hundredths of a second.
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
+from experiments.dice import Dice
+from experiments.draw_steered import steer, with_ways
 from experiments.machines import app_of
 from experiments.scenario import Device, Network, Scenario, Server, Stage
 
 __all__ = ["draw"]
 
-T = TypeVar("T")
-
 
 def draw(seed: int) -> Scenario:
     """The scenario of this seed."""
-    dice = _Dice(seed)
+    dice = Dice(seed)
     stages = _stages(dice)
     legal = app_of(Scenario(stages=stages, devices=(Device(),))).legal_cuts()
     devices = tuple(_device(dice, stages, legal) for _ in range(dice.pick(1, 1, 1, 2, 2, 3)))
+    # Dice of their own: what is fixed stays as it was whatever is drawn for what is steered.
+    steered = tuple(steer(Dice(f"steered {seed} {index}"), device, stages) for index, device in enumerate(devices))
+    if steered != devices:
+        stages, devices = with_ways(Dice(f"ways {seed}"), stages), steered
     end = max(_duration(device, stages) for device in devices)
     transfer = max(_transfer(device, stages) for device in devices)
     return Scenario(
@@ -34,33 +36,7 @@ def draw(seed: int) -> Scenario:
     )
 
 
-@dataclass
-class _Dice:
-    """A random.Random with the throws needed here."""
-
-    seed: int
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(f"scenario {self.seed}")
-
-    def chance(self, probability: float) -> bool:
-        return self._random.random() < probability
-
-    def between(self, low: float, high: float) -> float:
-        return round(self._random.uniform(low, high), 4)
-
-    def scaled(self, low: float, high: float) -> float:
-        """Each power of ten as likely as the other."""
-        return float(f"{low * (high / low) ** self._random.random():.3g}")
-
-    def count(self, low: int, high: int) -> int:
-        return self._random.randint(low, high)
-
-    def pick(self, *choices: T) -> T:
-        return self._random.choice(choices)
-
-
-def _stages(dice: _Dice) -> tuple[Stage, ...]:
+def _stages(dice: Dice) -> tuple[Stage, ...]:
     n = dice.count(2, 6)
     device_only, cloud_only = dice.pick(0, 0, 0, 1), dice.pick(0, 0, 0, 0, 1)
     stateful = dice.count(1, n - 1) if dice.chance(0.25) else 0
@@ -81,7 +57,7 @@ def _stages(dice: _Dice) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _device(dice: _Dice, stages: tuple[Stage, ...], legal: tuple[int, ...]) -> Device:
+def _device(dice: Dice, stages: tuple[Stage, ...], legal: tuple[int, ...]) -> Device:
     live = dice.chance(0.5)
     online = len(stages) not in legal or dice.chance(0.95)
     clouded = [k for k in legal if k < len(stages)] or list(legal)
@@ -103,7 +79,7 @@ def _device(dice: _Dice, stages: tuple[Stage, ...], legal: tuple[int, ...]) -> D
     )
 
 
-def _network(dice: _Dice, end: float) -> Network:
+def _network(dice: Dice, end: float) -> Network:
     rough = dice.chance(0.5)
     return Network(
         latency_ms=dice.scaled(0.05, 100), jitter_ms=dice.pick(0.0, dice.scaled(0.1, 60)),
@@ -116,7 +92,7 @@ def _network(dice: _Dice, end: float) -> Network:
     )
 
 
-def _server(dice: _Dice, stages: tuple[Stage, ...], end: float) -> Server:
+def _server(dice: Dice, stages: tuple[Stage, ...], end: float) -> Server:
     largest = max(stage.nbytes for stage in stages)
     tight = dice.chance(0.4)
     return Server(
@@ -129,7 +105,7 @@ def _server(dice: _Dice, stages: tuple[Stage, ...], end: float) -> Server:
     )
 
 
-def _spans(dice: _Dice, end: float, longest: float) -> tuple[tuple[float, float], ...]:
+def _spans(dice: Dice, end: float, longest: float) -> tuple[tuple[float, float], ...]:
     """One or two (time, seconds)."""
     return tuple(sorted((dice.between(0, 1.1 * end), dice.scaled(0.01, longest)) for _ in range(dice.count(1, 2))))
 

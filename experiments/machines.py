@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
-from experiments.scenario import Scenario, Stage
+from experiments.scenario import Cpu, Device, Scenario, Stage
+from iot_client.policy import SteerConfig
 from iot_client.session import Session, SessionConfig
 from tasks import App, Source, StatefulTask, Task
-from wire.protocol import MINOR, Hello
+from wire.protocol import CODECS, MINOR, Hello
 
 __all__ = ["app_of", "scheduler", "session"]
 
@@ -46,17 +47,31 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
     """Device `number`'s machine and its first commands."""
     plan = scenario.devices[number]
     hello = Hello(
-        MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps
+        MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps,
+        codecs=("raw",) if plan.steer is None and plan.codec == "raw" else CODECS,
     )
+    pivot = app.cut(plan.k).stop
+    if plan.steer is not None and plan.k == app.n:
+        pivot = next((index for index, task in enumerate(app.chain) if task.stateful), app.n)
     machine = Session(SessionConfig(
-        session=identity, n=app.n, split=plan.k, pivot=app.cut(plan.k).stop,
+        session=identity, n=app.n, split=plan.k, pivot=pivot,
         splits=tuple(k > 0 and not app.why_not(k) for k in range(app.n + 1)),
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
         max_age=plan.max_age_ms / 1e3, reports=scenario.aggregate and plan.online,
-        memory=plan.memory or _MEMORY,
+        memory=plan.memory or _MEMORY, codec=plan.codec, steer=_steer(plan),
     ))
     return machine, machine.start()
+
+
+def _steer(plan: Device) -> SteerConfig | None:
+    steer, cpu = plan.steer, plan.cpu or Cpu()
+    if steer is None:
+        return None
+    return SteerConfig(
+        policy=steer.policy, goal=steer.goal, ways=steer.ways, offered=plan.fps if steer.told else 0.0,
+        available=min(cpu.given, cpu.cores), cores=cpu.cores, prior=steer.prior,
+    )
 
 
 def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list[Any]]:

@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from experiments.scenario import Network
+from experiments.traced_link import TracedLink, on_the_wire
 from wire.memory_link import DOWN, UP, MemoryLink
 from wire.protocol import Envelope, Message, decode, encode
 
@@ -48,13 +49,17 @@ class Path:
 
     Args:
         number: the device's, part of peer names.
+        link: carries all that is sent instead of one as `network` says.
+
+    Attributes:
+        carried: bytes sent each way so far, as they count on the link.
     """
 
-    def __init__(self, agenda: Agenda, network: Network, number: int, seed: int) -> None:
+    def __init__(self, agenda: Agenda, network: Network, number: int, seed: int, link: TracedLink | None = None) -> None:
         self.agenda = agenda
         self.network = network
         self.number = number
-        self.link = MemoryLink(
+        self.link: MemoryLink | TracedLink = link or MemoryLink(
             network.latency_ms / 1e3 + _LAN, network.mbit_s * 1e6 / 8, network.jitter_ms / 1e3,
             loss=network.loss, drop=network.drop, partitions=network.partitions, seed=seed,
         )
@@ -63,6 +68,7 @@ class Path:
         self.device: DeviceBody
         self.server: ServerBody
         self.lost = 0
+        self.carried = [0, 0]
         self._attempt = 0
         self._early: list[tuple[Envelope, int, int, Any]] = []
 
@@ -179,6 +185,7 @@ class Path:
     def _send(self, direction: int, size: int, arrives: Any, *args: Any) -> None:
         copies = 2 if self.network.duplicate and self.random.random() < self.network.duplicate else 1
         for _ in range(copies):
+            self.carried[direction] += on_the_wire(size)
             time = self.link.send(direction, size, self.agenda.now)
             if time is None:
                 self.lost += 1

@@ -7,8 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from experiments.scenario import Scenario
+from iot_client.knowledge import Knowledge
 
-__all__ = ["Broken", "Died", "Folded", "Handed", "Hung", "Kept", "Record", "Spurious", "Started", "Trace", "Value"]
+__all__ = [
+    "Broken", "Died", "Folded", "Handed", "Hung", "Kept", "Learned", "Record", "Spurious",
+    "Started", "Stood", "Trace", "Value",
+]
 
 Value = tuple[int, int, tuple[Any, ...]]
 """(device, seq, path): a simulated value is the way it took, one (stage, where) for each stage applied.
@@ -69,6 +73,30 @@ class Kept(msgspec.Struct, frozen=True, tag=True):
     """What a host still keeps at the end, by kind."""
 
     items: dict[str, list[Any]]
+
+
+class Stood(msgspec.Struct, frozen=True, tag=True):
+    """How a device with a CPU of its own stood: CPU seconds and bytes since its start, and what it expected then.
+
+    The fields from `k` on are those of runs.SampleRow.
+    """
+
+    cpu_s: float
+    up: int
+    down: int
+    k: float
+    codec: str
+    rate: float = -1.0
+    p50: float = -1.0
+    p95: float = -1.0
+    server_s: float = -1.0
+    estimate: float = -1.0
+
+
+class Learned(msgspec.Struct, frozen=True, tag=True):
+    """What a device knew at its end."""
+
+    knowledge: Knowledge
 
 
 class Broken(msgspec.Struct, frozen=True, tag=True):

@@ -16,13 +16,27 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Device", "Network", "Scenario", "Server", "Stage", "ending", "load"]
+from experiments.links import LinkTrace, LoadTrace
+from iot_client.goal import Goal
+from iot_client.knowledge import Knowledge
+
+__all__ = ["Cpu", "Device", "Network", "Scenario", "Server", "Stage", "Steer", "Way", "ending", "load"]
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the value after a stage costs in one codec; other JPEG qualities follow by the usual shape (way_at)."""
+
+    codec: str
+    nbytes: int
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage: its cost on either side and the size of the value after it.
 
-    `filters` and `fails` are chances by which a frame ends here, decided by its seq alone.
+    `filters` and `fails` are chances by which a frame ends here, decided by its seq alone. `idle_ms` is what it waits for
+    something else than the CPU, `back` the bytes that return of a job cut after it (-1: as of the last stage's value).
     """
 
     device_ms: float = 1.0
@@ -33,6 +47,9 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     placement: Literal["device", "cloud", "any"] = "any"
     stateful: bool = False
     once: bool = False
+    idle_ms: float = 0.0
+    back: int = -1
+    ways: tuple[Way, ...] = ()
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,12 +70,36 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     blackholes: tuple[float, ...] = ()
 
 
+class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What computes on a device: `given` of the machine's cores, shared fairly with `load` in cores.
+
+    `overhead_ms` of CPU go into each answered frame beside its stages (half of that into one dropped), `send_ns` into each byte sent.
+    """
+
+    given: float = 1.0
+    cores: float = 1.0
+    load: LoadTrace | None = None
+    overhead_ms: float = 0.2
+    send_ns: float = 0.3
+
+
+class Steer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A split that moves by itself: as iot_client.policy.SteerConfig; `told` if the client is told the source's rate."""
+
+    ways: tuple[tuple[int, str, int], ...]
+    policy: Literal["auto", "threshold"] = "auto"
+    goal: Goal = Goal()
+    prior: Knowledge | None = None
+    told: bool = True
+
+
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One device: its source, its cut and what befalls it.
 
     `fps` 0 reads as fast as permitted. `splits` are (time, k); `hangs` are (time, seconds) in which nothing is
     handled. `spread` s makes a stage take its time x (1-s .. 1+s). `clock` is what its monotonic clock shows at
-    the start. `memory` in bytes and `window` in frames, 0 for the default.
+    the start. `memory` in bytes and `window` in frames, 0 for the default. With `cpu` a stage's time is CPU time, which
+    takes as long as the machine makes it take; `steer` moves the split, `codec` is that of a fixed one.
     """
 
     k: int = 1
@@ -79,6 +120,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     clock: float = 0.0
     online: bool = True
     network: Network = Network()
+    codec: str = "raw"
+    cpu: Cpu | None = None
+    steer: Steer | None = None
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +145,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run; it must be over within `limit` seconds of virtual time."""
+    """One run; it must be over within `limit` seconds of virtual time. All devices share `link`, if there is one."""
 
     stages: tuple[Stage, ...]
     devices: tuple[Device, ...]
@@ -109,6 +153,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: Server = Server()
     limit: float = 600.0
     aggregate: bool = False
+    link: LinkTrace | None = None
     spurious_ticks: float = 0.0
     """Ticks per second that nobody asked for, at every machine."""
 

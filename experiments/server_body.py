@@ -12,10 +12,11 @@ from cloud_server.events import (
 )
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
+from experiments.encodings import way_at
 from experiments.path import Connection, Path
 from experiments.record import Died, Folded, Record, Started, Value
 from experiments.scenario import Scenario, ending
-from wire.protocol import Envelope
+from wire.protocol import Envelope, Message, Result, Submit
 
 __all__ = ["ServerBody"]
 
@@ -44,6 +45,7 @@ class ServerBody(Body):
         self.results: dict[JobKey, Value] = {}
         self.links: dict[bytes, tuple[Connection, Path]] = {}
         self.paths: list[Path] = []
+        self._codecs: dict[int, str] = {}
         self.workers: Workers
         self._tokens = count(1)
         self.perform = {
@@ -75,6 +77,7 @@ class ServerBody(Body):
         self.note(Died())
         self.end()
         self.inputs.clear()
+        self._codecs.clear()
         self.results.clear()
         self.links.clear()
         for path in self.paths:
@@ -98,13 +101,15 @@ class ServerBody(Body):
             return event
         token = next(self._tokens)
         self.inputs[token] = value
+        if type(event.message) is Submit:
+            self._codecs[token] = event.message.codec
         return MessageReceived(event.peer, event.message, event.session, event.epoch, event.nbytes, token)
 
     def _send(self, command: SendMessage) -> None:
         value, nbytes = None, 0
         if command.payload is not None:
             value = self.results.get(command.payload)
-            nbytes = self.scenario.stages[-1].nbytes
+            nbytes = self._answer_bytes(command.message)
             if value is None:
                 self.broken(f"SendMessage({type(command.message).__name__}): no result is kept for {command.payload}")
                 return
@@ -113,6 +118,10 @@ class ServerBody(Body):
             self.agenda.at(self.agenda.now, self._gone, command.peer, self.life)
         else:
             path.down(connection, command.message, command.session, self.epoch, nbytes, value)
+
+    def _answer_bytes(self, message: Message) -> int:
+        back = self.scenario.stages[message.start - 1].back if type(message) is Result else -1
+        return self.scenario.stages[-1].nbytes if back < 0 else back
 
     def _gone(self, peer: bytes, life: int) -> None:
         if life == self.life:
@@ -125,26 +134,40 @@ class ServerBody(Body):
         if None in values or len(values) != len(command.jobs) or not values:
             self.broken(f"RunBatch({command.batch}): inputs {command.inputs} for jobs {command.jobs} are not all kept")
             return
-        size = 1 + _BATCH_GAIN * (len(values) - 1)
-        stages = self.scenario.stages[command.start : command.stop]
-        times = tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
+        times = self._times(command, values)
+        decodes = tuple(self._decode(command.start, token) for token in command.inputs)
         life = self.life
-        self.workers.put(sum(times), lambda waited: self._ran(command, values, times, waited, life))
+        self.workers.put(sum(times) + sum(decodes), lambda waited: self._ran(command, values, times, decodes, waited, life))
 
-    def _ran(self, command: RunBatch, values: list[Any], times: tuple[float, ...], waited: float, life: int) -> None:
+    def _times(self, command: RunBatch, values: list[Any]) -> tuple[float, ...]:
+        """Seconds of each stage for the whole batch; of devices that are steered by them, only of those reached."""
+        stages = self.scenario.stages[command.start : command.stop]
+        if self.scenario.devices[values[0][0]].cpu is not None:
+            last = max(ending(self.scenario, device, seq)[1] for device, seq, _ in values)
+            stages = stages[: last + 1 - command.start]
+        size = 1 + _BATCH_GAIN * (len(values) - 1)
+        return tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
+
+    def _decode(self, start: int, token: int) -> float:
+        decode_ms = way_at(self.scenario.stages[start - 1], self._codecs.get(token, "raw")).decode_ms
+        return self.workers.time(decode_ms) if decode_ms else 0.0
+
+    def _ran(
+        self, command: RunBatch, values: list[Any], times: tuple[float, ...], decodes: tuple[float, ...], waited: float, life: int
+    ) -> None:
         if life != self.life or not self.alive:
             return
-        jobs = tuple(self._job(command, key, value) for key, value in zip(command.jobs, values, strict=True))
+        jobs = tuple(self._job(command, *each) for each in zip(command.jobs, values, decodes, strict=True))
         self.feed(BatchDone(command.batch, jobs, times, waited))
 
-    def _job(self, command: RunBatch, key: JobKey, value: Value) -> JobDone:
+    def _job(self, command: RunBatch, key: JobKey, value: Value, decode: float) -> JobDone:
         device, seq, path = value
         kind, last = ending(self.scenario, device, seq)
         if last < command.stop:
-            return JobDone(*key, kind, last, "boom" if kind == "failed" else "")
+            return JobDone(*key, kind, last, "boom" if kind == "failed" else "", decode=decode)
         steps = tuple((stage, "cloud") for stage in range(command.start, command.stop))
         self.results[key] = (device, seq, path + steps)
-        return JobDone(*key, "done", nbytes=self.scenario.stages[command.stop - 1].nbytes, signature="v")
+        return JobDone(*key, "done", nbytes=self.scenario.stages[command.stop - 1].nbytes, signature="v", decode=decode)
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -153,6 +176,7 @@ class ServerBody(Body):
         self.note(Folded(command.seq, value))
 
     def _release(self, command: Release) -> None:
+        self._codecs.pop(command.token, None)
         if self.inputs.pop(command.token, None) is None:
             self.broken(f"Release({command.token}): no such payload is kept")
 

@@ -17,6 +17,8 @@ from experiments.path import Path
 from experiments.record import Broken, Died, Kept, Record, Trace
 from experiments.scenario import Scenario
 from experiments.server_body import ServerBody
+from experiments.traced_link import TracedLink
+from experiments.weak_body import WeakBody
 
 __all__ = ["simulate"]
 
@@ -43,6 +45,7 @@ class _World:
         self.agenda = Agenda()
         self.records: list[Record] = []
         self.app = machines.app_of(scenario)
+        self.link = None if scenario.link is None else TracedLink(scenario.link, seed)
         self.server = ServerBody(
             self.agenda, self.records, scenario, lambda epoch: machines.scheduler(scenario, self.app, epoch), seed
         )
@@ -63,11 +66,12 @@ class _World:
 
     def _device(self, number: int) -> DeviceBody:
         plan = self.scenario.devices[number]
-        path = Path(self.agenda, plan.network, number, self.seed * 1009 + number) if plan.online else None
+        path = Path(self.agenda, plan.network, number, self.seed * 1009 + number, self.link) if plan.online else None
         if path is not None:
             path.server = self.server
             self.server.paths.append(path)
-        return DeviceBody(self.agenda, self.records, self.scenario, number, _FIRST_SESSION + number, path, self.seed)
+        kind = DeviceBody if plan.cpu is None and plan.steer is None else WeakBody
+        return kind(self.agenda, self.records, self.scenario, number, _FIRST_SESSION + number, path, self.seed)
 
     def _plan(self) -> None:
         at, server = self.agenda.at, self.scenario.server

@@ -62,7 +62,7 @@ class Guide:
         self.policy: Policy
         steer = config.steer
         if steer.policy == "threshold":
-            legal = tuple(k for k, is_legal in enumerate(config.splits) if is_legal and k <= config.pivot)
+            legal = tuple(sorted({k for k, _, _ in steer.ways}))  # of all legal cuts those whose jobs end at this pivot
             self.policy = Threshold(config.split, steer.goal.fps or 0.0, legal)
         else:
             self.policy = self.auto = Auto(steer, config.n, config.pivot, config.split, config.workers)
@@ -74,16 +74,19 @@ class Guide:
         self._held = Ewma(0.1)
         self._results = RateMeter(2.0)
         self._told: list[Command] = []
+        self._heard = False
 
     # -- the device --------------------------------------------------------------------------------
 
     def captured(self, now: float) -> None:
         """The source gave a frame."""
+        self._heard = True
         if self.auto is not None:
             self.auto.captured(now, self._live)
 
     def ran(self, event: StagesDone, frame: Frame | None) -> None:
         """A run of stages ended here."""
+        self._heard = True
         if self.auto is None or event.kind not in ("done", "filtered"):
             return
         profile = self.auto.profile
@@ -98,6 +101,7 @@ class Guide:
 
     def sampled(self, event: HostSampled) -> None:
         """The host's CPU."""
+        self._heard = True
         if self.auto is not None:
             self.auto.profile.host(event.available, event.own, event.cores, event.seconds)
 
@@ -105,6 +109,7 @@ class Guide:
 
     def welcome(self, message: Welcome) -> None:
         """A session stands, on a fresh link."""
+        self._heard = True
         if self.auto is not None:
             profile = self.auto.profile
             profile.server_workers = message.workers
@@ -145,6 +150,7 @@ class Guide:
 
     def receipt(self, seq: int, frame: Frame | None, held: float, now: float) -> None:
         """The server has the payload."""
+        self._heard = True
         if self.auto is None:
             return
         self.auto.profile.link.received(seq, now, held=held)
@@ -158,12 +164,14 @@ class Guide:
 
     def round_trip(self, message: Pong, now: float) -> None:
         """A heartbeat came back."""
+        self._heard = True
         if self.auto is not None:
             self.auto.profile.link.round_trip(max(0.0, now - message.stamp_us / 1e6 - message.held_us / 1e6), now)
             self.auto.profile.server_load = message.load
 
     def result(self, message: Result, frame: Frame | None, nbytes: int, now: float) -> None:
         """A job is answered; `frame` is None if it was given up before."""
+        self._heard = True
         if self.auto is None:
             return
         profile, held = self.auto.profile, message.held_us / 1e6
@@ -219,11 +227,12 @@ class Guide:
         )
 
     def decide(self, now: float) -> list[Command]:
-        """What was decided since the last time."""
-        if self.auto is not None and now >= self.auto.due:
-            decided = self.auto.decide(now)
+        """What was decided since the last time; nothing in a turn that brought no news, for a Tick alone changes nothing."""
+        heard, self._heard = self._heard, False
+        if not heard:
+            return []
+        if self.auto is not None:
+            decided = self.auto.decide(now) if now >= self.auto.due else None
             return [] if decided is None else [decided]
         told, self._told = self._told, []
         return told
-
-

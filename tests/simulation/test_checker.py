@@ -125,6 +125,11 @@ def late_submit(r: Records) -> None:
     insert(r, find(r, LOSSLESS, iot.Deliver, lambda what: what.seq == sent.message.seq), sent)
 
 
+def way(r: Records) -> None:
+    index = find(r, LOSSLESS, iot.SendMessage, sends(Submit))
+    change(r, index, message=msgspec.structs.replace(r[index].what.message, codec="jpeg:80"))
+
+
 def credit(r: Records) -> None:
     index = find(r, LOSSLESS, iot.MessageReceived, sends(Welcome))
     change(r, index, message=msgspec.structs.replace(r[index].what.message, limit=499))
@@ -197,8 +202,8 @@ def leak(r: Records) -> None:
 BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, credit,
-        window, state, twin, spurious, finished, dedup, job, fold, report, memory, refusal, workers, leak,
+        broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, way,
+        credit, window, state, twin, spurious, finished, dedup, job, fold, report, memory, refusal, workers, leak,
     )
 }
 
