@@ -230,9 +230,11 @@ class PubSub:
         while True:
             data = bytes(self._hub.recv_jpg()[1])
             answer = msgspec.msgpack.decode(data, type=Answer)
+            if answer.device != self._device:
+                continue
             if answer.seq == PROBE:
                 self._heard.set()
-            elif answer.device == self._device:
+            else:
                 self._camera.take(data)
 
 

@@ -50,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 5757
     peer: str = ""
     profiles: str = ""
-    grace: float = 3.0
+    grace: float = 10.0
 
 
 class FrameNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
