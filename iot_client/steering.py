@@ -33,6 +33,8 @@ _AIM = 1.02
 _AIM_SLO = 0.96
 """The deadline aimed at, likewise."""
 _ELSEWHERE = ("link", "downlink", "server")
+_UNQUEUED = 0.85
+"""Of the highest rate: at all of it a queue only grows."""
 _SLOWEST = 1.0
 """Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
 _TELLING = 16384 * 1.1
@@ -188,16 +190,22 @@ class Auto:
     def pace(self) -> float:
         """Frames per second that may enter at most; 0.0 for any.
 
-        Budgets bound it. So does a link or a server that cannot take all that a live source offers: what is beyond
-        would only stand in line and make every frame late.
+        Budgets bound it. So does a link or a server that cannot take all that a live source offers, and, where there is
+        a deadline, the pipeline itself under a source that has no rate: what is beyond would only stand in line.
         """
         decision = self.decision
         if decision is None:
             return 0.0
         pace, predicted = decision.pace, decision.prediction
-        if self.profile.offered and not self.config.offered and not decision.met and predicted.bottleneck in _ELSEWHERE:
-            return min(pace, predicted.rate) if pace else max(_SLOWEST, predicted.rate)
-        return pace
+        if self.config.offered:
+            return pace
+        if self.profile.offered:
+            full = predicted.rate if not decision.met and predicted.bottleneck in _ELSEWHERE else 0.0
+        else:
+            full = _UNQUEUED * predicted.rate if self.config.goal.slo is not None else 0.0
+        if not full or full == float("inf"):
+            return pace
+        return min(pace, full) if pace else max(_SLOWEST, full)
 
     # -- the choice --------------------------------------------------------------------------------
 
