@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from experiments.lab import Lab
-from experiments.oracle import Least, goal_of, least_server, oracle_run
+from experiments.oracle import Least, least_over_time, oracle_run
 from experiments.runs import Run
 from experiments.truth import CostsAt, measured_costs, true_costs
 from tasks.app import load
@@ -57,9 +57,9 @@ def run_all(lab: Lab, body: Body, note: Note) -> Iterator[Run]:
 
 
 def least_of(lab: Lab, body: Body, runs: Sequence[Run]) -> Least | None:
-    """The least server time at the goal's rate as things are at the start; None where no rate is asked or no costs are known."""
+    """The least server time at the goal's rate over the experiment's time; None where no rate is asked or no costs are known."""
     costs_at = _costs(lab, body, 0, runs)
-    return least_server(costs_at(0.0), goal_of(lab), lab.goal.fps) if costs_at and lab.goal.fps else None
+    return least_over_time(lab, costs_at) if costs_at and lab.goal.fps else None
 
 
 def _oracle(lab: Lab, body: Body, seed: int, runs: Sequence[Run]) -> Run:

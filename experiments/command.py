@@ -100,8 +100,7 @@ def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     with _progress(options, len(lab.policies) * lab.seeds) as note:
         code = _collect(run_all(lab, body, note), runs, note)
     if not runs:
-        print("experiments: no run was finished, so there is no report", file=sys.stderr)
-        return code or 1
+        return _nothing(code)
     report = make_report(lab, runs, command=options.again, least=least_of(lab, body, runs))
     write(report, out)
     path = write_page(report, out)
@@ -126,10 +125,17 @@ def _sweep(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
             points += points_of(values, cell, runs)
             if code:
                 break
+    if not points:
+        return _nothing(code)
     path = write_sweep(out, points, fields, lab, options.again)
     _console().print(sweep_table(points, fields, f"{lab.name} ({options.body})"))
     print(f"report: {path}")
     return code
+
+
+def _nothing(code: int) -> int:
+    print("experiments: no run was finished, so there is no report", file=sys.stderr)
+    return code or 1
 
 
 def _collect(every: Iterator[Run], runs: list[Run], note: Note) -> int:
@@ -151,7 +157,8 @@ def _list(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     known = {name: labs.load(name) for name in labs.built_in()}
     width = max(map(len, known), default=0)
     for name, lab in known.items():
-        print(f"{name:<{width}}  {lab.about or lab.name} ({len(lab.policies)} policies of {lab.seconds:g} s)")
+        clip = "" if lab.clip == "rendered" else f", needs {lab.clip} in SPILLWAY_CLIPS"
+        print(f"{name:<{width}}  {lab.about or lab.name} ({len(lab.policies)} policies of {lab.seconds:g} s{clip})")
     return 0
 
 

@@ -111,7 +111,7 @@ def sweep(points: Sequence[Mapping[str, Any]], field: str, others: Sequence[str]
     places = {value: place for place, value in enumerate(values)}
     lines: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for point in points:
-        lines.setdefault((point["policy"], *(point[other] for other in others)), []).append(point)
+        lines.setdefault((point["policy"], *(f"{other} = {point[other]}" for other in others)), []).append(point)
     figure = canvas(11.0, 3.6)
     panels = figure.subplots(1, len(columns), squeeze=False)[0]
     for axes, column in zip(panels, columns):

@@ -4,7 +4,8 @@
     run = oracle_run(lab, costs_at, seed)         # measured and drawn like the run of a policy
     least = least_server(costs_at(0.0), goal, 17) # by linear programming, which knows nothing of iot_client.split
 
-The oracle knows, so it keeps nothing back: it may fill the link and the server to the brim, and moves for free.
+The oracle knows, so it keeps nothing back: it may fill the link and the server to the brim, and moves for free. It
+looks at each quarter of a second by itself: a policy that lets a queue grow where it may can answer a frame more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import inf
+from statistics import fmean
 
 import msgspec
 
@@ -23,7 +25,7 @@ from iot_client.goal import Goal
 from iot_client.prediction import LINK, SERVER
 from iot_client.split import SplitDecision, choose
 
-__all__ = ["Least", "Moment", "goal_of", "hindsight", "least_server", "oracle_run"]
+__all__ = ["Least", "Moment", "goal_of", "hindsight", "least_over_time", "least_server", "oracle_run"]
 
 PERIOD = 0.25
 """Seconds between two looks at the costs; the steps of a sloped link are no shorter."""
@@ -42,7 +44,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Least(msgspec.Struct, frozen=True, kw_only=True):
-    """The least server seconds per captured frame at a rate; None if it cannot be had. `how` names the solver."""
+    """The least server seconds of stages per captured frame at a rate; None if it cannot be had. `how` names the solver."""
 
     server_s: float | None
     how: str
@@ -92,18 +94,29 @@ def _rate_wanted(lab: Lab, decision: SplitDecision) -> float:
 
 
 def _exact(costs: Costs) -> Costs:
-    """Costs of which a choice that keeps headroom back makes all there is, at the latencies there are."""
+    """Costs of which a choice that keeps headroom back makes all there is, at the latencies there are.
+
+    All JPEG qualities of a cut decode alike, as in the client's profile: else the choice, for which server time comes
+    first, would take the coarsest picture for the microseconds its decoding saves.
+    """
     up, down = costs.up / LINK, costs.down / LINK
+    decoding = {k: fmean(o.decode_s for o in costs.options if _is_jpeg(o, k)) for k in {o.k for o in costs.options if _is_jpeg(o, o.k)}}
 
     def slower(option: Option) -> Option:
-        if not option.codec or not costs.up or not costs.down:
-            return option
-        hidden = option.nbytes / costs.up - option.nbytes / up + option.back_nbytes / costs.down - option.back_nbytes / down
-        return msgspec.structs.replace(option, extra_p50=option.extra_p50 + hidden, extra_p95=option.extra_p95 + hidden)
+        decode = decoding[option.k] if _is_jpeg(option, option.k) else option.decode_s
+        hidden = option.decode_s - decode
+        if option.codec and costs.up and costs.down:
+            hidden += option.nbytes / costs.up - option.nbytes / up + option.back_nbytes / costs.down - option.back_nbytes / down
+        extra_p50, extra_p95 = option.extra_p50 + hidden, option.extra_p95 + hidden
+        return msgspec.structs.replace(option, decode_s=decode, extra_p50=extra_p50, extra_p95=extra_p95)
 
     return msgspec.structs.replace(
         costs, up=up, down=down, server_cpu=costs.server_cpu / SERVER, options=tuple(map(slower, costs.options))
     )
+
+
+def _is_jpeg(option: Option, k: int) -> bool:
+    return option.k == k and option.codec.startswith("jpeg:")
 
 
 def _frames(moments: Sequence[Moment]) -> Iterator[FrameRow]:
@@ -132,12 +145,15 @@ def _frame(seq: int, time: float, moment: Moment, second: bool) -> FrameRow:
     decision = moment.decision
     option = decision.second if second and decision.second is not None else decision.first
     here = option.k == moment.costs.n
-    reach = 0.0 if here else moment.costs.stages[option.k].reach
-    server = sum(stage.reach * stage.server_s for stage in moment.costs.stages[option.k : moment.costs.stop]) + reach * option.decode_s
     return FrameRow(
         0, seq, time, decision.prediction.p50, "done", "device" if here else "cloud", option.k, option.codec,
-        round(option.nbytes), 0.0 if here else server,
+        round(option.nbytes), _stages_there(moment.costs, option),
     )  # fmt: skip
+
+
+def _stages_there(costs: Costs, option: Option) -> float:
+    """Server seconds of the stages per captured frame, as rows of runs count them."""
+    return sum(stage.reach * stage.server_s for stage in costs.stages[option.k : costs.stop])
 
 
 def _samples(moments: Sequence[Moment]) -> Iterator[SampleRow]:
@@ -171,7 +187,7 @@ def _mean_k(decision: SplitDecision) -> float:
 
 
 def least_server(costs: Costs, goal: Goal, fps: float) -> Least:
-    """The least server time at which this rate can be had by any mix of ways, not only of two.
+    """The least server time of stages at which this rate can be had by any mix of ways, not only of two.
 
     min s x  subject to  fps A x <= capacities, sum x = 1, x >= 0, over the ways that meet the deadline. Solved by
     scipy (extra `lab`); without it, by the choice of two, which is exact while at most one capacity binds.
@@ -181,8 +197,11 @@ def least_server(costs: Costs, goal: Goal, fps: float) -> Least:
         from scipy.optimize import linprog
     except ImportError:
         decision = choose(exact, goal, fps)
-        return Least(server_s=decision.prediction.server_s if decision.met else None, how="best mix of two (scipy is not installed)")
-    rows = [_uses(costs, option) for option in costs.options if _legal(costs, goal, option)]
+        shares = zip(decision.options, (1.0 - decision.share, decision.share))
+        spent = sum(share * _stages_there(costs, option) for option, share in shares)
+        return Least(server_s=spent if decision.met else None, how="best mix of two (scipy is not installed)")
+    legal = [option for option in costs.options if _legal(costs, goal, option)]
+    rows = [_uses(costs, option) for option in legal]
     cpu = min(costs.cpu, inf if goal.max_cpu is None else goal.max_cpu / 100 * costs.cores)
     up = min(costs.up, inf if goal.max_mbit is None else goal.max_mbit * 125e3)
     capacities = (float(costs.workers), cpu, up, costs.down, min(costs.server_cpu, costs.allowance))
@@ -191,11 +210,32 @@ def least_server(costs: Costs, goal: Goal, fps: float) -> Least:
         return Least(server_s=None, how="linear program")
     scale = [capacities[place] / fps or 1e-300 for place in binding]
     solved = linprog(
-        [row[4] * 1e3 for row in rows],  # in milliseconds, far above the solver's tolerance
+        [_stages_there(costs, option) * 1e3 for option in legal],  # in milliseconds, far above the solver's tolerance
         A_ub=[[row[place] / limit for row in rows] for place, limit in zip(binding, scale)] or None, b_ub=[1.0] * len(binding) or None,
         A_eq=[[1.0] * len(rows)], b_eq=[1.0], method="highs",
     )  # fmt: skip
     return Least(server_s=float(solved.fun) / 1e3 if solved.success else None, how="linear program")
+
+
+def least_over_time(lab: Lab, costs_at: CostsAt) -> Least:
+    """The mean over the time in which the goal's rate can be had; `how` says if that is not all of it.
+
+    Raises:
+        ValueError: the experiment has no goal.fps.
+    """
+    if not lab.goal.fps:
+        raise ValueError(f"lab {lab.name!r}: goal.fps={lab.goal.fps}; the least server time is that at a rate")
+    goal, found = goal_of(lab), []
+    known: dict[Costs, Least] = {}
+    for index in range(int(lab.seconds / PERIOD + 1e-9)):
+        costs = costs_at(index * PERIOD)
+        if costs not in known:
+            known[costs] = least_server(costs, goal, lab.goal.fps)
+        found.append(known[costs])
+    spent = [least.server_s for least in found if least.server_s is not None]
+    share = len(spent) / len(found)
+    part = "" if share in (0.0, 1.0) else f", over the {share:.0%} of the time in which it can be had"
+    return Least(server_s=fmean(spent) if spent else None, how=found[0].how + part)
 
 
 def _legal(costs: Costs, goal: Goal, option: Option) -> bool:
@@ -220,4 +260,5 @@ def _uses(costs: Costs, option: Option) -> tuple[float, float, float, float, flo
         wall += sum(costs.stages[index].server_s for index in there)
         for size, speed in ((option.nbytes, costs.up), (option.back_nbytes, costs.down)):
             wall += (size / speed if speed else inf) if size else 0.0
-    return cpu * costs.stretch + idle, costs.overhead_s + cpu, sent * option.nbytes, sent * option.back_nbytes, server, wall
+    host = costs.overhead_s + cpu + sent * option.send_s
+    return cpu * costs.stretch + idle, host, sent * option.nbytes, sent * option.back_nbytes, server, wall

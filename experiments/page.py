@@ -24,7 +24,8 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #24292f; background: #fff;
   max-width: 1240px; margin: 0 auto; padding: 24px 28px 64px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 10px; padding-top: 14px; border-top: 1px solid #d8dee4; }
-h3 { font-size: 15px; margin: 18px 0 6px; } .about, .faint { color: #57606a; } img { width: 100%; height: auto; display: block; }
+h3 { font-size: 15px; margin: 18px 0 6px; } .about, .faint { color: #57606a; } img { width: 100%; height: auto; display: block;
+  margin: 14px 0; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; }
 th, td { padding: 5px 7px; border-bottom: 1px solid #eaeef2; text-align: right; vertical-align: top; white-space: nowrap; }
 th { white-space: normal; font-weight: 600; border-bottom: 2px solid #d0d7de; vertical-align: bottom; }
@@ -121,7 +122,7 @@ def _policy(one: Measured, report: Report) -> str:
     if run.decisions:
         parts.append(f"<h3>Decisions ({len(run.decisions)})</h3>{_decisions(one)}")
     if run.facts:
-        facts = _facts({name: f"{value:.6g}" for name, value in run.facts.items()})
+        facts = _facts({name: f"{value:.6g}" for name, value in run.facts.items() if "_step_" not in name})
         parts.append(f"<details><summary>Calibration and facts</summary>{facts}</details>")
     parts += [f'<p class="faint">{escape(note)}</p>' for note in run.notes]
     return "\n".join(parts)

@@ -105,7 +105,7 @@ def _split(axes: Axes, view: _View) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if view.samples:
-        axes.plot(view.times, [row.k for row in view.samples], color=DEVICE, linewidth=1.5, drawstyle="steps-pre")
+        axes.plot(view.times, [row.k for row in view.samples], color=DEVICE, linewidth=1.5, drawstyle="steps-post")
     else:
         times, ks = [row.captured for row in view.answered], [row.k for row in view.answered]
         axes.plot(times, ks, color=DEVICE, linewidth=1.2, drawstyle="steps-post")
@@ -140,15 +140,16 @@ def _stretches(frames: Iterable[FrameRow]) -> Iterable[tuple[str, float, float]]
 
 def _cpu(axes: Axes, view: _View) -> None:
     load = [row.load for row in view.samples]
-    if any(load):
-        axes.fill_between(view.times, load, step="pre", color=FAINT, label="load of others")
+    given, most = view.run.facts.get("cpu_given", 0.0), max(row.cpu for row in view.samples)
+    top = 1.2 * max(most, given if given <= 4 * most else 0.0, 1e-3)
+    if any(load):  # a load wants cores, of which it gets a part: only when it does is to be seen
+        heights = [0.9 * top * busy / max(load) for busy in load]
+        axes.fill_between(view.times, heights, step="post", color=FAINT, linewidth=0, label=f"others want up to {max(load):g} cores")
     axes.plot(view.times, [row.cpu for row in view.samples], color=DEVICE, linewidth=1.3, label="this process")
-    given = view.run.facts.get("cpu_given", 0.0)
-    most = max([*load, *(row.cpu for row in view.samples)])
-    if given and given <= 4 * most:
+    if 0 < given <= 4 * most:
         axes.axhline(given, color=TEXT, linestyle="--", linewidth=1.0, label=f"given {given:.3g}")
     style(axes, "CPU, seconds per second")
-    axes.set_ylim(0.0, 1.2 * max(most, given if given <= 4 * most else 0.0, 0.01))
+    axes.set_ylim(0.0, top)
     _legend(axes)
 
 
@@ -160,7 +161,7 @@ def _link(axes: Axes, view: _View) -> None:
     top = max(capacity)
     room = 1.12 * top if max(used) > 0.15 * top else 4.0 * max(max(used), 0.02 * top)
     beyond = " (above)" if min(capacity) > room else ""
-    axes.plot(view.times, capacity, color=TEXT, linewidth=1.2, drawstyle="steps-pre", label=f"capacity, up to {top:.3g}{beyond}")
+    axes.plot(view.times, capacity, color=TEXT, linewidth=1.2, drawstyle="steps-post", label=f"capacity, up to {top:.3g}{beyond}")
     seen = [(row.at, row.estimate * MBIT) for row in view.samples if row.estimate >= 0]
     if seen:
         axes.plot(*zip(*seen), color="#009e73", linewidth=1.0, linestyle="--", label="as the device sees it")

@@ -54,8 +54,9 @@ def measured_costs(lab: Lab, runs: Iterable[Run], n: int) -> Costs | None:
 
     Each (k, codec) that frames went is an option: bytes and server time are means, and the time beyond the parts is
     that of the luckiest tenth. CPU is known where a run went one way only, and 0 otherwise, so that the oracle made
-    from this is too good rather than too bad. What stages cost one by one is not known: a remote option has all of its
-    CPU in `encode_s` and its server time in `decode_s`, the last stage has the CPU of all where frames stay here.
+    from this is too good rather than too bad. What stages cost here one by one is known where
+    facts of a run say so (stage0_cpu_s, stage1_cpu_s, ...); if not, the last one has the CPU of all, and a remote
+    option all of its CPU in `encode_s`. There, the stage at each cut has what it takes more than from the next cut on.
     """
     ours = [run for run in runs if run.policy.partition(":")[0] not in _PEERS]
     ways: dict[tuple[int, str], list[tuple[FrameRow, float]]] = {}
@@ -66,7 +67,7 @@ def measured_costs(lab: Lab, runs: Iterable[Run], n: int) -> Costs | None:
                 key = (row.k, row.codec) if row.where == "cloud" else (n, "")
                 ways.setdefault(key, []).append((row, link.at(row.captured).up_mbit * 125e3))
     cpu = _pure_cpu(ours, n)
-    stages = _stages(ours, n, cpu)
+    stages, there = _stages(ours, n, cpu), _stages_there(ways, n)
     options = []
     for (k, codec), rows in sorted(ways.items()):
         if len(rows) >= _FEW:
@@ -75,7 +76,8 @@ def measured_costs(lab: Lab, runs: Iterable[Run], n: int) -> Costs | None:
         return None
     given = next((run.facts["cpu_given"] for run in ours if run.facts.get("cpu_given")), lab.device.cpu or 1.0)
     return Costs(
-        stages=tuple(map(StageCost, stages)), options=tuple(options), stop=n, workers=lab.device.workers, cpu=given, cores=max(given, 1.0),
+        stages=tuple(StageCost(here, server_s=server) for here, server in zip(stages, there)), options=tuple(options), stop=n,
+        workers=lab.device.workers, cpu=given, cores=max(given, 1.0),
         server_cpu=min(lab.server.workers, lab.server.cpu or lab.server.workers),
     )  # fmt: skip
 
@@ -91,8 +93,8 @@ def _option(lab: Lab, k: int, codec: str, rows: Sequence[tuple[FrameRow, float]]
     extra = max(beyond, 0.0)
     if not codec:
         return Option(k, extra_p50=extra, extra_p95=extra)
-    nbytes, server = fmean(row.nbytes for row, _ in rows), fmean(row.server_s for row, _ in rows)
-    return Option(k, codec, quality_of(codec), nbytes, cpu[1], server, 0.0, extra, extra)
+    nbytes = fmean(row.nbytes for row, _ in rows)
+    return Option(k, codec, quality_of(codec), nbytes, cpu[1], extra_p50=extra, extra_p95=extra)
 
 
 def _stages(runs: Iterable[Run], n: int, cpu: Mapping[tuple[int, str], float]) -> tuple[float, ...]:
@@ -102,6 +104,17 @@ def _stages(runs: Iterable[Run], n: int, cpu: Mapping[tuple[int, str], float]) -
         if min(known) >= 0:
             return tuple(known)
     return (*[0.0] * (n - 1), cpu.get((n, ""), 0.0))
+
+
+def _stages_there(ways: Mapping[tuple[int, str], Sequence[tuple[FrameRow, float]]], n: int) -> list[float]:
+    """Server seconds of each stage, so that those from each cut on sum up to what jobs from there took."""
+    found = [0.0] * n
+    behind = 0.0
+    for k in sorted({k for k, codec in ways if codec and k < n}, reverse=True):
+        total = fmean(row.server_s for (other, codec), rows in ways.items() if other == k and codec for row, _ in rows)
+        found[k] = max(total - behind, 0.0)
+        behind = max(total, behind)
+    return found
 
 
 def _pure_cpu(runs: Iterable[Run], n: int) -> dict[tuple[int, str], float]:

@@ -130,9 +130,11 @@ def test_what_was_finished_is_written_when_a_run_fails_or_ctrl_c_comes(
 
 def test_an_interrupt_before_the_first_run_is_over_leaves_no_report(lab: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """130, and a word that there is none."""
-    assert main(["run", lab, "--out", str(tmp_path / "out"), "--quiet"], stopped_at("auto", KeyboardInterrupt())) == 130
-    assert "no run was finished" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "report.json").exists()
+    bodies, out = stopped_at("auto", KeyboardInterrupt()), ["--out", str(tmp_path / "out"), "--quiet"]
+    for words in (["run", lab], ["sweep", lab, "--set", "goal.fps=10"]):
+        assert main([*words, *out], bodies) == 130
+        assert "no run was finished" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.unit.lab_runs import BASE, LAB
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec, LoadSpec
 from experiments.measure import measure
-from experiments.oracle import goal_of, hindsight, least_server, oracle_run
+from experiments.oracle import goal_of, hindsight, least_over_time, least_server, oracle_run
 from experiments.truth import true_costs
 from iot_client.costs import Costs, Option, StageCost
 from iot_client.goal import Goal
@@ -100,6 +100,8 @@ def test_the_choice_of_two_is_never_below_the_linear_program_and_seldom_far_abov
     """Over random devices and links: what one finds to be possible so does the other, at no less, and within 5 %."""
     pytest.importorskip("scipy", reason="the linear program needs scipy, extra lab")
     costs, goal = typical(random.Random(seed)), Goal(slo=0.5)
+    options = tuple(msgspec.structs.replace(option, decode_s=0.0) for option in costs.options)  # which only the choice counts
+    costs = msgspec.structs.replace(costs, options=options)
     roomy = msgspec.structs.replace(costs, up=costs.up / LINK, down=costs.down / LINK, server_cpu=costs.server_cpu / 0.95)
     fps = 0.5 * choose(roomy, goal, 1e6).prediction.rate
     least, chosen = least_server(costs, goal, fps), choose(roomy, goal, fps)
@@ -129,3 +131,13 @@ def test_a_goal_in_milliseconds_becomes_one_in_seconds() -> None:
     assert goal_of(Lab(name="x", deadline_ms=50.0)).slo == 0.05
     assert goal_of(Lab(name="x")).slo is None
     assert Lab(name="x").deadline == inf
+
+
+def test_the_least_server_time_is_a_mean_over_the_time_in_which_the_rate_can_be_had() -> None:
+    """A cut for half of the time leaves the 6.7 ms, and says for how much of it."""
+    lab = Lab(name="cut", seconds=20.0, rate=10.0, goal=GoalSpec(fps=10.0), link=LinkSpec(up_mbit=8.0, cuts=((5.0, 10.0),)))
+    least = least_over_time(lab, true_costs(lab, BASE, 0))
+    assert least.server_s == pytest.approx(0.02 / 3, rel=1e-3)
+    assert "over the 50% of the time" in least.how
+    with pytest.raises(ValueError, match="the least server time is that at a rate"):
+        least_over_time(Lab(name="x"), true_costs(lab, BASE, 0))

@@ -24,7 +24,8 @@ def test_each_way_that_frames_went_is_an_option() -> None:
     assert costs is not None
     (option,) = costs.options
     assert (option.k, option.codec, option.quality, option.nbytes) == (1, "jpeg:50", 50, 20_000)
-    assert (option.encode_s, option.decode_s, option.extra_p50) == pytest.approx((0.03, 0.01, 0.0))
+    assert (option.encode_s, option.extra_p50) == pytest.approx((0.03, 0.0))
+    assert [stage.server_s for stage in costs.stages] == pytest.approx([0.0, 0.01, 0.0])
     assert (costs.cpu, costs.n) == (0.5, 3)
 
 
@@ -59,3 +60,11 @@ def test_other_systems_and_rare_ways_tell_nothing() -> None:
     """Frames of a REQ/REP peer are not ours, and nine frames are too few."""
     rare = run_of(even(0.0, 0.9, 10.0, codec="raw", nbytes=1, **CLOUD))
     assert measured_costs(LAB, [run("reqrep:80", "jpeg:80", 20_000), rare], 3) is None
+
+
+def test_a_stage_there_costs_what_a_job_from_it_takes_more_than_one_from_the_next_cut() -> None:
+    """10 ms from stage 1 on and 4 from stage 2: 6 and 4."""
+    later = run_of(even(0.0, 10.0, 10.0, where="cloud", k=2, codec="raw", nbytes=1_000, server_s=0.004))
+    costs = measured_costs(LAB, [run("remote:raw", "raw", 1_000), later], 3)
+    assert costs is not None
+    assert [stage.server_s for stage in costs.stages] == pytest.approx([0.0, 0.006, 0.004])
