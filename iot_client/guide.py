@@ -112,7 +112,7 @@ class Guide:
         self._heard = True
         if self.auto is not None:
             profile = self.auto.profile
-            profile.server_workers = message.workers
+            profile.server_workers = max(1, message.workers)
             profile.link.reset()
             profile.keys = tuple(way for way in self._ways if self._possible(way, message))
 
@@ -180,7 +180,7 @@ class Guide:
         elif frame.attempts == 1:
             profile.came_back(nbytes, now - held - frame.receipt_at)
         profile.server_load = message.load
-        if message.outcome not in ("done", "filtered"):
+        if message.outcome not in ("done", "filtered") or message.start + len(message.times_us) > self._n:
             return
         share = 1e-6 / message.batch
         times = tuple(time * share for time in message.times_us)
