@@ -93,7 +93,7 @@ class Stream:
         """Frames no worker has begun."""
         self.pace = 0.0
         """Frames per second that may enter at most; 0.0 for any."""
-        self._may_enter_at = 0.0
+        self._entered_at = float("-inf")
         self._gate: Order[Frame] = Order()
         self._delivery: Order[Frame] = Order()
         self._under_way = 0
@@ -125,7 +125,7 @@ class Stream:
 
     def next_wakeup(self) -> float | None:
         """When the next frame may enter, if only the pace forbids it now."""
-        return self._may_enter_at if self.pace and self.open and self._has_room() else None
+        return self._entered_at + 1.0 / self.pace if self.pace and self.open and self._has_room() else None
 
     def permit(self, now: float) -> None:
         """Let the source read on, as far as window, memory and pace allow: this is the backpressure."""
@@ -148,10 +148,11 @@ class Stream:
             self.out += [Capture()] * missing
 
     def _permit_at_pace(self, now: float) -> None:
-        if now < self._may_enter_at or not self._has_room():
+        period = 1.0 / self.pace  # of now: who waits at a low pace does not go on waiting when it rises
+        if now < self._entered_at + period or not self._has_room():
             return
         # A late turn of the loop is made up for, but no pause is.
-        self._may_enter_at = max(self._may_enter_at, now - 1.0 / self.pace) + 1.0 / self.pace
+        self._entered_at = max(self._entered_at + period, now - period)
         self._permits = 1
         self.out.append(Capture())
 
