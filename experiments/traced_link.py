@@ -9,10 +9,12 @@ from bisect import bisect_right
 from experiments.links import LinkPoint, LinkTrace
 from wire.memory_link import RTO_MAX, RTO_MIN, UP
 
-__all__ = ["SEGMENT", "TracedLink", "on_the_wire"]
+__all__ = ["PAYLOAD", "TracedLink", "on_the_wire"]
 
 SEGMENT, FRAME = 1448, 1514
 """Bytes of a message in one packet, and what the packet takes of the link (Ethernet, IP, TCP with timestamps)."""
+PAYLOAD = SEGMENT / FRAME
+"""Of a link's rate, what is left for large messages."""
 _DUPLICATES = 3
 """Packets that must follow a lost one for it to be sent again at once (RFC 5681)."""
 _LAN = 1e-5

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from experiments.appcosts import AppCosts, costs_of
 from experiments.imagezmq_model import run_imagezmq
 from experiments.lab import Lab, why_not_policy
+from experiments.traced_link import PAYLOAD
 from experiments.truth import CostsAt
 from experiments.truth import true_costs as costs_over_time
 from experiments.record import Learned
@@ -21,6 +22,7 @@ from experiments.rows import run_of
 from experiments.runs import Run
 from experiments.setting import Setting, base_costs, scenario_of, setting_of
 from experiments.simulate import simulate
+from iot_client.costs import Costs
 from iot_client.knowledge import Knowledge
 from tasks.app import load as load_app
 
@@ -51,9 +53,15 @@ def run_virtual(
 
 
 def true_costs(lab: Lab, seed: int, *, costs: AppCosts | None = None) -> CostsAt:
-    """What is true in the runs of this lab, over time; the oracle chooses by it."""
+    """What is true in the runs of this lab, over time; the oracle chooses by it. Headers leave their part of the link."""
     setting = _setting(lab, costs, lambda text: None)
-    return costs_over_time(lab, base_costs(lab, setting), seed)
+    costs_at = costs_over_time(lab, base_costs(lab, setting), seed)
+
+    def at(t: float) -> Costs:
+        found = costs_at(t)
+        return replace(found, up=found.up * PAYLOAD, down=found.down * PAYLOAD, offered=setting.rate)
+
+    return at
 
 
 def _check(lab: Lab, policy: str) -> None:
