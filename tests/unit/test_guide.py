@@ -142,7 +142,7 @@ def test_a_threshold_policy_counts_answers_and_tells_its_moves() -> None:
         told += out
         told += device.ran(seq, 0, run.stop, seq + 0.5)
         told += device.tick(seq + 0.6)
-        device.pong(seq + 0.6, seq + 0.61)
+        told += device.pong(seq + 0.6, seq + 0.61)
         if run.stop < 4:
             break
     moves = [command for command in told if isinstance(command, Decided)]
