@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
@@ -37,18 +38,18 @@ class Clip:
     """Frames in shared memory: `path` for other processes to open, `shape` (frames, H, W, 3) uint8 BGR, `fps` its own rate."""
 
     def __init__(self, images: Iterator[Frame], fps: float, name: str) -> None:
-        self._file = os.fdopen(os.memfd_create("clip"), "wb")
+        memory = os.memfd_create("clip")
+        weakref.finalize(self, os.close, memory)
         count, size = 0, (0, 0, 3)
         for image in islice(images, FRAMES):
             size = image.shape
             if (count + 1) * image.nbytes > MOST_BYTES:
                 break
-            self._file.write(np.ascontiguousarray(image).data)
+            _write(memory, memoryview(np.ascontiguousarray(image)).cast("B"))
             count += 1
         if not count:
             raise LabError(f"clip {name!r}: no frame could be read from it; is it a video that OpenCV can decode?")
-        self._file.flush()
-        self.path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        self.path = f"/proc/{os.getpid()}/fd/{memory}"
         self.shape = (count, size[0], size[1], 3)
         self.fps = fps
 
@@ -72,6 +73,11 @@ def mapped(path: str, shape: tuple[int, int, int, int]) -> list[Frame]:
     with open(path, "rb") as file:
         memory = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
     return list(np.frombuffer(memory, np.uint8).reshape(shape))
+
+
+def _write(memory: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(memory, data) :]
 
 
 def _resized(image: Frame, size: tuple[int, int] | None) -> Frame:

@@ -26,7 +26,7 @@ Packed = tuple[bytes, tuple[bytes, ...]]
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One process of a run. `clip` and `shape` are the frames in memory, `rate` 0 means as fast as they are taken,
-    `stride` takes every so-many-th frame of the clip.
+    `stride` takes every so-many-th frame of the clip, from `offset` on.
 
     `host` is the server's address, "" for none; `peer` the address of the device, for a server that must connect to it.
     `grace` is how long after `seconds` answers are waited for; `out` the file for the Recording.
@@ -41,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     out: str
     rate: float = 0.0
     stride: int = 1
+    offset: int = 0
     start: int = 0
     goal: GoalSpec = GoalSpec()
     workers: int = 1
@@ -113,7 +114,7 @@ class Pace:
         self._live = plan.mode == "live"
         self._period = 1.0 / plan.rate if plan.rate else 0.0
         self._seconds = plan.seconds
-        self._stride = plan.stride
+        self._stride, self._offset = plan.stride, plan.offset
         self._next = 0
         self._playing, self._over = threading.Event(), threading.Event()
         self._began = 0.0
@@ -144,8 +145,8 @@ class Pace:
             return -1, 0.0
         self.skipped += index - self._next
         self._next = index + 1
-        self.indices.append(index * self._stride)
-        return index * self._stride, at
+        self.indices.append(index * self._stride + self._offset)
+        return self.indices[-1], at
 
     def _sleep(self, until: float) -> None:
         """Like waiting for `_over`, which costs a weak device twice the CPU."""

@@ -99,11 +99,11 @@ def test_a_policy_that_cannot_be_run_is_refused(policy: str, problem: str) -> No
 
 
 def test_without_rights_the_error_says_what_is_needed() -> None:
-    """A user other than root gets one sentence."""
+    """A user other than root gets one sentence, before a weak device is searched for."""
     script = (
-        "import os; from experiments.lab import Lab; from experiments.live.runner import run_live, LabError\n"
+        "import os; from experiments.lab import *; from experiments.live.runner import run_live, LabError\n"
         "if not os.geteuid(): os.setuid(65534)\n"
-        "try: run_live(Lab(name='short'), 'local', 0)\n"
+        "try: run_live(Lab(name='short', goal=GoalSpec(fps=9), device=DeviceSpec(cpu_for=0.5)), 'local', 0)\n"
         "except LabError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPO, timeout=30)
@@ -138,12 +138,14 @@ def test_all_but_the_source_elsewhere(policy: str, calibrated: Calibrated) -> No
 
 @needs_network
 def test_two_cameras_publish_and_get_their_own_answers(calibrated: Calibrated) -> None:
-    """From the first frame on, and each device its own: the values are those of its frames."""
-    lab = msgspec.structs.replace(SHORT, seconds=2, device=DeviceSpec(count=2))
+    """From the first frame on, and each device its own: the blobs are those of its part of the clip."""
+    lab = msgspec.structs.replace(SHORT, app="experiments.apps:watch", size=(320, 240), seconds=2, device=DeviceSpec(count=2))
     run = run_live(lab, "pubsub:100", 0, calibrated=calibrated)
+    scores = [frame.score for frame in run.frames]
+    assert sum(scores) / len(scores) > 0.85, scores
     for device in (0, 1):
         frames = [frame for frame in run.frames if frame.device == device]
-        assert [frame.seq for frame in frames] == list(range(30)) and {frame.outcome for frame in frames} <= {"done", "filtered"}
+        assert [frame.seq for frame in frames] == list(range(30)) and {frame.outcome for frame in frames} == {"done"}
         assert {sample.codec for sample in run.samples if sample.device == device} == {"jpeg:100"}
 
 
@@ -153,25 +155,27 @@ def test_a_weak_device_gets_its_quota(calibrated: Calibrated) -> None:
     device = DeviceSpec(cpu=0.1, load=LoadSpec(steps=((1.0, 0.5),)))
     run = run_live(Lab(name="weak", seconds=2, mode="lossless", size=(64, 48), device=device), "local", 0, calibrated=calibrated)
     alone, beside = ([sample.cpu for sample in run.samples if (sample.load > 0) == busy] for busy in (False, True))
-    assert sum(alone) / len(alone) == pytest.approx(0.1, abs=0.02) and sum(beside) / len(beside) < 0.085
+    assert sum(alone) / len(alone) == pytest.approx(0.1, abs=0.03), alone
+    assert sum(beside) / len(beside) < 0.085, beside
     assert run.facts["throttled_s"] > 0.5 and run.facts["cpu_given"] == 0.1
 
 
 def test_the_cost_of_a_frame_is_told_near_the_target() -> None:
     """Measurements near the target count alike; far ones only until there is a near one."""
     far, near, nearer = Weak(0.25, 46.0), Weak(0.05, 9.0), Weak(0.06, 10.0)
-    assert _cost([far], 10) == pytest.approx(0.25 / 46)
+    assert _cost([Weak(1.0, 150.0), far], 10) == pytest.approx(0.25 / 46)
     assert _cost([far, near], 10) == pytest.approx(0.05 / 9)
     assert _cost([nearer, far, near], 10) == pytest.approx((0.05 / 9 + 0.06 / 10) / 2)
 
 
 OWNER = """
-from experiments.lab import DeviceSpec, Lab
+import sys
+from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec, LoadSpec
 from experiments.live import runner
 runner.calibrate = lambda network: runner.Calibration(rtt_ms=1, up_mbit=1, down_mbit=1, ok=True, text="not now")
-device = DeviceSpec(cpu=0.5, load=LoadSpec(steps=((0, 0.1),)))
-lab = Lab(name="long", seconds=60, rate=15, device=device, link=LinkSpec(up_mbit=20))
+device = DeviceSpec(cpu_for=0.6) if sys.argv[1] == "search" else DeviceSpec(cpu=0.5, load=LoadSpec(steps=((0, 0.1),)))
+lab = Lab(name="long", seconds=60, rate=15, goal=GoalSpec(fps=30), device=device, link=LinkSpec(up_mbit=20))
 runner.run_live(lab, "remote:jpeg:50", 0, lambda text: print(text, flush=True))
 """
 
@@ -187,20 +191,19 @@ def _children(pid: int) -> list[str]:
 
 
 @needs_network
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_nothing(number: signal.Signals) -> None:
-    """In the middle of a run there are namespaces, groups and processes; after Ctrl-C or SIGTERM none."""
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO)
+@pytest.mark.parametrize(("number", "when", "children"), [(signal.SIGINT, "run", 4), (signal.SIGTERM, "search", 1)])
+def test_a_signal_leaves_nothing(number: signal.Signals, when: str, children: int) -> None:
+    """In a run there are namespaces, groups and processes, in the search for a weak device groups and one; after a signal none."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, when], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO)
     assert owner.stdout is not None
     try:
-        while not (line := owner.stdout.readline()).startswith("remote"):
+        while not (line := owner.stdout.readline()).startswith("remote" if when == "run" else "  0.25"):
             assert line, owner.communicate()[1]
-        before = left(owner.pid)
-        children = _children(owner.pid)
-        assert len([path for path in before if "netns" in path]) == 2 and len(children) == 4
-        assert any("cgroup" in path for path in before)
+        until = time.monotonic() + 10
+        while len(started := _children(owner.pid)) < children or not any("cgroup" in path for path in left(owner.pid)):
+            assert time.monotonic() < until, started
         owner.send_signal(number)
         owner.communicate(timeout=20)
     finally:
         owner.kill()
-    assert not left(owner.pid) and not any(Path(f"/proc/{child}/exe").exists() for child in children)
+    assert not left(owner.pid) and not any(Path(f"/proc/{child}/exe").exists() for child in started)
