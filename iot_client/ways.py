@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from iot_client.costs import LOSSLESS
 from iot_client.policy import LOCAL
 from tasks import App
+from wire.codecs import parse_codec
 
 __all__ = ["QUALITIES", "ways_of"]
 
@@ -36,5 +37,15 @@ def ways_of(app: App, cuts: Sequence[int], stop: int, mode: str, min_quality: in
         ways += [(k, f"jpeg:{quality}", quality) for quality in ladder]
         width = max(loss.width for loss in losses)
         if width and all(loss.width for loss in losses):
-            ways += [(k, f"jpeg:{quality}@{width}", int(_REDUCED * quality)) for quality in ladder[::4]]
+            reduced = [(k, f"jpeg:{quality}@{width}", int(_REDUCED * quality)) for quality in ladder[::4]]
+            ways += [way for way in reduced if way[2] >= (min_quality or 0) and _exists(way[1])]
     return tuple(ways)
+
+
+def _exists(codec: str) -> bool:
+    """False for a width that stages may accept and no codec has."""
+    try:
+        parse_codec(codec)
+    except ValueError:
+        return False
+    return True
