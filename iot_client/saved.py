@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from iot_client.knowledge import Knowledge
+from iot_client.knowledge import Knowledge, KnownOption
+from wire.codecs import parse_codec
 
 __all__ = ["default_folder", "load", "path_of", "save"]
 
@@ -33,7 +34,16 @@ def load(path: Path, stages: int) -> Knowledge | None:
         known = msgspec.json.decode(path.read_bytes(), type=Knowledge)
     except (OSError, msgspec.MsgspecError, ValueError):
         return None
-    return known if len(known.stages) == stages else None
+    return known if len(known.stages) == stages and all(map(_was_measured, known.options)) else None
+
+
+def _was_measured(option: KnownOption) -> bool:
+    """False for what no run can have written."""
+    try:
+        parse_codec(option.codec)
+    except ValueError:
+        return False
+    return min(option.nbytes, option.encode_s, option.decode_s, option.back_nbytes) >= 0.0
 
 
 def save(path: Path, known: Knowledge) -> None:
