@@ -30,7 +30,13 @@ class Crossings:
         return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing))
 
     def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None) -> Any:
-        """The server's answer to a job from cut k, joined with the value kept there."""
+        """The server's answer to a job from cut k, joined with the value kept there.
+
+        Raises:
+            ValueError: no job starts at k, or `came` is no answer to it.
+        """
+        if k not in self._by_cut:
+            raise ValueError(f"stage {k} is no cut; jobs start at 1 to {self._stop - 1}")
         return merged(kept, came, applies(kept, self._by_cut[k]), want, self._stop < self._app.n)
 
 
