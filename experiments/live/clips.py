@@ -45,7 +45,7 @@ class Clip:
             size = image.shape
             if (count + 1) * image.nbytes > MOST_BYTES:
                 break
-            _write(memory, memoryview(np.ascontiguousarray(image)).cast("B"))
+            _write(memory, np.ascontiguousarray(image).data.cast("B"))
             count += 1
         if not count:
             raise LabError(f"clip {name!r}: no frame could be read from it; is it a video that OpenCV can decode?")
