@@ -133,8 +133,7 @@ class Auto:
         if costs is None or slo is None or rate <= 0.0:
             return option.codec
         waits = parts(costs, option) - option.nbytes / costs.up + max(0.0, option.extra_p50)
-        queued = max(0.0, link.outstanding - rate * link.min_rtt(now))
-        room = rate * (_AIM_SLO * slo - waits) - queued
+        room = rate * (_AIM_SLO * slo - waits - self.profile.queued(now))
         if option.nbytes >= _TELLING:
             self._told_at = now
         if option.nbytes <= room:
@@ -219,6 +218,7 @@ class Auto:
         if not costs.options:
             return None
         then, self._costs = self._costs, costs
+        self.studies.late = self._late_there(costs)
         self._follow(now)
         fresh = self._best(costs)
         held = self._held(costs)
@@ -249,6 +249,12 @@ class Auto:
             first.k, first.codec, second.k if second else 0, second.codec if second else "", decision.share, decision.met, moved, text,
             predicted.rate, predicted.p50, predicted.p95, predicted.device_cpu_s, predicted.nbytes, predicted.server_s,
         )
+
+    def _late_there(self, costs: Costs) -> bool:
+        """True if no frame that leaves after the fewest stages is in time."""
+        slo, fewest = self.config.goal.slo, min(option.k for option in costs.options)
+        times = [parts(costs, option) + option.extra_p50 for option in costs.options if option.k == fewest and option.codec]
+        return slo is not None and bool(times) and min(times) > slo
 
     def _best(self, costs: Costs) -> SplitDecision:
         """The best there is; what is asked for on top of the goal makes no goal unreachable."""

@@ -14,6 +14,8 @@ __all__ = ["Studies"]
 
 _EVERY = 100
 """Frames per study of each kind: 2 % of all go another way at most."""
+_RARELY = 10
+"""Times fewer are sent while they cannot be in time: a late frame holds up all that follow it in order."""
 _SHARE = 0.02
 """Of the device's CPU time, at most, for the detours."""
 _AT_START = 2
@@ -30,6 +32,9 @@ class Studies:
 
     Args:
         k: the stage count frames have until enough is known.
+
+    Attributes:
+        late: set while a frame sent as early as possible misses its deadline.
     """
 
     def __init__(self, profile: Profile, k: int) -> None:
@@ -39,6 +44,7 @@ class Studies:
         self._frames = 0
         self._cursor = 0
         self._begun = 0.0
+        self.late = False
 
     @property
     def _most(self) -> int:
@@ -67,7 +73,8 @@ class Studies:
         """The way of this frame if it is one to study."""
         self._frames += 1
         used = {decision.first.k} | ({decision.second.k} if decision.second is not None else set())
-        if self._frames % _EVERY == _EVERY // 2 and self._fewest not in used and self._bearable(decision):
+        every = _EVERY * _RARELY if self.late else _EVERY
+        if self._frames % every == every // 2 and self._fewest not in used and self._bearable(decision):
             return self._there()
         if self._frames >= self._begun + self._patience(decision):
             self._begun = self._frames
