@@ -49,6 +49,8 @@ class Standing(msgspec.Struct, frozen=True):
     up: float
     available: float
 
+_HOPELESS = 1.1
+"""Of the deadline: what is predicted to miss it by less may still make it."""
 _AHEAD = 2.0
 """Payloads that may stand in line for the uplink beyond what is in the air: one being sent, one to follow."""
 
@@ -139,14 +141,14 @@ class Guide:
         rate = link.rate(now)
         if not rate or not link.outstanding:
             return False  # where the link is idle it costs nobody's time, and the answer tells how things stand
-        queued = max(0.0, link.outstanding - rate * link.min_rtt(now))
-        return now - frame.captured_at + (queued + frame.payload) / rate + link.min_rtt(now) > self._slo
+        arrives = self.auto.profile.queued(now) + frame.payload / rate + link.min_rtt(now)
+        return now - frame.captured_at + arrives > _HOPELESS * self._slo
 
     def sent(self, frame: Frame, now: float) -> None:
         """A job left."""
         if self.auto is not None:
             self.auto.profile.link.sent(frame.seq, frame.payload, now)
-            self.auto.profile.left(frame.payload)
+            self.auto.profile.left(frame.payload, now)
 
     def receipt(self, seq: int, frame: Frame | None, held: float, now: float) -> None:
         """The server has the payload."""

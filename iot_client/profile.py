@@ -26,6 +26,8 @@ _ALPHA = 0.1
 """Weight of a new sample: a change is followed to 2/3 within ten frames."""
 _PASSES_ALPHA = 0.03
 _STRETCH_ALPHA = 0.05
+_RECEIPT = 0.035
+"""Seconds by which a receipt may come after its payload without meaning a queue: a frame's pause at 30 fps."""
 _IDLE_SAMPLES = 8
 """Studies whose least waiting time counts as a stage's own."""
 _UNKNOWN = -1.0
@@ -69,6 +71,7 @@ class Profile:
         self._used = 0.0
         self._entered = 0
         self._sent = 0
+        self._busy_until = 0.0
 
     # -- the device --------------------------------------------------------------------------------
 
@@ -100,9 +103,23 @@ class Profile:
         """The source gave a frame."""
         self._entered += 1
 
-    def left(self, nbytes: int) -> None:
+    def left(self, nbytes: int, now: float) -> None:
         """So many bytes were sent."""
         self._sent += nbytes
+        rate = self.link.rate(now)
+        if rate > 0.0:
+            self._busy_until = max(now, self._busy_until) + nbytes / rate
+
+    def queued(self, now: float) -> float:
+        """Seconds until the uplink has carried what was sent.
+
+        By what was sent and the rate; and no less than the receipts say, which a link slower than thought holds back.
+        """
+        rate = self.link.rate(now)
+        if rate <= 0.0:
+            return 0.0
+        overdue = self.link.outstanding / rate - self.link.min_rtt(now) - _RECEIPT
+        return max(0.0, self._busy_until - now, overdue)
 
     def spent(self, cpu_s: float) -> None:
         """CPU time went into measuring itself."""
