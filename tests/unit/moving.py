@@ -160,7 +160,7 @@ class _Course:
         self.seq += 1
         profile.sizes.encoded(heading.k, heading.codec, nbytes, 1e-4)
         profile.link.sent(seq, nbytes, now)
-        profile.left(nbytes)
+        profile.left(nbytes, now)
         self.link_free = max(now, self.link_free) + nbytes / world.up
         there = self.link_free + world.rtt / 2
         times = tuple(self.noisy(took) for took in world.server[heading.k :])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iot_client.goal import Goal
+from iot_client.terms import Terms
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,18 @@ def test_no_bound_is_a_goal_too() -> None:
     """All may be left out, and the extremes are legal."""
     assert Goal() == Goal(fps=None)
     assert Goal(fps=1e6, slo=3600, max_cpu=100, max_mbit=0.1, min_quality=100).min_quality == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"remote": False}, "give host"), ({"codec": "png"}, "left out"), ({"policy": "threshold"}, "a goal with fps"),
+     ({"policy": "best"}, "auto, threshold")],
+)  # fmt: skip
+def test_a_goal_that_contradicts_the_rest_is_refused_in_words(options: dict[str, object], words: str) -> None:
+    """No server, a codec by hand, a threshold without a rate, a policy there is not."""
+    terms = {
+        "device": "d", "remote": True, "mode": "live", "split": None, "workers": 1, "want": None, "max_age": 1.0, "memory": 1,
+        "window": 0, "goal": Goal(slo=0.1),
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=words):
+        Terms(**terms | options)

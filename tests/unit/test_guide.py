@@ -75,6 +75,17 @@ def test_it_looks_at_most_four_times_a_second() -> None:
     assert len(dues) <= 2 * 4 + 2
 
 
+def test_a_tick_nobody_asked_for_decides_nothing() -> None:
+    """Choices follow from what is heard; time alone changes nothing."""
+    device = moving()
+    learn(device)
+    auto = auto_of(device)
+    due, decision = auto.due, auto.decision
+    for step in range(3):
+        assert not [command for command in device.tick(5.0 + step / 100) if isinstance(command, Decided)]
+    assert (auto.due, auto.decision) == (due, decision)
+
+
 def test_a_fixed_split_gives_the_commands_it_always_gave() -> None:
     """Without a goal there is no policy to guide, no study, and host samples change nothing."""
     device = served(4, 2)

@@ -169,7 +169,7 @@ def test_costs_are_finite_and_not_below_zero(device: list[tuple[list[float], str
     for own, span, frames, nbytes in host:
         for _ in range(frames):
             profile.entered()
-        profile.left(nbytes)
+        profile.left(nbytes, NOW)
         profile.host(1.0, own, 2.0, span)
     costs = profile.costs(NOW)
     figures = [costs.stretch, costs.overhead_s, *(value for s in costs.stages for value in (s.cpu_s, s.idle_s, s.server_s, s.reach))]
