@@ -38,7 +38,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     `fps` answered frames per second; `steady` the share of windows of 5 s that reach the target, `reached_s` the
     moment from which a window first did, `held_s` from which all did. `in_time` and `in_time_share` count frames by
-    their deadline; late, dropped and skipped ones (facts["skipped"]: due, but never read) are misses. Latencies in
+    their deadline; late, dropped and skipped ones (due from a paced source, but never read) are misses. Latencies in
     seconds. `server_s` per answered frame, what was spent on others included. `cpu` CPU seconds per second,
     `cpu_share` of what the device was given. `moves` of cuts, `moves_per_change` of link or load; `answer_s` the
     median, `slowest_answer_s` the longest time from a change to the next decision. `link_use` is the share of the
@@ -100,7 +100,7 @@ def measure(run: Run, lab: Lab) -> Figures:
         reached_s=next((at for at, near in zip(starts, reached) if near), None),
         held_s=_held(starts, reached),
         in_time=len(in_time) / max(end - begin, 1e-9) / count,
-        in_time_share=_share(len(in_time), len(captured) + run.facts.get("skipped", 0.0) * (1.0 - begin / max(end, 1e-9))),
+        in_time_share=_share(len(in_time), max(len(captured), _due(run, lab, end - begin) * count)),
         p50=quantile(latencies, 0.5), p95=quantile(latencies, 0.95), p99=quantile(latencies, 0.99),
         server_s=_share(sum(row.server_s for row in captured), len(answered)),
         cpu=cpu, cpu_share=None if cpu is None else _share(cpu, given),
@@ -181,6 +181,14 @@ def _held(starts: Sequence[float], reached: Sequence[bool]) -> float | None:
             break
         held = at
     return held
+
+
+def _due(run: Run, lab: Lab, seconds: float) -> int:
+    """Frames that each device's source had in so many seconds, also those that were never read; the edges' ones left out."""
+    if lab.mode == "live" and lab.rate:
+        return int(lab.rate * seconds) - 1
+    frames = len(run.frames) + run.facts.get("skipped", 0.0)
+    return int(frames / _devices(run) * seconds / max(run.seconds, 1e-9)) - 1
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -96,6 +96,12 @@ def test_half_of_the_boxes_found_is_a_score_of_two_thirds() -> None:
     assert score({"boxes": [[0, 0, 10, 10], [50, 50, 10, 10]]}, {"boxes": [[1, 0, 10, 10]]}) == pytest.approx(2 / 3)
 
 
+def test_a_box_is_found_once_and_only_where_it_is() -> None:
+    """Two boxes on one count as one found; one that is shifted by half its side is another."""
+    assert score({"boxes": [[0, 0, 10, 10], [1, 0, 10, 10]]}, {"boxes": [[0, 0, 10, 10]]}) == pytest.approx(2 / 3)
+    assert score({"boxes": [[0, 0, 10, 10]]}, {"boxes": [[5, 0, 10, 10]]}) == 0.0
+
+
 def test_fields_change_by_path_and_are_checked() -> None:
     """A nested one, one of the top, and one that is not set before."""
     found = changed(Lab(name="x"), {"link.up_mbit": 5, "seconds": 12, "goal.fps": 17})

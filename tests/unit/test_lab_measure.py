@@ -51,7 +51,7 @@ def test_windows_are_those_of_the_slowest_device() -> None:
 
 
 def test_late_dropped_and_skipped_frames_are_misses() -> None:
-    """Of 150 frames after the warm-up 30 are late and 30 dropped; 50 more that were never read count as well."""
+    """Of 150 frames after the warm-up 30 are late and 30 dropped; had a camera of 20 fps been asked for, 150 were not read."""
     rows = even(0.0, 20.0, 10.0)
     for index in range(0, len(rows), 5):
         rows[index] = msgspec.structs.replace(rows[index], latency=0.1001)
@@ -59,8 +59,12 @@ def test_late_dropped_and_skipped_frames_are_misses() -> None:
     assert figures(run_of(rows)).in_time_share == pytest.approx(90 / 150)
     assert figures(run_of(rows)).in_time == pytest.approx(6.0)
     assert figures(run_of(rows)).outcomes == {"done": 160, "dropped": 40, "late": 40, "skipped": 0}
-    skipped = figures(run_of(rows, facts={"skipped": 50 * 20 / 15}))
-    assert skipped.in_time_share == pytest.approx(90 / 200)
+    faster = msgspec.structs.replace(LAB, rate=20.0)
+    assert figures(run_of(rows), faster).in_time_share == pytest.approx(90 / 300, rel=0.01)
+    unpaced = msgspec.structs.replace(LAB, rate=0.0)
+    skipped = figures(run_of(rows, facts={"skipped": 200.0}), unpaced)
+    assert skipped.in_time_share == pytest.approx(90 / 300, rel=0.01)
+    assert skipped.outcomes["skipped"] == 200
 
 
 def test_a_result_stamped_at_the_deadline_is_in_time() -> None:
@@ -107,7 +111,7 @@ def test_changes_are_steps_of_more_than_a_tenth_of_link_or_load() -> None:
     slope = LinkSpec(kind="ramp", up_mbit=10.0, low_mbit=8.0, period_s=20.0)
     assert len(changes_of(Lab(name="x", link=slope), 0, 20.0)) == 2
     cut = LinkSpec(up_mbit=10.0, cuts=((3.0, 1.0),))
-    device = DeviceSpec(load=LoadSpec(steps=((7.0, 0.5), (8.0, 0.55))))
+    device = DeviceSpec(load=LoadSpec(steps=((6.0, 0.05), (7.0, 0.5), (8.0, 0.55))))
     assert changes_of(Lab(name="x", link=cut, device=device), 0, 20.0) == [3.0, 4.0, 7.0]
     assert changes_of(Lab(name="x", link=cut), 0, 20.0, began=1.0) == [4.0, 5.0]
 

@@ -52,6 +52,8 @@ def test_the_oracle_fills_the_link_to_the_brim() -> None:
     assert LINK < 1
     assert moment.rate == pytest.approx(10.0)
     assert moment.decision.prediction.p50 == pytest.approx(0.1)
+    (slow, *_) = hindsight(msgspec.structs.replace(lab, rate=4.0), true_costs(msgspec.structs.replace(lab, rate=4.0), raw, 0))
+    assert slow.rate == 4.0
 
 
 def test_the_oracles_run_is_measured_like_any_other() -> None:
@@ -141,3 +143,23 @@ def test_the_least_server_time_is_a_mean_over_the_time_in_which_the_rate_can_be_
     assert "over the 50% of the time" in least.how
     with pytest.raises(ValueError, match="the least server time is that at a rate"):
         least_over_time(Lab(name="x"), true_costs(lab, BASE, 0))
+
+
+def test_the_linear_program_keeps_the_deadline_and_the_workers_time() -> None:
+    """jpeg:50 takes 80 ms, the round trip included, all others more; stretched to ten, or with 10 ms for sending, only k = 1 will do."""
+    pytest.importorskip("scipy", reason="the linear program needs scipy, extra lab")
+    costs = true_costs(FREE, BASE, 0)(0.0)
+    assert least_server(costs, Goal(slo=0.081), 10.0).server_s == pytest.approx(0.01)
+    assert least_server(costs, Goal(slo=0.079), 10.0).server_s is None
+    crowded = msgspec.structs.replace(costs, stretch=10.0)
+    assert least_server(crowded, Goal(), 10.0).server_s == pytest.approx(0.01)
+    dear = [msgspec.structs.replace(option, send_s=0.01 * bool(option.codec)) for option in costs.options]
+    assert least_server(msgspec.structs.replace(costs, options=tuple(dear)), Goal(), 10.0).server_s == pytest.approx(0.01)
+
+
+def test_a_picture_is_not_made_coarser_to_save_its_decoding() -> None:
+    """jpeg:80 decodes in 3 ms and jpeg:50 in 1, and both fit the link: the better one goes."""
+    coarse, fine = Option(1, "jpeg:50", 50, 10_000.0, decode_s=0.001), Option(1, "jpeg:80", 80, 20_000.0, decode_s=0.003)
+    (moment, *_) = hindsight(FREE, true_costs(FREE, msgspec.structs.replace(BASE, options=(coarse, fine)), 0))
+    assert [option.codec for option in moment.decision.options] == ["jpeg:80"]
+    assert moment.decision.prediction.p50 == pytest.approx(0.05 + 0.01 + 0.01 + 0.02 + 0.003)

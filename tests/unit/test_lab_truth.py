@@ -68,3 +68,12 @@ def test_a_stage_there_costs_what_a_job_from_it_takes_more_than_one_from_the_nex
     costs = measured_costs(LAB, [run("remote:raw", "raw", 1_000), later], 3)
     assert costs is not None
     assert [stage.server_s for stage in costs.stages] == pytest.approx([0.0, 0.006, 0.004])
+
+
+def test_the_cpu_of_a_mixed_run_is_of_no_way() -> None:
+    """Frames of one run went two ways, so nothing is known of either, and nothing is charged."""
+    codecs = ("raw", "jpeg:50")
+    mixed = [msgspec.structs.replace(row, codec=codecs[row.seq % 2]) for row in run("auto", "raw", 1_000).frames]
+    costs = measured_costs(LAB, [msgspec.structs.replace(run("auto", "raw", 1_000), frames=tuple(mixed))], 3)
+    assert costs is not None
+    assert [option.encode_s for option in costs.options] == [0.0, 0.0]
