@@ -8,6 +8,7 @@ The memory is a file without a name (memfd), so that it costs no disk, is shared
 
 from __future__ import annotations
 
+import importlib
 import mmap
 import os
 import weakref
@@ -20,7 +21,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from examples.ball_tracking import clip as rendered
 from experiments.live.network import LabError
 
 __all__ = ["Clip", "Frame", "frames_of", "mapped"]
@@ -64,7 +64,7 @@ def frames_of(name: str, size: tuple[int, int] | None) -> Clip:
     Raises:
         LabError: there is no such file, or no frame in it.
     """
-    images, fps = (rendered.frames(FRAMES), rendered.FPS) if name == RENDERED else _video(name)
+    images, fps = _rendered() if name == RENDERED else _video(name)
     return Clip((_resized(image, size) for image in images), fps, name)
 
 
@@ -84,6 +84,11 @@ def _resized(image: Frame, size: tuple[int, int] | None) -> Frame:
     if size is None or size == (image.shape[1], image.shape[0]):
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def _rendered() -> tuple[Iterator[Frame], float]:
+    clip = importlib.import_module("examples.ball_tracking.clip")
+    return clip.frames(FRAMES), clip.FPS
 
 
 def _video(name: str) -> tuple[Iterator[Frame], float]:
