@@ -166,7 +166,7 @@ class Auto:
         """The source gave a frame."""
         self._captured.add(now)
         self.profile.entered()
-        if live and not self.config.offered and not self.pace:
+        if live and not self.config.offered:
             self.profile.offered = self._captured.rate(now)
 
     def answered(self, now: float) -> None:
@@ -196,8 +196,6 @@ class Auto:
         if decision is None:
             return 0.0
         pace, predicted = decision.pace, decision.prediction
-        if self.config.offered:
-            return pace
         if self.profile.offered:
             full = predicted.rate if not decision.met and predicted.bottleneck in _ELSEWHERE else 0.0
         else:

@@ -124,14 +124,19 @@ class Stream:
         self.waiting.append(frame)
 
     def next_wakeup(self) -> float | None:
-        """When the next frame may enter, if only the pace forbids it now."""
-        return self._entered_at + 1.0 / self.pace if self.pace and self.open and self._has_room() else None
+        """When the next frame may enter (live: may begin), if only the pace forbids it now."""
+        if not self.pace:
+            return None
+        waits = bool(self.waiting) and self._has_hands() if self.live else self.open and self._has_room()
+        return self._entered_at + 1.0 / self.pace if waits else None
 
     def permit(self, now: float) -> None:
         """Let the source read on, as far as window, memory and pace allow: this is the backpressure."""
         config = self.config
-        if self.pace:
-            self._permit_at_pace(now)
+        if self.pace and not self.live:
+            if self._has_room() and self._in_pace(now):
+                self._permits = 1
+                self.out.append(Capture())
             return
         if self._kept >= config.memory:
             wanted = 0
@@ -147,19 +152,22 @@ class Stream:
             self._permits = wanted
             self.out += [Capture()] * missing
 
-    def _permit_at_pace(self, now: float) -> None:
+    def _in_pace(self, now: float) -> bool:
+        """True if one more may enter now; it is then counted."""
         period = 1.0 / self.pace  # of now: who waits at a low pace does not go on waiting when it rises
-        if now < self._entered_at + period or not self._has_room():
-            return
+        if now < self._entered_at + period:
+            return False
         # A late turn of the loop is made up for, but no pause is.
         self._entered_at = max(self._entered_at + period, now - period)
-        self._permits = 1
-        self.out.append(Capture())
+        return True
 
     def _has_room(self) -> bool:
         """True if one more frame may be waited for."""
-        crowded = not self.live and len(self.frames) >= 4 * self.window.size + 8
-        return not self._permits and self._kept < self.config.memory and not crowded
+        return not self._permits and self._kept < self.config.memory and len(self.frames) < 4 * self.window.size + 8
+
+    def _has_hands(self) -> bool:
+        """True if one more frame may begin, as far as workers and window go."""
+        return self.running < 2 * self.config.workers and self._under_way < self.window.size
 
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
@@ -169,9 +177,13 @@ class Stream:
     # -- stages ------------------------------------------------------------------------------------
 
     def start(self, policy: Policy, now: float) -> None:
-        """Begin as many waiting frames as workers and window allow, each the way the policy says."""
-        room = 2 * self.config.workers
-        while self.waiting and self.running < room and self._under_way < self.window.size:
+        """Begin as many waiting frames as workers and window allow, each the way the policy says.
+
+        A live source goes on at its own rate, and what the pace does not let begin gives way to what is newer.
+        """
+        while self.waiting and self._has_hands():
+            if self.pace and self.live and not self._in_pace(now):
+                return
             frame = self.waiting.popleft()
             self._under_way += 1
             frame.split, frame.codec, study = policy.heading(now)
