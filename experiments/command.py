@@ -103,9 +103,8 @@ def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
         return _nothing(code)
     report = make_report(lab, runs, command=options.again, least=least_of(lab, body, runs))
     write(report, out)
-    path = write_page(report, out)
     _console().print(table(report.medians, f"{lab.name} ({options.body})", least_note(report)))
-    print(f"report: {path}")
+    _say_page(out, lambda: write_page(report, out))
     return code
 
 
@@ -127,10 +126,17 @@ def _sweep(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
                 break
     if not points:
         return _nothing(code)
-    path = write_sweep(out, points, fields, lab, options.again)
     _console().print(sweep_table(points, fields, f"{lab.name} ({options.body})"))
-    print(f"report: {path}")
+    _say_page(out, lambda: write_sweep(out, points, fields, lab, options.again))
     return code
+
+
+def _say_page(folder: Path, make: Callable[[], Path]) -> None:
+    """Make the page and say where it is; without matplotlib the data are there all the same."""
+    try:
+        print(f"report: {make()}")
+    except ModuleNotFoundError as error:
+        print(f"data: {folder}; a page with drawings needs {error.name}: pip install 'spillway[lab]'")
 
 
 def _nothing(code: int) -> int:
@@ -167,7 +173,7 @@ def _report(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
         report = read(options.folder)
     except ValueError as error:
         raise _Refused(error) from error
-    print(f"report: {write_page(report, options.folder)}")
+    _say_page(options.folder, lambda: write_page(report, options.folder))
     return 0
 
 

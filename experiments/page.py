@@ -9,7 +9,6 @@ from pathlib import Path
 
 from experiments.comparison import best, shown, written
 from experiments.figures import bars
-from experiments.measure import Figures
 from experiments.report import Measured, Report
 from experiments.description import description
 from experiments.timeline import timeline
@@ -118,7 +117,7 @@ def least_note(report: Report) -> list[str]:
 def _policy(one: Measured, report: Report) -> str:
     run = one.run
     drawn = picture(timeline(run, report.lab), f"{run.policy} over time")
-    parts = [f"<h2>{escape(run.policy)}</h2>", _summary(one.figures, run.seed), drawn]
+    parts = [f"<h2>{escape(run.policy)}</h2>", _summary(one), drawn]
     if run.decisions:
         parts.append(f"<h3>Decisions ({len(run.decisions)})</h3>{_decisions(one)}")
     if run.facts:
@@ -128,9 +127,11 @@ def _policy(one: Measured, report: Report) -> str:
     return "\n".join(parts)
 
 
-def _summary(figures: Figures, seed: int) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in figures.outcomes.items() if count)
-    return f'<p class="faint">Seed {seed}: {escape(counts) or "no frames"}.</p>'
+def _summary(one: Measured) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in one.figures.outcomes.items() if count)
+    devices = len({row.device for row in one.run.frames})
+    shown_device = f" Of {devices} devices the first is drawn." if devices > 1 else ""
+    return f'<p class="faint">Seed {one.run.seed}: {escape(counts) or "no frames"}.{shown_device}</p>'
 
 
 def _decisions(one: Measured) -> str:

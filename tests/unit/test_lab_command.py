@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def test_report_makes_the_page_again(lab: str, tmp_path: Path, capsys: pytest.Ca
     assert page.read_text(encoding="utf-8") == before
     assert main(["report", str(tmp_path)], BODIES) == 2
     assert "holds no report" in capsys.readouterr().err
+
+
+def test_without_matplotlib_the_data_are_written(
+    lab: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table and the place of the data, and what to install for the page."""
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_svg", "matplotlib.ticker"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["run", lab, "--out", str(tmp_path / "out"), "--quiet"], BODIES) == 0
+    said = capsys.readouterr().out
+    assert "remote:raw" in said
+    assert f"data: {tmp_path / 'out'}; a page with drawings needs matplotlib" in said
+    assert (tmp_path / "out" / "report.json").is_file()
 
 
 def test_list_has_a_line_for_each_built_in_experiment(capsys: pytest.CaptureFixture[str]) -> None:

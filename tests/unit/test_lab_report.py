@@ -101,6 +101,12 @@ def test_a_run_without_samples_decisions_or_frames_is_drawn_too() -> None:
     assert "no frames" in text
 
 
+def test_of_several_devices_the_first_is_drawn() -> None:
+    """And the page says so."""
+    run = run_of([*even(0.0, 20.0, 10.0), *even(0.0, 20.0, 10.0, device=1)])
+    assert "Of 2 devices the first is drawn." in page(make_report(LAB, [run], command="x"))
+
+
 def test_a_report_of_nothing_is_a_page_all_the_same() -> None:
     """Interrupted before the first run was over."""
     assert "nothing was run" in page(make_report(LAB, [], command="x"))
