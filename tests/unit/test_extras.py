@@ -59,7 +59,8 @@ def test_another_link_makes_old_queues_forgotten() -> None:
     fill(extras, 1, "raw", [0.5] * 50)
     fill(extras, 4, "", [0.001] * 50)
     extras.follow(5e5, 11.0)
-    extras.add(1, "raw", 9.0, 10.9, 11.1)
+    for _ in range(30):
+        extras.add(1, "raw", 9.0, 10.9, 11.1)
     assert of(extras, RAW, 11.1)[1] < 0.1 and of(extras, HERE, 11.1)[1] == pytest.approx(0.001)
 
 

@@ -64,6 +64,14 @@ def test_an_answer_to_a_way_never_measured_is_ignored() -> None:
     assert sizes.of(1, "raw") is None
 
 
+def test_an_empty_value_is_no_prison() -> None:
+    """A way that first sent nothing is sized by what it sends next."""
+    sizes = Sizes()
+    sizes.encoded(1, "jpeg:80", 0, 0.0)
+    sizes.encoded(1, "jpeg:80", 5_000, 0.001)
+    assert nbytes(sizes, 1, "jpeg:80") == 5_000
+
+
 def test_what_was_known_is_there_from_the_start() -> None:
     """Options saved are sizes measured."""
     sizes = Sizes([KnownOption(2, "jpeg:60", 1_000.0, 0.001, 0.002, 30.0)])

@@ -16,7 +16,8 @@ from iot_client.steering import Auto
 def auto(goal: Goal | None = None, **config: object) -> Auto:
     """One that knows all it needs."""
     made = Auto(SteerConfig(goal=goal or Goal(fps=20), ways=WAYS, **config), 4, 4, 1, 1)
-    made.profile = known()
+    made.profile, offered = known(), made.profile.offered
+    made.profile.offered = offered
     made.studies._profile = made.profile
     return made
 
@@ -148,6 +149,17 @@ def test_what_falls_short_for_seconds_is_made_up_for() -> None:
         if now >= made.due:
             made.decide(now)
     assert short > 1.02 and made.trim < short - 0.02
+
+
+def test_the_trim_is_still_where_the_source_limits() -> None:
+    """Answers that come a little faster than a source of 10 fps, as after a hiccup, are no surplus to give up."""
+    made, now = auto(Goal(fps=30), offered=10.0), 10.0
+    for _ in range(300):
+        now += 0.09
+        made.answered(now)
+        if now >= made.due:
+            made.decide(now)
+    assert made.trim == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_first_decision_is_a_start_and_no_move() -> None:
