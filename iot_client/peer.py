@@ -47,9 +47,12 @@ class Peer:
 
     Invariants: `sent <= limit` always; UP implies `epoch != 0`; `_outstanding` is the payload bytes of the
     SUBMITs in `_unanswered`: those of this link with neither receipt nor RESULT, by seq with their stamps.
+
+    With `uneven` heartbeats come up to half an interval early: at even times a ping may meet the same phase of a
+    steady stream of frames each time, and never an empty link, so that no round trip is the link's own.
     """
 
-    def __init__(self, index: int, session: int, hello: Hello, config: PeerConfig) -> None:
+    def __init__(self, index: int, session: int, hello: Hello, config: PeerConfig, *, uneven: bool = False) -> None:
         self.index = index
         self.state = DOWN
         self.epoch = 0
@@ -72,6 +75,8 @@ class Peer:
         self._unanswered: dict[int, tuple[int, int]] = {}
         self._outstanding = 0
         self._doubt = 1.0
+        self._uneven = uneven
+        self._pings = 0
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -210,13 +215,20 @@ class Peer:
             self._doubt = min(2 * self._doubt, _MOST_DOUBT)
             return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
         if self.state == UP and now >= self._ping_at:
-            self._ping_at = now + self._heartbeat
+            self._ping_at = now + self._heartbeat * self._next_share()
             return [self.send(Ping(int(now * 1e6), acked, self.sent))]
         if self.state == PROBING and now >= self._hello_at + self._backoff:
             self.state = DOWN
             self._backoff = min(2 * self._backoff, self._config.backoff_max)
             return [Reopen(self.index)]
         return []
+
+    def _next_share(self) -> float:
+        """Of the heartbeat's interval: the golden ratio's multiples fill it most evenly."""
+        if not self._uneven:
+            return 1.0
+        self._pings += 1
+        return 1.0 - 0.5 * (0.618033988749895 * self._pings % 1.0)
 
     def _say_hello(self, now: float, acked: int) -> SendMessage:
         self._hello_at = now

@@ -40,7 +40,7 @@ class Session:
         self.late_results = 0
         self.resent = 0
         self.stream = Stream(config)
-        self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer)
+        self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
         self.reports = Reports(config.reports)
         self._started = self.peer is None
         self._stop_at: float | None = None

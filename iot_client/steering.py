@@ -39,8 +39,9 @@ _SLOWEST = 1.0
 """Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
-_PROBE = 0.4
-"""Seconds between two frames of a better quality, where the usual ones are too small to tell."""
+_PROBE, _PROBE_FULL = 0.4, 1.5
+"""Seconds between two frames of a better quality, where the usual ones are too small to tell; and where the link is
+full, so that every byte more is a frame less, and frames back to back tell as well."""
 _REPAY = 1.5
 """How hard what the last seconds fell short is made up for. The rate follows the share at once, the mean over the span
 by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
@@ -149,7 +150,8 @@ class Auto:
 
     def _probing(self, option: Option, room: float, now: float) -> str:
         """The option's codec; now and then one large enough to tell what the link carries, if it is in time."""
-        if option.nbytes >= _TELLING or now - self._told_at < _PROBE or self._costs is None:
+        pause = _PROBE if self.decision is None or self.decision.met else _PROBE_FULL
+        if option.nbytes >= _TELLING or now - self._told_at < pause or self._costs is None:
             return option.codec
         larger = [
             each for each in self._costs.options
