@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from iot_client.client import Client, Result, Statistics
     from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
+    from iot_client.goal import Goal
     from iot_client.outcome import Done, Dropped, Failed, Filtered
 
 __all__ = [
-    "Client", "ClientError", "Closed", "Done", "Dropped", "Failed", "Filtered", "Full", "Result", "ServerRefused",
+    "Client", "ClientError", "Closed", "Done", "Dropped", "Failed", "Filtered", "Full", "Goal", "Result", "ServerRefused",
     "ServerUnreachable", "StageError", "Statistics",
 ]
 
-_MODULES = {"Client": "client", "Result": "client", "Statistics": "client"}
+_MODULES = {"Client": "client", "Goal": "goal", "Result": "client", "Statistics": "client"}
 _MODULES |= dict.fromkeys(("Done", "Dropped", "Failed", "Filtered"), "outcome")
 _MODULES |= {name: "errors" for name in __all__ if name not in _MODULES}
 

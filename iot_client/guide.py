@@ -116,7 +116,9 @@ class Guide:
             profile = self.auto.profile
             profile.server_workers = max(1, message.workers)
             profile.link.reset()
-            profile.keys = tuple(way for way in self._ways if self._possible(way, message))
+            profile.max_job = message.max_job
+            profile.keys = tuple(way for way in self._ways if self._possible(way, message)) or self._ways
+            self.auto.due = 0.0
 
     def _possible(self, way: tuple[int, str, int], message: Welcome) -> bool:
         k, codec, _ = way

@@ -19,6 +19,7 @@ from iot_client.knowledge import Knowledge, KnownOption, KnownStage
 from iot_client.overhead import Overhead
 from iot_client.sizes import Size, Sizes
 from metrics.linkrate import LinkRate
+from wire.protocol import MAX_JOB
 
 __all__ = ["Profile"]
 
@@ -57,6 +58,7 @@ class Profile:
         self.rtt = known.rtt
         self.server_wait = known.server_wait
         self.server_load = 0.0
+        self.max_job = MAX_JOB
         self.server_workers = 1
         self.own_load = 0.0
         self.stretch = 1.0
@@ -199,7 +201,9 @@ class Profile:
         return replace(base, options=tuple(options))
 
     def _pointless(self, k: int, codec: str, size: Size) -> bool:
-        """True if a codec does not make the value smaller there."""
+        """True if a codec does not make the value smaller there, or the server does not take so much."""
+        if size.nbytes > self.max_job:
+            return True
         raw = self.sizes.of(k, "raw")
         return codec != "raw" and raw is not None and size.nbytes > 0.97 * raw.nbytes
 
