@@ -8,6 +8,7 @@ Measured on frames spread over the clip, and kept in the cache folder, so that t
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import socket
 import sys
@@ -22,7 +23,6 @@ from typing import Any
 import cv2
 import msgspec
 
-from examples.ball_tracking import clip as rendered
 from iot_client.cuts import Crossings
 from iot_client.saved import default_folder
 from iot_client.ways import ways_of
@@ -227,6 +227,7 @@ def _file(clip: str) -> Path | None:
 
 def _clip(clip: str) -> tuple[Iterator[Any], float]:
     if clip == "rendered":
+        rendered = importlib.import_module("examples.ball_tracking.clip")
         return iter(rendered.frames(_FRAMES * _STRIDE)), rendered.FPS
     path = _file(clip)
     if path is None:

@@ -64,7 +64,8 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     repeated. `rate` paces the source in frames per second, 0 reads as the pipeline takes. `start` is the split to begin with, 0
     the fewest legal stages. `deadline_ms` is what counts as in time where the goal names no slo_ms. `warm` starts with what a
     first run of the same has learned. `policies` are auto, threshold, local, oracle, remote:CODEC (fewest stages here),
-    reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the source at the other end).
+    reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the source at the other end). `congestion` is TCP's congestion
+    control in the live body, the system's own by default.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: DeviceSpec = DeviceSpec()
     server: ServerSpec = ServerSpec()
     link: LinkSpec = LinkSpec(up_mbit=100.0, delay_ms=1.0)
+    congestion: Literal["", "reno", "cubic", "bbr"] = ""
     policies: tuple[str, ...] = ("auto",)
     seeds: int = 1
     about: str = ""
@@ -92,7 +94,8 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if not low <= value <= high:
                 raise ValueError(f"lab {self.name!r}: {field}={value}; legal: {low:g} to {high:g}")
         if not self.policies:
-            raise ValueError(f"lab {self.name!r}: policies is empty; legal are {', '.join(_FIXED)}, {', '.join(c + ':...' for c in _CODED)}")
+            legal = ", ".join((*_FIXED, *(f"{family}:..." for family in _CODED)))
+            raise ValueError(f"lab {self.name!r}: policies is empty; legal are {legal}")
         for policy in self.policies:
             problem = why_not_policy(policy)
             if problem:

@@ -130,8 +130,10 @@ class Profile:
     def host(self, available: float, own: float, cores: float, seconds: float) -> None:
         """The host was sampled: CPU seconds per second this process can have and has used for `seconds`."""
         self.available, self.cores = available, cores
-        self.overhead.add(self._entered, self._sent, max(0.0, own * seconds - self._used))
-        self._used = 0.0
+        surplus = own * seconds - self._used
+        self.overhead.add(self._entered, self._sent, max(0.0, surplus))
+        # Stages are counted when they end: what a sample has too little of, the next one has too much.
+        self._used = max(0.0, -surplus)
         self._entered = self._sent = 0
 
     # -- the server --------------------------------------------------------------------------------

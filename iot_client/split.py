@@ -41,6 +41,9 @@ _SLACK = 1 + 1e-9
 """By how much a mix may be below the best rate when nothing reaches the one demanded: the noise of computing it."""
 _FASTEST = 1e9
 """Frames per second beyond which a demand means the same."""
+_NOTHING_MS = 0.1
+"""Milliseconds that explain nothing, however much they changed."""
+
 _HOPELESS = 1e60
 """A load only a capacity of nothing gives."""
 
@@ -261,7 +264,8 @@ def _changes(old: SplitDecision, new: SplitDecision, then: Costs, now: Costs) ->
         ("CPU", then.cpu, now.cpu, "s/s"),
         ("all stages here", _here(then), _here(now), "ms"),
     )
-    return [f"{name} {_figure(a)} -> {_figure(b)} {unit}" for name, a, b, unit in pairs if _differ(a, b)]
+    told = [pair for pair in pairs if _differ(pair[1], pair[2]) and not (pair[3] == "ms" and max(pair[1:3]) < _NOTHING_MS)]
+    return [f"{name} {_figure(a)} -> {_figure(b)} {unit}" for name, a, b, unit in told]
 
 
 def _here(costs: Costs) -> float:

@@ -122,6 +122,8 @@ class Auto:
                 option = decision.second
         if self.config.goal.slo is not None and option.codec.startswith("jpeg:"):
             return Heading(option.k, self._fitting(option, now))
+        if option.codec.startswith("jpeg:"):
+            return Heading(option.k, self._probing(option, float("inf"), now))
         return Heading(option.k, option.codec or LOCAL)
 
     def _fitting(self, option: Option, now: float) -> str:
@@ -135,8 +137,6 @@ class Auto:
             return option.codec
         waits = parts(costs, option) - option.nbytes / costs.up + max(0.0, option.extra_p50)
         room = rate * (_AIM_SLO * slo - waits - self.profile.queued(now))
-        if option.nbytes >= _TELLING:
-            self._told_at = now
         if option.nbytes <= room:
             return self._probing(option, room, now)
         lower = [
@@ -150,6 +150,8 @@ class Auto:
 
     def _probing(self, option: Option, room: float, now: float) -> str:
         """The option's codec; now and then one large enough to tell what the link carries, if it is in time."""
+        if option.nbytes >= _TELLING:
+            self._told_at = now
         pause = _PROBE if self.decision is None or self.decision.met else _PROBE_FULL
         if option.nbytes >= _TELLING or now - self._told_at < pause or self._costs is None:
             return option.codec
@@ -257,18 +259,25 @@ class Auto:
         return slo is not None and bool(times) and min(times) > slo
 
     def _best(self, costs: Costs) -> SplitDecision:
-        """The best there is; what is asked for on top of the goal makes no goal unreachable."""
+        """The best there is."""
         best = choose(costs, self._aim, self._wanted() * self.trim)
-        return best if best.met else choose(costs, self.config.goal, self._plain())
+        return self._enough(best) or choose(costs, self.config.goal, self._plain())
 
     def _held(self, costs: Costs) -> SplitDecision | None:
         """The best that the present ways can do, None if there are none."""
         if self.decision is None:
             return None
         held = retune(costs, self._aim, self.decision, self._wanted() * self.trim)
-        if held is None or held.met:
-            return held
-        return retune(costs, self.config.goal, self.decision, self._plain())
+        return held and (self._enough(held) or retune(costs, self.config.goal, self.decision, self._plain()))
+
+    def _enough(self, decision: SplitDecision) -> SplitDecision | None:
+        """The decision if the goal is held with it, though maybe not all that is asked for on top of it."""
+        predicted, slo = decision.prediction, self.config.goal.slo
+        if decision.met:
+            return decision
+        if predicted.rate < self._plain() or (slo is not None and predicted.p95 > slo):
+            return None
+        return replace(decision, met=True, lacking="")
 
     def _wanted(self) -> float:
         """Frames per second to be held; 0.0 if nothing demands a rate."""

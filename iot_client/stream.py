@@ -22,7 +22,7 @@ from wire.protocol import Hello
 __all__ = ["SessionConfig", "Stream"]
 
 
-_STEERED = 3
+_STEERED = 8
 """Frames under way at least where the bytes in flight are bounded anyway: a link that slows down stretches the path."""
 
 

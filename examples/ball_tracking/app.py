@@ -25,7 +25,7 @@ from tasks import DROP, END, Aggregate, App, Source, Task
 
 __all__ = [
     "Ball", "CalculateCircle", "CalculateHsv", "CalculateMask", "DrawCircle", "FindContours", "GetFrame", "Locate", "Tracks",
-    "annotate", "app", "positions",
+    "annotate", "app", "positions", "wide",
 ]
 
 WIDTH = 500
@@ -272,3 +272,10 @@ positions = App(
     types=[Ball],
     annotate=annotate,
 )
+
+wide = App(
+    "ball_tracking_wide",
+    [GetFrame(width=1800), CalculateHsv(), CalculateMask(), FindContours(), CalculateCircle(), DrawCircle()],
+    types=[Ball],
+)
+"""The same at the width of a camera of some megapixels, where the stages behind the first are most of the work."""

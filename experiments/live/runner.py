@@ -131,7 +131,8 @@ def _attempt(setting: _Setting, profiles: str = "") -> _Outcome:
     found = _calibration(setting, trace.points[0])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spw-")))
-        network = stack.enter_context(Network(trace, name="live", log=folder / "link.csv", seed=setting.seed))
+        congestion = lab.congestion or None
+        network = stack.enter_context(Network(trace, name="live", log=folder / "link.csv", seed=setting.seed, congestion=congestion))
         plans = [_plan(setting, network, folder, index, profiles) for index in range(lab.device.count)]
         server = _server(setting, network, folder, plans[0], stack)
         quotas = [stack.enter_context(CpuQuota(setting.cores)) if setting.cores else None for _ in plans]
@@ -208,7 +209,7 @@ def _calibration(setting: _Setting, point: LinkPoint) -> Calibration:
         return known or Calibration(rtt_ms=0, up_mbit=0, down_mbit=0, ok=True, text="not needed")
     clean = msgspec.structs.replace(point, at=0.0, loss=0.0, cut=False)
     for _ in range(TRIES):
-        with Network(LinkTrace((clean,), 3600.0), name="cal") as network:
+        with Network(LinkTrace((clean,), 3600.0), name="cal", congestion=setting.lab.congestion or None) as network:
             found = calibrate(network)
         setting.note(found.text)
         if found.ok:
