@@ -9,11 +9,11 @@ from __future__ import annotations
 from iot_client.costs import Costs, Option
 from metrics.estimate import RollingQuantile
 
-__all__ = ["Extras", "parts"]
+__all__ = ["Extras", "mixture", "parts"]
 
 _WINDOW = 120
 """Frames of one way that count: four seconds at 30 fps."""
-_ENOUGH = 20
+_ENOUGH, _FEWEST = 20, 8
 _FRESH = 3.0
 """Seconds after which a way's own samples tell less than those of the ways in use: queues come and go."""
 _ANOTHER = 1.35
@@ -66,6 +66,25 @@ class Extras:
         if middle is None or high is None or len(samples) < 5:
             return 0.0, _GUESS * parts(costs, option)
         return middle, high
+
+    def latencies(self, k: int, codec: str, costs: Costs, option: Option) -> tuple[float, ...]:
+        """What frames that went this way would take now, in seconds; () if too few have gone it."""
+        samples = self._by_way.get((k, codec))
+        if samples is None or len(samples) < _FEWEST:
+            return ()
+        usual = parts(costs, option)
+        return tuple(usual + residual for residual in samples.samples)
+
+
+def mixture(first: tuple[float, ...], second: tuple[float, ...], share: float, q: float) -> float:
+    """The q-quantile of values of which `share` are like those in `second` and the others like those in `first`."""
+    weighted = sorted([(value, (1.0 - share) / len(first)) for value in first] + [(value, share / len(second)) for value in second])
+    reached = 0.0
+    for value, weight in weighted:
+        reached += weight
+        if reached >= q:
+            return value
+    return weighted[-1][0]
 
 
 def parts(costs: Costs, option: Option) -> float:

@@ -224,9 +224,10 @@ class Guide:
             return None
         decision = auto.decision
         first, second, predicted = decision.first, decision.second, decision.prediction
+        p50, p95 = auto.expected()
         return Standing(
             first.k, first.codec, second.k if second else 0, second.codec if second else "", decision.share, decision.met,
-            decision.lacking, auto.moves, auto.seen, predicted.rate, predicted.p50, predicted.p95, predicted.device_cpu_s,
+            decision.lacking, auto.moves, auto.seen, predicted.rate, p50, p95, predicted.device_cpu_s,
             predicted.server_s, predicted.nbytes, predicted.bottleneck, auto.up, auto.profile.available,
         )
 

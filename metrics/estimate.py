@@ -53,6 +53,11 @@ class RollingQuantile:
     def __len__(self) -> int:
         return len(self._samples)
 
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """Those of the window, oldest first."""
+        return tuple(self._samples)
+
     def add(self, sample: float) -> None:
         """Take one sample; the oldest goes when the window is full."""
         self._samples.append(sample)
