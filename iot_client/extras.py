@@ -18,6 +18,8 @@ _FRESH = 3.0
 """Seconds after which a way's own samples tell less than those of the ways in use: queues come and go."""
 _ANOTHER = 1.35
 """A rate changed by this factor is a change of the link, not noise of its estimate."""
+_MATTERS = 0.01
+"""Seconds a payload must take longer or shorter for it to matter."""
 _DRAIN = 0.2
 """Seconds in which what was sent for the old rate gets out of the way."""
 _GUESS = 0.15
@@ -33,18 +35,23 @@ class Extras:
         self._pools = {True: RollingQuantile(_WINDOW), False: RollingQuantile(_WINDOW)}
         self._up = 0.0
         self._since = float("-inf")
+        self._sent = 0.0
 
     def follow(self, up: float, now: float) -> None:
         """The uplink carries `up` bytes per second now; on another link the queues of the last one tell nothing."""
         if not self._up or up <= 0.0:
             self._up = max(0.0, up)
-        elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER:
+        elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER and self._sent * abs(1.0 / up - 1.0 / self._up) > _MATTERS:
             self._up = up
             self._since = now + _DRAIN
             self._by_way = {way: samples for way, samples in self._by_way.items() if not way[1]}
             self._pools[True] = RollingQuantile(_WINDOW)
         else:
             self._up += 0.1 * (up - self._up)
+
+    def sent(self, nbytes: int) -> None:
+        """A payload left: what a change of the link is worth depends on how large they are."""
+        self._sent += 0.2 * (nbytes - self._sent)
 
     def add(self, k: int, codec: str, residual: float, captured_at: float, now: float) -> None:
         """One frame took `residual` seconds more than its parts; one from before the link changed tells nothing."""

@@ -49,6 +49,8 @@ class Standing(msgspec.Struct, frozen=True):
     up: float
     available: float
 
+_MOMENT = 0.5
+"""Of what the link has carried lately: less is not believed before it lasts."""
 _HOPELESS = 1.1
 """Of the deadline: what is predicted to miss it by less may still make it."""
 _AHEAD = 2.0
@@ -140,10 +142,11 @@ class Guide:
         if self.auto is None or not self._live or self._slo is None:
             return False
         link = self.auto.profile.link
-        rate = link.rate(now)
+        # A frame that waits for a packet sent again makes the link look slow for a moment; a link that is slow stays so.
+        rate = max(link.rate(now), _MOMENT * self.auto.usual_up)
         if not rate or not link.outstanding:
             return False  # where the link is idle it costs nobody's time, and the answer tells how things stand
-        arrives = self.auto.profile.queued(now) + frame.payload / rate + link.min_rtt(now)
+        arrives = self.auto.profile.queued(now, rate) + frame.payload / rate + link.min_rtt(now)
         return now - frame.captured_at + arrives > _HOPELESS * self._slo
 
     def sent(self, frame: Frame, now: float) -> None:

@@ -108,16 +108,17 @@ class Profile:
     def left(self, nbytes: int, now: float) -> None:
         """So many bytes were sent."""
         self._sent += nbytes
+        self.extras.sent(nbytes)
         rate = self.link.rate(now)
         if rate > 0.0:
             self._busy_until = max(now, self._busy_until) + nbytes / rate
 
-    def queued(self, now: float) -> float:
-        """Seconds until the uplink has carried what was sent.
+    def queued(self, now: float, rate: float = 0.0) -> float:
+        """Seconds until the uplink has carried what was sent, at `rate` or the one of now.
 
         By what was sent and the rate; and no less than the receipts say, which a link slower than thought holds back.
         """
-        rate = self.link.rate(now)
+        rate = rate or self.link.rate(now)
         if rate <= 0.0:
             return 0.0
         overdue = self.link.outstanding / rate - self.link.min_rtt(now) - _RECEIPT

@@ -37,6 +37,8 @@ _UNQUEUED = 0.85
 """Of the highest rate: at all of it a queue only grows."""
 _SLOWEST = 1.0
 """Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
+_USUAL = 0.2
+"""Weight of a new look at the link in what it usually carries: a second's memory."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
 _PROBE, _PROBE_FULL = 0.4, 1.5
@@ -47,7 +49,7 @@ _REPAY = 1.5
 by half of it later: below 2 such a loop has a phase margin of more than 45 degrees."""
 _RECLAIM = 0.5
 """Likewise for what they exceeded: a rate above the target is no fault, but what the cloud did for it is paid for."""
-_LEARN = 0.03
+_LEARN = 0.06
 """Of the relative error, per choice: what lasts is no noise but the model's error."""
 _TRIM = (0.6, 1.5)
 
@@ -73,7 +75,7 @@ class Auto:
         slo = config.goal.slo
         self._aim = config.goal if slo is None else replace(config.goal, slo=_AIM_SLO * slo)
         self.seen = 0.0
-        self.up = 0.0
+        self.up = self.usual_up = 0.0
         self._told: SplitDecision | None = None
         self._changed = 0
         self._hysteresis = Hysteresis()
@@ -214,6 +216,7 @@ class Auto:
         """Look again; returns what to tell if the decision is a new one."""
         self.due = now + PERIOD
         self.seen, self.up = self._answers.rate(now), self.profile.up(now)
+        self.usual_up += _USUAL * (self.up - self.usual_up)
         if not self.studies.enough():
             return None
         costs = self.profile.costs(now)
@@ -317,7 +320,7 @@ class Auto:
             self._learned += _LEARN * (1.0 - self._learned)
         elif decision.first.k == self.profile.n and decision.second is None and error < 0.0:
             error = 0.0
-        elif decision.met:
+        elif decision.met and now - self._moved_at > _SPAN / 2:
             self._learned += _LEARN * max(-0.5, min(0.5, error))
         seen = min(1.0, (now - self._moved_at) / (_SPAN / 2))
         low, high = _TRIM

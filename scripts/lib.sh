@@ -2,6 +2,7 @@
 #
 #   ensure_venv EXTRA...   makes or reuses .venv with the project (editable) and these extras, all pinned by
 #                          constraints.txt, and sets $PY to its interpreter
+#   ensure_network         adds ip, with which root makes test networks
 #   ensure_torch           adds torch to it: a CPU build where no NVIDIA driver is found, or none at all
 #
 # Environment: SPILLWAY_PYTHON, the interpreter .venv is made from (default python3);
@@ -97,6 +98,12 @@ ensure_opencv() {
       die "Or set SPILLWAY_HEADLESS=1: that uses opencv-python-headless, which needs none of them and shows no windows."
   fi
   "$PY" -c 'import cv2' || die "OpenCV still cannot be imported, see above."
+}
+
+# ensure_network: the lab makes networks of its own, as root and with ip; without either its tests are skipped.
+ensure_network() {
+  command -v ip >/dev/null || [ "$(id -u)" != 0 ] || [ "$(uname -s)" != Linux ] && return
+  install_packages "the lab's networks need ip" iproute2 || say "Tests that make a network are skipped."
 }
 
 has_nvidia_driver() { [ -e /proc/driver/nvidia/version ] || { command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; }; }

@@ -56,12 +56,23 @@ def test_another_link_makes_old_queues_forgotten() -> None:
     """After the rate changed by half, remote residuals begin anew and frames from before do not count; local ones stay."""
     extras = Extras()
     extras.follow(1e6, 10.0)
+    extras.sent(500_000)
     fill(extras, 1, "raw", [0.5] * 50)
     fill(extras, 4, "", [0.001] * 50)
     extras.follow(5e5, 11.0)
     for _ in range(30):
         extras.add(1, "raw", 9.0, 10.9, 11.1)
     assert of(extras, RAW, 11.1)[1] < 0.1 and of(extras, HERE, 11.1)[1] == pytest.approx(0.001)
+
+
+def test_a_link_that_payloads_hardly_fill_may_change() -> None:
+    """Half the rate is nothing to payloads that take microseconds: what was seen stays."""
+    extras = Extras()
+    extras.follow(1e8, 10.0)
+    extras.sent(10_000)
+    fill(extras, 1, "raw", [0.05] * 50)
+    extras.follow(5e7, 10.3)
+    assert of(extras, RAW, 10.4) == (pytest.approx(0.05), pytest.approx(0.05))
 
 
 def test_noise_of_the_rate_is_no_other_link() -> None:
