@@ -30,6 +30,7 @@ from iot_client.executor import Executor
 from iot_client.feeder import Feeder
 from iot_client.goal import Goal
 from iot_client.host_watch import HostWatch
+from iot_client.knowledge import Knowledge
 from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.saved import load as load_profile
@@ -258,6 +259,13 @@ class Client:
             guide.standing(self._clock.now()) if guide is not None else None,
         )
 
+    def learned(self) -> Knowledge | None:
+        """What a client with a goal knows by now of stages, cuts and link; None before its first decision."""
+        guide = self._session.guide
+        if guide is None or guide.auto is None or guide.auto.decision is None:
+            return None
+        return guide.auto.profile.knowledge(self._clock.now())
+
     # -- inside ------------------------------------------------------------------------------------
 
     def capture(self, item: Any) -> int:
@@ -297,11 +305,11 @@ class Client:
             raise Closed("submit() after the stream has ended")
 
     def _save_profile(self) -> None:
-        guide = self._session.guide
-        if self._saved is None or guide is None or guide.auto is None or guide.auto.decision is None:
+        known = self.learned()
+        if self._saved is None or known is None:
             return
         try:
-            save_profile(self._saved, guide.auto.profile.knowledge(self._clock.now()))
+            save_profile(self._saved, known)
         except OSError as error:
             self._on_note("warning", f"what was learned cannot be kept in {self._saved}: {error.strerror or error}")
 

@@ -294,7 +294,7 @@ class Auto:
         if second is not None and costs is not None and 0.0 < decision.share < 1.0:
             ways = [self.profile.extras.latencies(each.k, each.codec, costs, each) for each in (first, second)]
             if all(ways):
-                return mixture(*ways, decision.share, 0.5), mixture(*ways, decision.share, 0.95)
+                return mixture(ways[0], ways[1], decision.share, 0.5), mixture(ways[0], ways[1], decision.share, 0.95)
         return decision.prediction.p50, decision.prediction.p95
 
     def _wanted(self) -> float:

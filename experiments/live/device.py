@@ -115,9 +115,16 @@ def main() -> None:
     say("finished")
     recording = Recording(
         _frames(diary.results, pace.indices, Packer(app.types)), samples, tuple(_decision(plan.device, *one) for one in diary.decided),
-        pace.skipped, cpu, (*diary.notes, *filter(None, (client.source_error,))),
+        pace.skipped, cpu, (*diary.notes, *filter(None, (client.source_error,))), _stages(client),
     )  # fmt: skip
     Path(plan.out).write_bytes(msgspec.msgpack.encode(recording))
+
+
+def _stages(client: Client) -> tuple[float, ...]:
+    known = client.learned()
+    if known is None or any(stage.cpu_s < 0.0 for stage in known.stages):
+        return ()
+    return known.stages[0].cpu_s + known.overhead_s, *(stage.cpu_s for stage in known.stages[1:])
 
 
 def _seen(client: Client) -> tuple[Any, ...]:

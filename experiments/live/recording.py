@@ -87,7 +87,10 @@ class SampleNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """All that a device wrote down. `skipped` frames were due and never read; times by time.monotonic()."""
+    """All that a device wrote down. `skipped` frames were due and never read; times by time.monotonic().
+
+    `stages` are the CPU seconds of each stage per frame as the client has learned them, the first with all that is around them.
+    """
 
     frames: tuple[FrameNote, ...]
     samples: tuple[SampleNote, ...] = ()
@@ -95,6 +98,7 @@ class Recording(msgspec.Struct, frozen=True):
     skipped: int = 0
     cpu_s: float = 0.0
     notes: tuple[str, ...] = ()
+    stages: tuple[float, ...] = ()
 
 
 Seen = Callable[[], tuple[Any, ...]]

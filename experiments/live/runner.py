@@ -248,6 +248,8 @@ def _run(setting: _Setting, outcome: _Outcome, facts: dict[str, float]) -> Run:
         notes += [f"device {device}: {text}" for text in recording.notes]
     facts |= outcome.facts
     facts["device_cpu_s"] = sum(recording.cpu_s for recording in outcome.recordings)
+    stages = next((recording.stages for recording in outcome.recordings if recording.stages), ())
+    facts |= {f"stage{index}_cpu_s": seconds for index, seconds in enumerate(stages)}
     facts["skipped"] = float(sum(recording.skipped for recording in outcome.recordings))
     return Run(
         lab.name, "live", setting.policy, setting.seed, lab.seconds, tuple(frames), tuple(samples), tuple(decisions), facts, tuple(notes)
