@@ -20,6 +20,8 @@ _ANOTHER = 1.35
 """A rate changed by this factor is a change of the link, not noise of its estimate."""
 _MATTERS = 0.01
 """Seconds a payload must take longer or shorter for it to matter."""
+_SHOWS = 0.25
+"""Of a frame's latency, likewise: a weak device makes the link itself look now slow, now fast."""
 _DRAIN = 0.2
 """Seconds in which what was sent for the old rate gets out of the way."""
 _GUESS = 0.15
@@ -35,19 +37,23 @@ class Extras:
         self._pools = {True: RollingQuantile(_WINDOW), False: RollingQuantile(_WINDOW)}
         self._up = 0.0
         self._since = float("-inf")
-        self._sent = 0.0
+        self._sent = self._latency = 0.0
 
     def follow(self, up: float, now: float) -> None:
         """The uplink carries `up` bytes per second now; on another link the queues of the last one tell nothing."""
         if not self._up or up <= 0.0:
             self._up = max(0.0, up)
-        elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER and self._sent * abs(1.0 / up - 1.0 / self._up) > _MATTERS:
+        elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER and self._felt(up):
             self._up = up
             self._since = now + _DRAIN
             self._by_way = {way: samples for way, samples in self._by_way.items() if not way[1]}
             self._pools[True] = RollingQuantile(_WINDOW)
         else:
             self._up += 0.1 * (up - self._up)
+
+    def _felt(self, up: float) -> bool:
+        """True if a payload takes so much longer or shorter at this rate that a frame's latency shows it."""
+        return self._sent * abs(1.0 / up - 1.0 / self._up) > max(_MATTERS, _SHOWS * self._latency)
 
     def sent(self, nbytes: int) -> None:
         """A payload left: what a change of the link is worth depends on how large they are."""
@@ -58,6 +64,8 @@ class Extras:
         if codec and captured_at < self._since:
             return
         self._seen[k, codec] = now
+        if codec:
+            self._latency += 0.1 * (now - captured_at - self._latency)
         own = self._by_way.get((k, codec))
         if own is None:
             own = self._by_way[k, codec] = RollingQuantile(_WINDOW)
