@@ -29,9 +29,17 @@ class Notes(list[str]):
         self.append(f"{level}: {text}")
 
 
+def gone(process: psutil.Process) -> bool:
+    """True if it has ended, reaped or not; it may vanish between two questions."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def children() -> list[psutil.Process]:
     """This process's worker processes."""
-    alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    alive = [child for child in psutil.Process().children() if not gone(child)]
     return [child for child in alive if "cloud_server.executors.child" in " ".join(child.cmdline())]
 
 
@@ -101,7 +109,7 @@ def test_an_idle_worker_that_is_killed_costs_nothing(start: Start, notes: Notes)
     tried = start("measure")
     (worker,) = children()
     worker.kill()
-    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: gone(worker))
     _, (value,) = tried.run(4)
     assert value["total"] == 8
     assert "SIGKILL" in notes[0]
