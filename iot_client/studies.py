@@ -76,10 +76,19 @@ class Studies:
         every = _EVERY * _RARELY if self.late else _EVERY
         if self._frames % every == every // 2 and self._fewest not in used and self._bearable(decision):
             return self._there()
-        if self._frames >= self._begun + self._patience(decision):
+        # Where all stages run here anyway, only sizes are left to learn.
+        patience = self._patience(decision) * (_RARELY if self._most in used and self._sized() else 1)
+        if self._frames >= self._begun + patience:
             self._begun = self._frames
             return self._here()
         return None
+
+    def _sized(self) -> bool:
+        """True if the value at every cut has been encoded in every family once."""
+        measured = self._profile.sizes.measured
+        ways = [(k, codec) for k, codec, _ in self._profile.keys if codec and k <= self._most]
+        anchors = self._anchors(ways)
+        return all(way in measured for way in ways if way[1] in ("raw", "bits") or way in anchors)
 
     def _patience(self, decision: SplitDecision) -> float:
         """Frames between two studies here, so that the detours take no more than their share of the CPU."""
@@ -110,6 +119,14 @@ class Studies:
             return min(lossy)[1]
         return min(sized)[1] if sized else ways[0][1] if ways else "raw"
 
+    def _useless(self) -> set[tuple[int, str]]:
+        """Ways that were tried and make nothing smaller; trying them again costs time and tells nothing."""
+        sizes = self._profile.sizes.measured
+        return {
+            (k, codec) for (k, codec), size in sizes.items()
+            if codec == "bits" and (k, "raw") in sizes and size.nbytes > 0.97 * sizes[k, "raw"].nbytes
+        }
+
     def _affordable(self, k: int) -> bool:
         """True if compressing the value at this cut takes no longer than a frame takes anyway."""
         raw = self._profile.sizes.of(k, "raw")
@@ -128,7 +145,8 @@ class Studies:
         measured = self._profile.sizes.measured
         ways = [(k, codec) for k, codec, _ in self._profile.keys if codec and k <= self._most]
         raw = [way for way in ways if way[1] == "raw" and way not in measured]
-        anchors = self._anchors(ways)
+        anchors, useless = self._anchors(ways), self._useless()
+        ways = [way for way in ways if way not in useless]
         others = [way for way in ways if way[1] == "bits" or way in anchors or (way[1] == "png" and self._affordable(way[0]))]
         chosen = []
         for _ in range(min(_ENCODINGS, len(others))):
