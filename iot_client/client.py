@@ -170,6 +170,8 @@ class Client:
         if self._server is not None:
             self._await_welcome()
         self._host.start(self._coordinator.put)
+        if self._session.config.steer is not None and self._session.config.steer.prior is not None:
+            self._on_note("info", f"starting from what was learned before ({self._saved})")
         if self._feeder is not None:
             self._feeder.start()
 
@@ -343,7 +345,7 @@ class Client:
         self._raise_crash()
         raise ServerUnreachable(
             f"no Spillway server answered at {self._server} within {self._connect_timeout:g} s: is cloud-server running there, "
-            "is the port right? Without a split count everything runs on the device"
+            "is the port right? Without a split count and a goal everything runs on the device"
         )
 
     def _loop(self) -> None:
