@@ -28,6 +28,7 @@ from iot_client.goal import Goal
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from tasks import END, App
 from tasks.app import load
+from wire.heap import keep_freed_memory
 from wire.payload import Packer
 
 __all__ = ["Frames", "client_of", "main"]
@@ -93,6 +94,7 @@ def _goal(plan: Plan) -> Goal:
 def main() -> None:
     """Reads the plan, runs, and leaves the Recording."""
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
+    keep_freed_memory()  # as iot-client does
     cv2.setNumThreads(1)  # a weak device has no second core to run ahead on
     app, images, pace, diary = load(plan.app), mapped(plan.clip, plan.shape), Pace(plan), _Diary()
     say("loaded")
