@@ -17,8 +17,9 @@ from typing import Literal
 import msgspec
 
 from experiments.links import LinkSpec, LoadSpec
+from iot_client.goal import Goal
 
-__all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "load", "why_not_policy"]
+__all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "check_run", "load", "why_not_policy"]
 
 BUILT_IN = Path(__file__).parent / "labs"
 
@@ -34,6 +35,15 @@ class GoalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_cpu: float | None = None
     max_mbit: float | None = None
     min_quality: int | None = None
+
+    def goal(self) -> Goal:
+        """As the client takes it.
+
+        Raises:
+            ValueError: one is out of its range.
+        """
+        slo = None if self.slo_ms is None else self.slo_ms / 1e3
+        return Goal(fps=self.fps, slo=slo, max_cpu=self.max_cpu, max_mbit=self.max_mbit, min_quality=self.min_quality)
 
 
 class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +126,21 @@ def why_not_policy(policy: str) -> str:
     if policy in _FIXED or (family in _CODED and colon and detail):
         return ""
     return f"policy {policy!r}; legal are {', '.join(_FIXED)}, remote:CODEC, reqrep:QUALITY, pubsub:QUALITY"
+
+
+def check_run(lab: Lab, policy: str) -> None:
+    """Whether a body can run this policy.
+
+    Raises:
+        ValueError: it cannot; the text says why.
+    """
+    if problem := why_not_policy(policy):
+        raise ValueError(problem)
+    if policy == "oracle":
+        raise ValueError("policy 'oracle' is computed from true costs, or from what other runs have measured; it cannot be run live or simulated")
+    if policy == "threshold" and lab.goal.fps is None:
+        raise ValueError(f"lab {lab.name!r}: policy 'threshold' moves below goal.fps, which is not set")
+    lab.goal.goal()  # its own check, before anything is started
 
 
 def built_in() -> dict[str, Path]:

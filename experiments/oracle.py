@@ -52,9 +52,8 @@ class Least(msgspec.Struct, frozen=True, kw_only=True):
 
 def goal_of(lab: Lab) -> Goal:
     """The experiment's goal in the units of the client; the deadline is one where no slo_ms is given."""
-    goal = lab.goal
     slo = None if lab.deadline == inf else lab.deadline
-    return Goal(fps=goal.fps, slo=slo, max_cpu=goal.max_cpu, max_mbit=goal.max_mbit, min_quality=goal.min_quality)
+    return msgspec.structs.replace(lab.goal.goal(), slo=slo)
 
 
 def hindsight(lab: Lab, costs_at: CostsAt) -> list[Moment]:

@@ -12,12 +12,11 @@ from experiments.encodings import way_at
 from experiments.lab import Lab
 from experiments.scenario import Cpu, Device, Scenario, Server, Stage, Steer, Way
 from iot_client.costs import Costs, Option, StageCost
-from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge
 from iot_client.ways import ways_of
 from tasks import App
 
-__all__ = ["Setting", "base_costs", "goal_of", "scenario_of", "setting_of"]
+__all__ = ["Setting", "base_costs", "scenario_of", "setting_of"]
 
 SPREAD = 0.15
 """A stage takes its time x 1 +- this."""
@@ -45,13 +44,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     local_fps: float
     rate: float
     batched: bool = False
-
-
-def goal_of(lab: Lab) -> Goal:
-    """What the client is asked for."""
-    goal = lab.goal
-    slo = None if goal.slo_ms is None else goal.slo_ms / 1e3
-    return Goal(fps=goal.fps, slo=slo, max_cpu=goal.max_cpu, max_mbit=goal.max_mbit, min_quality=goal.min_quality)
 
 
 def setting_of(lab: Lab, app: App, costs: AppCosts) -> Setting:
@@ -143,8 +135,8 @@ def scenario_of(lab: Lab, setting: Setting, policy: str, seed: int, prior: Knowl
 
 def _steer(lab: Lab, setting: Setting, policy: str, prior: Knowledge | None) -> Steer | None:
     if policy == "auto":
-        return Steer(ways=setting.ways, goal=goal_of(lab), prior=prior)
-    return Steer(ways=setting.ways, policy="threshold", goal=goal_of(lab)) if policy == "threshold" else None
+        return Steer(ways=setting.ways, goal=lab.goal.goal(), prior=prior)
+    return Steer(ways=setting.ways, policy="threshold", goal=lab.goal.goal()) if policy == "threshold" else None
 
 
 def base_costs(lab: Lab, setting: Setting) -> Costs:

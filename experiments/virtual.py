@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from experiments.appcosts import AppCosts, costs_of
 from experiments.imagezmq_model import run_imagezmq
-from experiments.lab import Lab, why_not_policy
+from experiments.lab import Lab, check_run
 from experiments.traced_link import PAYLOAD
 from experiments.truth import CostsAt
 from experiments.truth import true_costs as costs_over_time
@@ -44,7 +44,7 @@ def run_virtual(
     Raises:
         ValueError: the policy is none, or none that can be run; the clip cannot be read; the text says which.
     """
-    _check(lab, policy)
+    check_run(lab, policy)
     setting = _setting(lab, costs, note)
     if policy.partition(":")[0] in ("reqrep", "pubsub"):
         return run_imagezmq(lab, setting, policy, seed)
@@ -62,15 +62,6 @@ def true_costs(lab: Lab, seed: int, *, costs: AppCosts | None = None) -> CostsAt
         return replace(found, up=found.up * PAYLOAD, down=found.down * PAYLOAD, offered=setting.rate)
 
     return at
-
-
-def _check(lab: Lab, policy: str) -> None:
-    if problem := why_not_policy(policy):
-        raise ValueError(problem)
-    if policy == "oracle":
-        raise ValueError("policy 'oracle' is computed from the true costs; it is not run")
-    if policy == "threshold" and lab.goal.fps is None:
-        raise ValueError(f"lab {lab.name!r}: policy 'threshold' moves below goal.fps, which is not set")
 
 
 def _setting(lab: Lab, costs: AppCosts | None, note: Callable[[str], None]) -> Setting:

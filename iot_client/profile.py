@@ -67,7 +67,7 @@ class Profile:
         self.cores = 1.0
         self.offered = 0.0
         self._idle = [deque([stage.idle_s], maxlen=_IDLE_SAMPLES) for stage in known.stages]
-        self._known_up, self._known_down = known.up, known.down
+        self._known_up = known.up
         self._down = known.down
         self._wall_sum = self._cpu_sum = 0.0
         self._used = 0.0

@@ -24,7 +24,6 @@ from experiments.live.recording import FrameNote, Pace, Plan, Recording, Sampler
 from experiments.runs import DecisionRow
 from iot_client import Client, Result
 from iot_client.events import Decided
-from iot_client.goal import Goal
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from tasks import END, App
 from tasks.app import load
@@ -76,18 +75,10 @@ def client_of(plan: Plan, app: App, source: Frames, diary: _Diary) -> Client:
     if family == "remote":
         options |= {"codec": codec}
     if family in ("auto", "threshold"):
-        options |= {"goal": _goal(plan), "policy": family, "split": plan.start or None, "profiles": plan.profiles or None}
+        options |= {"goal": plan.goal.goal(), "policy": family, "split": plan.start or None, "profiles": plan.profiles or None}
     return Client(
         app, mode=plan.mode, workers=plan.workers, source=source, rate=plan.rate or None, device=f"device{plan.device}",
         connect_timeout=20.0, on_decided=diary.on_decided, on_note=diary.on_note, **options,
-    )  # fmt: skip
-
-
-def _goal(plan: Plan) -> Goal:
-    asked = plan.goal
-    return Goal(
-        fps=asked.fps, slo=None if asked.slo_ms is None else asked.slo_ms / 1e3, max_cpu=asked.max_cpu, max_mbit=asked.max_mbit,
-        min_quality=asked.min_quality,
     )  # fmt: skip
 
 

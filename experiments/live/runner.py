@@ -21,7 +21,7 @@ from types import FrameType
 import msgspec
 import psutil
 
-from experiments.lab import Lab, why_not_policy
+from experiments.lab import Lab, check_run
 from experiments.links import LinkPoint, LinkTrace
 from experiments.live.calibrate import Calibration, calibrate
 from experiments.live.cgroup import CpuQuota
@@ -35,7 +35,6 @@ from experiments.live.scores import judge_of
 from experiments.live.start import LOADING, finish, finished, loaded, python, ready
 from experiments.live.weak import cores_for
 from experiments.runs import Run
-from iot_client.goal import Goal
 
 __all__ = ["Calibrated", "run_live"]
 
@@ -88,7 +87,9 @@ def run_live(
         ValueError: the policy is none, or none that can be run live.
         LabError: the host lacks something, the link is not what was asked, or a process failed; the text says which.
     """
-    _check(lab, policy)
+    check_run(lab, policy)
+    if lacking := unavailable():
+        raise LabError(lacking)
     with _heeding_sigterm():
         clip = frames_of(lab.clip, lab.size)
         facts: dict[str, float] = {}
@@ -100,21 +101,6 @@ def run_live(
         setting = _Setting(lab, policy, seed, clip, cores, note, {} if calibrated is None else calibrated)
         outcome = _warmed(setting) if lab.warm and policy == "auto" else _attempt(setting)
         return _run(setting, outcome, facts)
-
-
-def _check(lab: Lab, policy: str) -> None:
-    if problem := why_not_policy(policy):
-        raise ValueError(problem)
-    if policy == "oracle":
-        raise ValueError("policy 'oracle' is computed from what other runs have measured; it cannot be run live")
-    if policy == "threshold" and lab.goal.fps is None:
-        raise ValueError(f"lab {lab.name!r}: policy 'threshold' moves below goal.fps, which is not set")
-    goal = lab.goal
-    Goal(
-        fps=goal.fps, slo=goal.slo_ms and goal.slo_ms / 1e3, max_cpu=goal.max_cpu, max_mbit=goal.max_mbit, min_quality=goal.min_quality
-    )  # its own check, before anything is started
-    if lacking := unavailable():
-        raise LabError(lacking)
 
 
 def _warmed(setting: _Setting) -> _Outcome:
