@@ -137,7 +137,7 @@ def check_run(lab: Lab, policy: str) -> None:
     if problem := why_not_policy(policy):
         raise ValueError(problem)
     if policy == "oracle":
-        raise ValueError("policy 'oracle' is computed from true costs, or from what other runs have measured; it cannot be run live or simulated")
+        raise ValueError("policy 'oracle' is computed from what is true or was measured; it cannot be run live or simulated")
     if policy == "threshold" and lab.goal.fps is None:
         raise ValueError(f"lab {lab.name!r}: policy 'threshold' moves below goal.fps, which is not set")
     lab.goal.goal()  # its own check, before anything is started

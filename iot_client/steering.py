@@ -122,10 +122,8 @@ class Auto:
             if self._debt >= 0.5:
                 self._debt -= 1.0
                 option = decision.second
-        if self.config.goal.slo is not None and option.codec.startswith("jpeg:"):
-            return Heading(option.k, self._fitting(option, now))
         if option.codec.startswith("jpeg:"):
-            return Heading(option.k, self._probing(option, float("inf"), now))
+            return Heading(option.k, self._fitting(option, now))
         return Heading(option.k, option.codec or LOCAL)
 
     def _fitting(self, option: Option, now: float) -> str:
@@ -133,9 +131,10 @@ class Auto:
 
         The choice looks four times a second, and a link may halve in between.
         """
-        costs, slo, link = self._costs, self.config.goal.slo, self.profile.link
-        rate = link.rate(now)
-        if costs is None or slo is None or rate <= 0.0:
+        costs, slo, rate = self._costs, self.config.goal.slo, self.profile.link.rate(now)
+        if slo is None:
+            return self._probing(option, float("inf"), now)
+        if costs is None or rate <= 0.0:
             return option.codec
         waits = parts(costs, option) - option.nbytes / costs.up + max(0.0, option.extra_p50)
         room = rate * (_AIM_SLO * slo - waits - self.profile.queued(now))
