@@ -19,7 +19,7 @@ from cloud_server.handshake import AppInfo, SchedulerConfig, welcome, why_not
 from cloud_server.sessions import Job, Session
 from wire.codecs import family
 from wire.protocol import (
-    CODECS, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
+    CODECS, Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
 
 __all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
@@ -58,7 +58,7 @@ class Scheduler:
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping, Cancel: self._on_cancel,
-            Bye: self._on_bye, State: self._on_unsupported, Plan: self._on_unsupported, Skip: self._ignore,
+            Bye: self._on_bye, State: self._on_unsupported, Plan: self._on_unsupported, Bundle: self._on_unsupported, Skip: self._ignore,
             Error: self._ignore,
         }
 

@@ -22,7 +22,7 @@ __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
 
 DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
 
-_FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut"})
+_FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut", "forbidden", "bundle"})
 
 _MOST_DOUBT = 16.0
 """A RESULT or a REPORT may fill a slow link for longer than the silence allowed, on every attempt: each silence

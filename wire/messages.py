@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
-    "CODECS", "KINDS", "MAX_SIGNATURE", "MAX_STAGES", "MAX_TEXT", "Bye", "Cancel", "Credit", "Error", "Hello", "Message",
+    "CODECS", "KINDS", "MAX_SIGNATURE", "MAX_STAGES", "MAX_TEXT", "Bundle", "Bye", "Cancel", "Credit", "Error", "Hello", "Message",
     "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome",
 ]
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:  # for callers these are strings; the decoder refuses any word
     _Code = str
 else:
     _Ended = Literal["done", "filtered", "failed", "dropped"]
-    _Receipt = Literal["", "submit", "report"]
+    _Receipt = Literal["", "submit", "report", "state"]
     _Mode = Literal["live", "lossless"]
     _Code = Literal[
         "version", "unknown_app", "fingerprint", "codec", "hello_required", "unsupported", "oversize", "credit", "protocol",
-        "busy", "shutdown",
+        "busy", "shutdown", "damaged", "forbidden", "bundle", "bundle_required",
     ]
 
 _Seq = Annotated[int, Meta(ge=0, le=_MAX_INT)]
@@ -55,10 +55,14 @@ _Names = Annotated[tuple[_Name, ...], Meta(max_length=MAX_STAGES)]
 _Stages = Annotated[tuple[_Stage, ...], Meta(max_length=MAX_STAGES)]
 _Times = Annotated[tuple[_Count, ...], Meta(max_length=MAX_STAGES)]
 _Minor = Annotated[int, Meta(ge=0, le=255)]
+_Crc = Annotated[int, Meta(ge=-1, le=2**32 - 1)]
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server, first message on every link: who I am and what I run."""
+    """Device -> server, first message on every link: who I am and what I run.
+
+    `checksum` asks for checksums over buffers; `bundle` is the digest of the shipped app this is about, "" for an installed one.
+    """
 
     minor: _Minor
     device: _Name
@@ -74,12 +78,14 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
     slo_us: _Count = 0
     acked: _Seq = 0
     lacks: _Stages = ()
+    checksum: bool = False
+    bundle: _Name = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Server -> device: the session stands; `limit` counts SUBMIT payload bytes from this message on.
 
-    `workers` is how many jobs the server runs at a time.
+    `workers` is how many jobs the server runs at a time. With `checksum` both sides state and check checksums of buffers.
     """
 
     minor: _Minor
@@ -93,6 +99,7 @@ class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
     resumed: bool = False
     warning: _Text = ""
     workers: _Count = 1
+    checksum: bool = False
 
 
 class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -100,6 +107,8 @@ class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `after` is the seq of the predecessor in the stream (-1: none); `budget_us` the time left (-1: no
     deadline); `stamp_us` the device's monotonic clock at sending; every seq below `acked` has its outcome.
+    `generation` is the one in which the server owns the state of the stages in it, 0 if none has any; `crc` the
+    CRC-32 of the buffers one after the other, -1 where none is stated.
     """
 
     seq: _Seq
@@ -111,6 +120,8 @@ class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
     acked: _Seq = 0
     codec: _Name = "raw"
     signature: _Signature = ""
+    generation: _Count = 0
+    crc: _Crc = -1
 
 
 class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -119,7 +130,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `outcome` is done, filtered, failed or dropped; `stage` where it ended if not done; `reason` why.
     `times_us` are wall times per stage of the whole batch of `batch` jobs; a job's share is wall / batch.
     `held_us` is the time from the arrival of the SUBMIT to this message, `queue_us` the part spent waiting.
-    `decode_us` is what it took to make the value out of this job's payload.
+    `decode_us` is what it took to make the value out of this job's payload. `generation` is that of its SUBMIT.
     """
 
     seq: _Seq
@@ -136,12 +147,14 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     codec: _Name = "raw"
     signature: _Signature = ""
     decode_us: _Count = 0
+    generation: _Count = 0
+    crc: _Crc = -1
 
 
 class Credit(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Server -> device: you may send up to `limit` bytes in all; also the receipt of one message.
 
-    `receipt` is "submit" or "report" with its `seq`, or "" for a bare grant; `nbytes` is the payload size
+    `receipt` is "submit", "report" or "state" with its `seq`, or "" for a bare grant; `nbytes` is the payload size
     received and `held_us` how long this receipt was held back.
     """
 
@@ -158,6 +171,7 @@ class Report(msgspec.Struct, frozen=True, gc=False, array_like=True):
     seq: _Seq
     pending: _Count = 0
     discarded: _Count = 0
+    crc: _Crc = -1
 
 
 class Skip(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -173,11 +187,16 @@ class Cancel(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Either way, with payload: the state of a stage moves to its next owner."""
+    """Either way, with payload: the state of the stages with state from `stage` on, as it is before frame `seq`.
+
+    From the device: the server owns it from now on, in `generation`. From the server: a copy, for the device to begin from
+    if this server is lost.
+    """
 
     stage: _Stage
     generation: _Count
     seq: _Seq
+    crc: _Crc = -1
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -210,6 +229,13 @@ class Bye(msgspec.Struct, frozen=True, gc=False, array_like=True):
     reason: _Text = ""
 
 
+class Bundle(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Device -> server, with payload: an app as signed bytes, in answer to ERROR(bundle_required)."""
+
+    digest: _Name
+    crc: _Crc = -1
+
+
 class Error(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Either way: why a message was refused; `seq` names the frame it was about, if any."""
 
@@ -219,11 +245,11 @@ class Error(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 Message = Union[
-    Hello, Welcome, Submit, Result, Credit, Report, Skip, Cancel, State, Plan, Ping, Pong, Bye, Error
+    Hello, Welcome, Submit, Result, Credit, Report, Skip, Cancel, State, Plan, Ping, Pong, Bye, Error, Bundle
 ]
 
 KINDS: dict[int, type[Message]] = {
     1: Hello, 2: Welcome, 3: Submit, 4: Result, 5: Credit, 6: Report, 7: Skip, 8: Cancel, 9: State, 10: Plan,
-    11: Ping, 12: Pong, 13: Bye, 14: Error,
+    11: Ping, 12: Pong, 13: Bye, 14: Error, 15: Bundle,
 }
 """Byte value -> message."""

@@ -28,18 +28,18 @@ import msgspec
 
 from wire.errors import LocalProtocolError, RemoteProtocolError, VersionMismatch
 from wire.messages import (
-    CODECS, KINDS, MAX_SIGNATURE, MAX_STAGES, MAX_TEXT, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong,
+    CODECS, KINDS, MAX_SIGNATURE, MAX_STAGES, MAX_TEXT, Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong,
     Report, Result, Skip, State, Submit, Welcome,
 )
 
 __all__ = [
     "CODECS", "DEFAULT_PORT", "KINDS", "MAJOR", "MAX_HEAD", "MAX_HEADER", "MAX_JOB", "MAX_PARTS", "MAX_SIGNATURE",
-    "MAX_STAGES", "MAX_TEXT", "MINOR", "Buffer", "Bye", "Cancel", "Credit", "Envelope", "Error", "Hello", "Message",
+    "MAX_STAGES", "MAX_TEXT", "MINOR", "Buffer", "Bundle", "Bye", "Cancel", "Credit", "Envelope", "Error", "Hello", "Message",
     "Payload", "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome", "check_size", "decode",
     "encode",
 ]
 
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 DEFAULT_PORT = 5757
 
 MAX_PARTS = 1024
@@ -58,7 +58,7 @@ _MAGIC = b"SW"
 _KIND_OF = {message: kind for kind, message in KINDS.items()}
 _DECODE = {kind: msgspec.msgpack.Decoder(message).decode for kind, message in KINDS.items()}
 _ENCODE = msgspec.msgpack.Encoder().encode
-_CARRY_PAYLOAD = frozenset({3, 4, 6, 9})
+_CARRY_PAYLOAD = frozenset({3, 4, 6, 9, 15})
 _ERROR = 14
 _BROKEN = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError)  # bad UTF-8 is a ValueError
 _ERROR_SHOWN = 200  # characters; a decoder's text quotes what the peer sent

@@ -69,9 +69,10 @@ def test_any_message_comes_back(session: int, epoch: int, message: Message, payl
 def test_kinds_are_the_messages() -> None:
     """Each message has exactly one byte value; they never change."""
     assert [kind.__name__ for _, kind in sorted(KINDS.items())] == [
-        "Hello", "Welcome", "Submit", "Result", "Credit", "Report", "Skip", "Cancel", "State", "Plan", "Ping", "Pong", "Bye", "Error"
+        "Hello", "Welcome", "Submit", "Result", "Credit", "Report", "Skip", "Cancel", "State", "Plan", "Ping", "Pong", "Bye", "Error",
+        "Bundle",
     ]
-    assert list(KINDS) == list(range(1, 15)) and set(KINDS.values()) == set(get_args(Message))
+    assert list(KINDS) == list(range(1, 16)) and set(KINDS.values()) == set(get_args(Message))
 
 
 def test_buffers_are_handed_through() -> None:
@@ -155,8 +156,8 @@ def pack(*fields: Any) -> bytes:
     ([b"GET / HTTP/1.1\r\nHost: somewhere\r\n"], "magic b'GE'"),
     ([frame(1, b"", major=2)], "protocol version 2; this side speaks 1"),
     ([frame(3, pack(0, 1, 2))[:-1]], "checksum does not match"),
-    ([frame(0, pack())], "message kind 0; known are 1 to 14"),
-    ([frame(15, pack())], "message kind 15"),
+    ([frame(0, pack())], "message kind 0; known are 1 to 15"),
+    ([frame(16, pack())], "message kind 16"),
     ([frame(3, pack(0, 1, 2), session=0)], "Submit of session 0"),
     ([frame(3, pack(0, 1, 2), length=99)], "header length 99 in a part with 4 bytes left"),
     ([frame(3, pack(0, 1, 2) + bytes(MAX_HEADER))], "header length 65540"),
@@ -198,7 +199,7 @@ def test_a_kind_with_a_payload_may_come_without() -> None:
 
 def test_later_minor_versions_are_understood() -> None:
     """Trailing fields nobody knows yet are skipped, absent ones have their defaults."""
-    longer = pack(5, 1, 2, -1, -1, 0, 0, "raw", "", "new", [1, {"deep": None}], 7.5)
+    longer = pack(5, 1, 2, -1, -1, 0, 0, "raw", "", 0, -1, "new", [1, {"deep": None}], 7.5)
     assert decode([frame(3, longer)]).message == Submit(5, 1, 2)
     assert decode([frame(3, pack(5, 1, 2))]).message == Submit(5, 1, 2)
 

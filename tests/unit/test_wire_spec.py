@@ -17,7 +17,7 @@ from wire import codecs, coding, messages, nodes, protocol
 from wire.codecs import family
 from wire.payload import Packer
 from wire.protocol import (
-    KINDS, Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit, Welcome,
+    KINDS, Bundle, Bye, Cancel, Credit, Error, Hello, Message, Payload, Ping, Plan, Pong, Report, Result, Skip, State, Submit, Welcome,
     decode, encode,
 )
 
@@ -63,7 +63,7 @@ def test_the_table_of_messages_is_the_code() -> None:
     for number, name, _, payload, cells in table:
         kind = KINDS[int(number)]
         assert kind.__name__.upper() == name
-        assert (payload != "no") == (int(number) in {3, 4, 6, 9})
+        assert (payload != "no") == (int(number) in {3, 4, 6, 9, 15})
         fields = msgspec.structs.fields(kind)
         stated = re.findall(r"`(\w+)(?:=([^`]*))?`", cells)
         assert [field.name for field in fields] == [field for field, _ in stated]
@@ -112,7 +112,7 @@ def test_the_state_tables_leave_no_message_out(heading: str) -> None:
 HELLO = Hello(0, "cam", "ball", "1", "00", ("get", "mask"))
 ONE_OF_EACH: list[Message] = [
     HELLO, Welcome(0, "", 1, 1, 1, 1), Submit(5, 1, 2), Result(5, "failed", 1, 2), Credit(1), Report(5), Skip(5), Cancel(5), State(1, 1, 5),
-    Plan("", 1.0), Ping(5), Pong(5), Bye(), Error("busy", ""),
+    Plan("", 1.0), Ping(5), Pong(5), Bye(), Error("busy", ""), Bundle("00"),
 ]
 BALL = AppInfo(name="ball", version="1", fingerprint="00", stages=("get", "mask"), here=(False, True), batched=(False, False))
 
