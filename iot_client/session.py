@@ -15,10 +15,11 @@ from iot_client.events import (
     Command, Event, Finished, FrameCaptured, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded,
     SplitRequested, StagesDone, StopRequested, Tick,
 )
+from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED, TWIN, Frame
 from iot_client.guide import Guide
 from iot_client.outcome import Done, Dropped, Failed, Filtered
-from iot_client.peer import DOWN, REFUSED, UP, Peer
+from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
 from iot_client.reports import Reports
 from iot_client.stream import SessionConfig, Stream
@@ -40,12 +41,12 @@ class Session:
         self.late_results = 0
         self.resent = 0
         self.stream = Stream(config)
+        self._fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
         self.reports = Reports(config.reports)
         self._started = self.peer is None
         self._stop_at: float | None = None
         self._finished = False
-        self._alone = Manual(config.n, config.codec)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             FrameCaptured: self._on_captured, StagesDone: self._on_stages_done, MessageReceived: self._on_message,
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
@@ -281,7 +282,7 @@ class Session:
             if stream.waiting:
                 stream.start(self.policy, now)
         elif self._started:
-            self._carry_on_alone(peer, now)
+            self._fallback.carry_on(peer.state, self.policy, now)
         if stream.settled:
             for frame in stream.deliver(now):
                 self._hand_over(frame)
@@ -303,7 +304,7 @@ class Session:
         while ready:
             frame = ready[0]
             if frame.payload > peer.max_job:
-                self._oversize(frame, peer.max_job, now)
+                self._fallback.oversize(frame, peer.max_job, now)
                 continue
             if self.guide is not None and self.guide.too_late(frame, now):
                 self.stream.settle(frame, Dropped("late"), now)
@@ -330,34 +331,6 @@ class Session:
         self.stream.out.append(peer.submit(message, frame.payload))
         if self.guide is not None:
             self.guide.sent(frame, now)
-
-    def _oversize(self, frame: Frame, limit: int, now: float) -> None:
-        self._note("warning", f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {limit}")
-        if self._may_run_here(frame):
-            self.stream.run_twin(frame)
-        else:
-            self.stream.settle(frame, Dropped("oversize"), now)
-
-    def _carry_on_alone(self, peer: Peer, now: float) -> None:
-        """The server is gone: finish here what it was to do, oldest first, then begin new frames whole.
-
-        What cannot run here waits for the server; in live mode only if its answer may still come.
-        """
-        stream = self.stream
-        for frame in [frame for frame in stream.frames.values() if frame.state in (READY, SENT)]:
-            if self._may_run_here(frame):
-                if stream.running < 2 * self.config.workers:
-                    stream.run_twin(frame)
-            elif peer.state == REFUSED or (stream.live and peer.state == DOWN and not self._may_have_run_once(frame)):
-                stream.settle(frame, Dropped("offline"), now)
-        stream.start(self._alone if stream.can_run_all else self.policy, now)
-
-    def _may_run_here(self, frame: Frame) -> bool:
-        return self.stream.can_run_all and not self._may_have_run_once(frame)
-
-    def _may_have_run_once(self, frame: Frame) -> bool:
-        """True if the job left and holds a stage that must not run twice: its answer may still come."""
-        return frame.attempts > 0 and any(self.config.once[frame.split : self.config.pivot])
 
     def _hand_over(self, frame: Frame) -> None:
         if self.reports.enabled and type(frame.outcome) is Done:

@@ -1,0 +1,57 @@
+"""What the device does itself when a server cannot: finishes the frames meant for it, runs new ones whole.
+
+Twins start from the value kept at the cut, oldest first. A stage marked `once` may have run already where its
+job left, so such a job waits for its answer; a stage this device may not run has no twin at all.
+"""
+
+from __future__ import annotations
+
+from iot_client.events import Note
+from iot_client.frame import READY, SENT, Frame
+from iot_client.outcome import Dropped
+from iot_client.peer import DOWN, REFUSED
+from iot_client.policy import Manual, Policy
+from iot_client.stream import Stream
+
+__all__ = ["Fallback"]
+
+
+class Fallback:
+    """The frames of a stream in the device's own hands."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._config = stream.config
+        self._alone = Manual(stream.config.n, stream.config.codec)
+
+    def carry_on(self, link: str, policy: Policy, now: float) -> None:
+        """The server is gone: finish here what it was to do, oldest first, then begin new frames whole.
+
+        What cannot run here waits for the server; in live mode only if its answer may still come. `link` is the
+        state of the peer, `policy` says how frames begin where this device may not run them whole.
+        """
+        stream = self._stream
+        for frame in [frame for frame in stream.frames.values() if frame.state in (READY, SENT)]:
+            if self.may_run_here(frame):
+                if stream.running < 2 * self._config.workers:
+                    stream.run_twin(frame)
+            elif link == REFUSED or (stream.live and link == DOWN and not self.may_have_run_once(frame)):
+                stream.settle(frame, Dropped("offline"), now)
+        stream.start(self._alone if stream.can_run_all else policy, now)
+
+    def oversize(self, frame: Frame, limit: int, now: float) -> None:
+        """A READY frame is larger than the server takes: run it here, or give it up."""
+        text = f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {limit}"
+        self._stream.out.append(Note("warning", text))
+        if self.may_run_here(frame):
+            self._stream.run_twin(frame)
+        else:
+            self._stream.settle(frame, Dropped("oversize"), now)
+
+    def may_run_here(self, frame: Frame) -> bool:
+        """True if the device may run the frame's job itself."""
+        return self._stream.can_run_all and not self.may_have_run_once(frame)
+
+    def may_have_run_once(self, frame: Frame) -> bool:
+        """True if the job left and holds a stage that must not run twice: its answer may still come."""
+        return frame.attempts > 0 and any(self._config.once[frame.split : self._config.pivot])
