@@ -14,34 +14,29 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from os import PathLike
-from pathlib import Path
-from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
-
-import numpy as np
 
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator, Kept
 from iot_client.cuts import Crossings
-from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
-from iot_client.events import Decided, Deliver, FrameCaptured, SourceEnded, SplitRequested, StopRequested
+from iot_client.errors import ClientError, Closed, ServerRefused, ServerUnreachable, StageError
+from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import Feeder
 from iot_client.goal import Goal
 from iot_client.host_watch import HostWatch
+from iot_client.intake import Intake
 from iot_client.knowledge import Knowledge
 from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
-from iot_client.saved import load as load_profile
-from iot_client.saved import path_of
-from iot_client.saved import save as save_profile
+from iot_client.saved import Saved
 from iot_client.session import Session
+from iot_client.standing import statistics_of
 from iot_client.terms import Terms
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
-from tasks.values import freeze
 from wire.payload import Packer
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
@@ -107,12 +102,12 @@ class Client:
             raise ValueError(f"port={port}; legal: 1 to 65535")
         device = device or socket.gethostname()
         self.app = app = app.copy()
-        self._saved = None if goal is None or profiles is None else path_of(Path(profiles), app.fingerprint(), device, f"{host}:{port}")
+        self._saved = Saved(profiles if goal is not None else None, app, device, f"{host}:{port}")
         self._host = HostWatch(goal is not None)
         terms = Terms(
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
-            cores=self._host.cores, prior=None if self._saved is None else load_profile(self._saved, app.n),
+            cores=self._host.cores, prior=self._saved.prior,
         )
         self.device = device
         self.source_error = self.trace_error = ""
@@ -125,11 +120,8 @@ class Client:
         self._answered = threading.Event()
         self._crash: BaseException | None = None
         self._results = ResultQueue()
-        self._permits: SimpleQueue[bool | None] = SimpleQueue()
-        self._capturing = threading.Lock()
-        self._submitters: set[int] = set()
-        self._captured = 0
-        self._ended = self._drained = False
+        self._intake = Intake(self._clock, lambda event, item: self._coordinator.put(event, item), self._why_full)
+        self._drained = False
         self._session = Session(terms.session(app))
         self._trace = TraceWriter(trace) if trace is not None else None
         self._feeder = self._make_feeder(source, own_source, frames, rate)
@@ -137,7 +129,7 @@ class Client:
         packer, pivot = Packer(app.types), self._session.config.pivot
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
-            permits=self._permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
+            permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
         )
         if on_decided is not None:
             self._coordinator.on_decided = on_decided
@@ -171,7 +163,7 @@ class Client:
             self._await_welcome()
         self._host.start(self._coordinator.put)
         if self._session.config.steer is not None and self._session.config.steer.prior is not None:
-            self._on_note("info", f"starting from what was learned before ({self._saved})")
+            self._on_note("info", f"starting from what was learned before ({self._saved.path})")
         if self._feeder is not None:
             self._feeder.start()
 
@@ -190,13 +182,13 @@ class Client:
         """
         if self._feeder is not None:
             raise ClientError("a source feeds this client; for submit() make it with own_source=False")
-        self._submitters.add(threading.get_ident())
+        self._intake.submitting()
         self._take_permit(timeout)
         return self.capture(item)
 
     def end(self) -> None:
         """No more items will be submitted; `results` ends after the last one."""
-        self._ended = True
+        self._intake.ended = True
         self._coordinator.put(SourceEnded())
 
     def results(self, timeout: float | None = None) -> Iterator[Result]:
@@ -208,7 +200,7 @@ class Client:
         Raises:
             TimeoutError: no result for `timeout` seconds.
         """
-        while not self._drained and not self._nothing_can_come():
+        while not self._drained and not self._intake.nothing_can_come(self._results.read):
             result = self._next_result(timeout)
             if result is None:
                 self._drained = True
@@ -218,7 +210,7 @@ class Client:
 
     def stop(self, patience: float = 2.0) -> None:
         """Capture no more; frames in flight get `patience` seconds, then are dropped as "stopped"."""
-        self._ended = True
+        self._intake.ended = True
         if self._feeder is not None:
             self._feeder.stop()
         self._coordinator.put(StopRequested(patience))
@@ -232,7 +224,7 @@ class Client:
             self._feeder.close()
         self._host.stop()
         self._executor.close()
-        self._save_profile()
+        self._saved.keep(self.learned(), self._on_note)
         if self._aggregate is not None:
             self._aggregate.close()
         if self._trace is not None:
@@ -251,15 +243,7 @@ class Client:
 
     def statistics(self) -> Statistics:
         """Where things stand now; cheap, from any thread."""
-        session, coordinator, peer = self._session, self._coordinator, self._session.peer
-        guide = session.guide
-        return Statistics(
-            session.captured, session.in_flight, session.split, session.stream.window.size, peer.state if peer else "local",
-            peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
-            session.resent, session.late_results, session.reports.pending, session.reports.discarded,
-            self._aggregate.summary if self._aggregate else None, session.policy.codec, coordinator.decided,
-            guide.standing(self._clock.now()) if guide is not None else None,
-        )
+        return statistics_of(self._session, self._coordinator, self._aggregate, self._clock.now())
 
     def learned(self) -> Knowledge | None:
         """What a client with a goal knows by now of stages, cuts and link; None before its first decision."""
@@ -272,48 +256,26 @@ class Client:
 
     def capture(self, item: Any) -> int:
         """One item enters; for feeders, which hold a permit."""
-        if item.__class__ is np.ndarray:
-            item.flags.writeable = False
-            nbytes = item.nbytes
-        else:
-            freeze(item)
-            nbytes = 0
-        with self._capturing:
-            seq = self._captured
-            self._captured += 1
-            self._coordinator.put(FrameCaptured(seq, self._clock.now(), nbytes), item)
-        return seq
+        return self._intake.capture(item)
 
     def source_ended(self, error: str = "") -> None:
         """The feeder has nothing more; `error` says why if that was not planned."""
-        self._ended, self.source_error = True, error
+        self._intake.ended, self.source_error = True, error
         self._coordinator.put(SourceEnded(error))
 
     def take_permit(self, timeout: float | None = None) -> bool:
         """Wait until one more item may enter; False if none ever will."""
-        try:
-            permit = self._permits.get(timeout=timeout)
-        except Empty:
-            stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
-            raise Full(f"no room for a frame within {timeout} s: {stuck}; {self._session.in_flight} in flight") from None
-        if permit is None:
-            self._permits.put(None)
-        return permit is not None
+        return self._intake.take_permit(timeout)
 
     def _take_permit(self, timeout: float | None) -> None:
         self._raise_crash()
-        if self._ended or not self.take_permit(timeout):
+        if self._intake.ended or not self.take_permit(timeout):
             self._raise_crash()
             raise Closed("submit() after the stream has ended")
 
-    def _save_profile(self) -> None:
-        known = self.learned()
-        if self._saved is None or known is None:
-            return
-        try:
-            save_profile(self._saved, known)
-        except OSError as error:
-            self._on_note("warning", f"what was learned cannot be kept in {self._saved}: {error.strerror or error}")
+    def _why_full(self) -> str:
+        stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
+        return f"{stuck}; {self._session.in_flight} in flight"
 
     def _make_feeder(self, source: Readable | None, own_source: bool, frames: int | None, rate: float | None) -> Feeder | None:
         if rate is not None and not rate > 0:
@@ -356,7 +318,7 @@ class Client:
         except BaseException as error:
             self._crash = error
         finally:
-            self._permits.put(None)
+            self._intake.permits.put(None)
             self._answered.set()
             self._results.end()
 
@@ -384,10 +346,6 @@ class Client:
         if self._coordinator.held_permits:
             self._coordinator.put(None)
         return result
-
-    def _nothing_can_come(self) -> bool:
-        alone = self._submitters == {threading.get_ident()}
-        return alone and not self._ended and self._results.read == self._captured
 
     def _raise_crash(self) -> None:
         if self._crash is not None:

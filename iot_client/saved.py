@@ -6,14 +6,16 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from iot_client.knowledge import Knowledge, KnownOption
+from tasks import App
 from wire.codecs import parse_codec
 
-__all__ = ["default_folder", "load", "path_of", "save"]
+__all__ = ["Saved", "default_folder", "load", "path_of", "save"]
 
 
 def default_folder() -> Path:
@@ -62,3 +64,25 @@ def save(path: Path, known: Knowledge) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+class Saved:
+    """What one client learns of one app with one server, from one run to the next.
+
+    Args:
+        folder: where; None keeps nothing.
+        app, device, server: of whom.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, app: App, device: str, server: str) -> None:
+        self.path = None if folder is None else path_of(Path(folder), app.fingerprint(), device, server)
+        self.prior = None if self.path is None else load(self.path, app.n)
+
+    def keep(self, known: Knowledge | None, on_note: Callable[[str, str], None]) -> None:
+        """Save it, if there is something and somewhere; a file that cannot be written is a note, never an error."""
+        if self.path is None or known is None:
+            return
+        try:
+            save(self.path, known)
+        except OSError as error:
+            on_note("warning", f"what was learned cannot be kept in {self.path}: {error.strerror or error}")

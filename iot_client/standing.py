@@ -1,0 +1,22 @@
+"""Where a client stands, read off its parts; cheap, from any thread."""
+
+from __future__ import annotations
+
+from iot_client.aggregate import LocalAggregate
+from iot_client.coordinator import Coordinator
+from iot_client.result import Statistics
+from iot_client.session import Session
+
+__all__ = ["statistics_of"]
+
+
+def statistics_of(session: Session, coordinator: Coordinator, aggregate: LocalAggregate | None, now: float) -> Statistics:
+    """One moment's figures of these parts of one client."""
+    peer, guide = session.peer, session.guide
+    return Statistics(
+        session.captured, session.in_flight, session.split, session.stream.window.size, peer.state if peer else "local",
+        peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
+        session.resent, session.late_results, session.reports.pending, session.reports.discarded,
+        aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
+        guide.standing(now) if guide is not None else None,
+    )
