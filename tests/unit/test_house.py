@@ -15,6 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tasks", "wire", "metrics", "iot_client", "cloud_server", "examples", "experiments")
 
+TOOLS = ("benchmarks", "chaos")
+"""Beside the packages, not installed."""
+
 MACHINES = ("iot_client/session.py", "cloud_server/scheduler.py")
 """`handle(event, now)`: these and all they import of ours wait for nothing, talk to nobody, guess nothing and read no clock."""
 
@@ -28,7 +31,8 @@ LONGEST_FUNCTION = 60
 
 PROMISED = (
     "README.md", "LICENSE", "CHANGELOG.md", "setup.cfg", "pyproject.toml", "constraints.txt", "ruff.toml", ".ci/run",
-    "scripts/demo", "scripts/test", "scripts/check", "scripts/bench", "docs/protocol.md", "docs/tutorial.md", "docs/design.md",
+    "scripts/demo", "scripts/test", "scripts/check", "scripts/bench", "scripts/chaos", "docs/protocol.md", "docs/tutorial.md",
+    "docs/design.md",
     "tasks/task.py", "tasks/app.py", "tasks/run.py", "tasks/errors.py", "wire/protocol.py", "wire/payload.py", "wire/channel.py",
     "wire/memory_link.py", "wire/zmq_channel.py", "metrics/clock.py", "metrics/estimate.py", "metrics/host.py", "metrics/trace.py",
     "metrics/summary.py", "metrics/report.py", "iot_client/client.py", "iot_client/coordinator.py", "iot_client/executor.py",
@@ -93,7 +97,7 @@ def test_machines_are_made_of_the_modules_that_should_be_pure() -> None:
 
 def test_modules_are_short() -> None:
     """A module is one noun: none is longer than 400 lines."""
-    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules(*PACKAGES, "benchmarks", "tests")}
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in modules(*PACKAGES, *TOOLS, "tests")}
     assert not {name: length for name, length in lengths.items() if length > LONGEST_MODULE}
 
 
@@ -101,7 +105,7 @@ def test_functions_are_short() -> None:
     """A function does one thing: none is longer than 60 lines."""
     long = [
         f"{name_of(path)}:{node.lineno} {node.name}"
-        for path in modules(*PACKAGES, "benchmarks")
+        for path in modules(*PACKAGES, *TOOLS)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION
     ]
@@ -125,7 +129,7 @@ def test_no_error_is_swallowed() -> None:
     """No handler catches every exception and says nothing."""
     silent = [
         f"{name_of(path)}:{node.lineno}"
-        for path in modules(*PACKAGES, "benchmarks")
+        for path in modules(*PACKAGES, *TOOLS)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler)
         and isinstance(node.body[0], ast.Pass)
