@@ -10,17 +10,14 @@ under way shall still be answered. The child ends when its line does; if the par
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import socket
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
 import msgspec
 
 from cloud_server.events import BatchDone, JobKey, RunBatch
+from cloud_server.executors.confine import Limits, confine, follow
 from cloud_server.executors.parcels import Line
 from cloud_server.executors.seam import ExecutorError, Want
 from cloud_server.executors.worker import Worker
@@ -32,13 +29,12 @@ __all__ = ["BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Rea
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
 
-_PR_SET_PDEATHSIG = 1
-
 
 class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """First message: where the apps are, "module:attribute" by name."""
+    """First message: where the apps are, "module:attribute" by name, and what the process may use."""
 
     apps: dict[str, str]
+    limits: Limits
 
 
 class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -100,7 +96,7 @@ def unflatten(counts: Iterable[int], parts: Sequence[Any]) -> Iterable[tuple[Any
 
 def main(descriptor: int, parent: int) -> None:
     """The life of a worker process."""
-    _follow(parent)
+    follow(parent)
     line = Line(socket.socket(fileno=descriptor))
     parcel = line.receive()
     if parcel is None:
@@ -108,9 +104,10 @@ def main(descriptor: int, parent: int) -> None:
     setup = _DECODE(parcel[0])
     assert isinstance(setup, Setup)
     try:
+        confine(setup.limits)
         worker = Worker({name: load(path) for name, path in setup.apps.items()})
         worker.setup()
-    except (ExecutorError, TaskError) as error:
+    except (ExecutorError, TaskError, OSError, ValueError) as error:
         line.send([_ENCODE(Ready(str(error) or type(error).__name__))])
         return
     line.send([_ENCODE(Ready())])
@@ -138,14 +135,3 @@ def _serve(line: Line, worker: Worker) -> bool:
 
 def _in_order(done: BatchDone, results: dict[JobKey, Payload]) -> list[Payload]:
     return [results[job.session, job.seq] for job in done.jobs if job.kind == "done"]
-
-
-def _follow(parent: int) -> None:
-    """Die with the parent, and leave signals meant for it to it."""
-    # A handler, not SIG_IGN: that would be inherited by what a stage starts, which could then not be terminated.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before that took effect
-        os._exit(1)

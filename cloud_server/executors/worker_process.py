@@ -14,6 +14,7 @@ import msgspec
 
 from cloud_server.events import RunBatch
 from cloud_server.executors.child import BOOT, FromChild, Order, Setup, flatten
+from cloud_server.executors.confine import Limits
 from cloud_server.executors.parcels import Line, line_pair
 from cloud_server.executors.seam import Want
 from wire.protocol import Payload
@@ -24,6 +25,7 @@ _PREFETCH_BELOW = 0.02
 """Batches shorter than this, in seconds, get the next one sent ahead: it hides the hop between the processes
 (0.1 to 0.3 ms). Behind a longer one a job would wait while other workers idle, for a gain under 2 %."""
 
+_NO_LIMITS = Limits()
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(FromChild).decode
 
@@ -42,12 +44,13 @@ class WorkerProcess:
 
     Args:
         paths: "module:attribute" by app name.
+        limits: what it may use.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(self, paths: Mapping[str, str]) -> None:
+    def __init__(self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS) -> None:
         self.ready = False
         self._gone = False
         self.problem = ""
@@ -59,12 +62,12 @@ class WorkerProcess:
             try:
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path],
-                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
                 )
             except OSError:
                 self.line.close()
                 raise
-        self.line.send([_ENCODE(Setup(dict(paths)))])
+        self.line.send([_ENCODE(Setup(dict(paths), limits))])
 
     @property
     def pid(self) -> int:
@@ -113,10 +116,18 @@ class WorkerProcess:
         try:
             code = self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._kill()
             code = self._process.wait()
+        self._kill()  # whatever a stage started and left behind
         self.line.close()
         return self.problem or _how(code)
+
+    def _kill(self) -> None:
+        """End the process and all its stages started, which are a session of their own."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nobody is left, or only those who took another user's name
 
 
 def _how(code: int) -> str:
