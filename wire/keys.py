@@ -175,7 +175,7 @@ def _read_secret(path: Path) -> str:
         if not stat.S_ISREG(status.st_mode):
             raise KeyProblem(f"{path} is no plain file")
         if mode & 0o077:
-            raise KeyProblem(f"{path} has mode {mode:04o}, others can get at this secret key: chmod 600 {path}, and if they may have, make another")
+            raise KeyProblem(f"{path} has mode {mode:04o}, others can read it: chmod 600 {path}, and make another if they may have")
         try:
             return file.read(_LARGEST_FILE).decode()
         except UnicodeDecodeError:
