@@ -18,8 +18,8 @@ from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
     StopRequested, Tick,
 )
-from cloud_server.executors.seam import Executor, stages_here
-from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
+from cloud_server.executors.seam import Executor, app_info
+from cloud_server.scheduler import Scheduler, SchedulerConfig
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
@@ -60,17 +60,6 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     payloads_kept: int
     results_kept: int
     load: float
-
-
-def app_info(app: App) -> AppInfo:
-    """What the machine must know of an app on this host."""
-    here = stages_here(app)
-    return AppInfo(
-        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
-        here=tuple(index in here for index in range(app.n)),
-        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(app.missing())),
-        source_hash=app.source_hash(), aggregate=app.aggregate is not None,
-    )
 
 
 class Server:

@@ -21,10 +21,11 @@ from cloud_server.executors.confine import Limits, confine, follow
 from cloud_server.executors.parcels import Line
 from cloud_server.executors.seam import ExecutorError, Want
 from cloud_server.executors.worker import Worker
+from cloud_server.handshake import AppInfo
 from tasks import TaskError, load
 from wire.protocol import Payload
 
-__all__ = ["BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "flatten", "main", "unflatten"]
+__all__ = ["BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "flatten", "main", "serve", "unflatten"]
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
@@ -51,9 +52,10 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Set up, or, if `problem` is not empty, about to exit."""
+    """Set up, or, if `problem` is not empty, about to exit. `app` describes the one a worker of a shipped app has."""
 
     problem: str = ""
+    app: AppInfo | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -110,7 +112,12 @@ def main(descriptor: int, parent: int) -> None:
     except (ExecutorError, TaskError, OSError, ValueError) as error:
         line.send([_ENCODE(Ready(str(error) or type(error).__name__))])
         return
-    line.send([_ENCODE(Ready())])
+    serve(line, worker, Ready())
+
+
+def serve(line: Line, worker: Worker, ready: Ready) -> None:
+    """Say so, then answer orders to the end of the line."""
+    line.send([_ENCODE(ready)])
     while _serve(line, worker):
         pass
     line.send([_ENCODE(Leaving(tuple(worker.close())))])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from queue import SimpleQueue
 from time import monotonic, perf_counter
@@ -40,13 +40,17 @@ class ProcessExecutor:
         paths: "module:attribute" of each app, by its name.
         workers: processes.
         on_note: told of processes that died, were replaced or did not end.
+        launch: starts one of them, instead of with `paths`.
     """
 
-    def __init__(self, paths: Mapping[str, str], workers: int = 1, *, on_note: OnNote = silent) -> None:
+    def __init__(
+        self, paths: Mapping[str, str], workers: int = 1, *, on_note: OnNote = silent, launch: Callable[[], WorkerProcess] | None = None
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: must be 1 or more")
         self.workers = workers
-        self._paths = dict(paths)
+        kept = dict(paths)
+        self._launch = launch or (lambda: WorkerProcess(kept))
         self._on_note = on_note
         self._inbox: Inbox[Union[Job, float]] = Inbox()
         self._switch: _Switch | None = None
@@ -55,7 +59,7 @@ class ProcessExecutor:
     def start(self, deliver: Deliver) -> None:
         """As Executor.start."""
         ready: SimpleQueue[str] = SimpleQueue()
-        self._switch = _Switch(self._paths, self.workers, self._inbox, deliver, ready, self._on_note)
+        self._switch = _Switch(self._launch, self.workers, self._inbox, deliver, ready, self._on_note)
         self._thread = threading.Thread(target=self._switch.run, name="switch", daemon=True)
         self._thread.start()
         problem = ready.get()
@@ -95,10 +99,10 @@ class _Switch:
     """
 
     def __init__(
-        self, paths: Mapping[str, str], workers: int, inbox: Inbox[Union[Job, float]], deliver: Deliver,
+        self, launch: Callable[[], WorkerProcess], workers: int, inbox: Inbox[Union[Job, float]], deliver: Deliver,
         ready: SimpleQueue[str], on_note: OnNote,
     ) -> None:
-        self._paths = paths
+        self._launch = launch
         self._inbox = inbox
         self._deliver = deliver
         self._ready = ready
@@ -243,7 +247,7 @@ class _Switch:
         for post in self._posts:
             if post.process is None and post.due <= now and self._close_at is None:
                 try:
-                    post.process = WorkerProcess(self._paths)
+                    post.process = self._launch()
                 except OSError as error:
                     self._not_started(post, f"a worker process cannot be started: {error}")
                 else:
@@ -255,7 +259,7 @@ class _Switch:
         process.problem = message.problem
         if message.problem:
             return
-        process.ready = True
+        process.ready, process.app = True, message.app
         if self._started:
             self._on_note("info", f"worker process {process.pid} takes over")
         post.failures = 0

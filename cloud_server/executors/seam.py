@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cloud_server.events import BatchDone, JobKey, RunBatch
+from cloud_server.handshake import AppInfo
 from tasks import App
 from wire.protocol import Payload
 
-__all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "silent", "stages_here"]
+__all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "app_info", "silent", "stages_here"]
 
 Deliver = Callable[[BatchDone, dict[JobKey, Payload]], None]
 """Takes the answer to one RunBatch, with the payload of each job that is done. Called on a worker's thread."""
@@ -54,6 +55,17 @@ def stages_here(app: App) -> tuple[int, ...]:
     return tuple(
         index for index, stage in enumerate(app.chain)
         if index > 0 and stage.placement != "device" and not stage.stateful and index not in lacks
+    )
+
+
+def app_info(app: App) -> AppInfo:
+    """What the machine must know of an app on this host."""
+    here = stages_here(app)
+    return AppInfo(
+        name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
+        here=tuple(index in here for index in range(app.n)),
+        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(app.missing())),
+        source_hash=app.source_hash(), aggregate=app.aggregate is not None,
     )
 
 

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from cloud_server.events import RunBatch
-from cloud_server.executors.child import BOOT, FromChild, Order, Setup, flatten
+from cloud_server.executors.answers import check_answer
+from cloud_server.executors.child import BOOT, Answer, FromChild, Order, Setup, flatten
 from cloud_server.executors.confine import Limits
 from cloud_server.executors.parcels import Line, line_pair
 from cloud_server.executors.seam import Want
+from cloud_server.handshake import AppInfo
 from wire.protocol import Payload
 
 __all__ = ["Job", "WorkerProcess"]
@@ -45,13 +47,20 @@ class WorkerProcess:
     Args:
         paths: "module:attribute" by app name.
         limits: what it may use.
+        boot: the program, given the line's descriptor, our process number and the module search path.
+        first: what it is told first, instead of `paths` and `limits`.
+        environ: its environment, default ours; with one of its own it writes to no output of ours either.
 
     Raises:
         OSError: no process can be started.
     """
 
-    def __init__(self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS) -> None:
+    def __init__(
+        self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS, *, boot: str = BOOT, first: Sequence[Any] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.ready = False
+        self.app: AppInfo | None = None
         self._gone = False
         self.problem = ""
         self.jobs: deque[Job] = deque()
@@ -60,14 +69,15 @@ class WorkerProcess:
         with theirs:
             self.line = Line(ours)
             try:
+                outputs = None if environ is None else subprocess.DEVNULL
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", BOOT, str(theirs.fileno()), str(os.getpid()), *sys.path],
-                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
+                    [sys.executable, "-c", boot, str(theirs.fileno()), str(os.getpid()), *sys.path], env=environ, stdout=outputs,
+                    stderr=outputs, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
                 )
             except OSError:
                 self.line.close()
                 raise
-        self.line.send([_ENCODE(Setup(dict(paths), limits))])
+        self.line.send(first or [_ENCODE(Setup(dict(paths), limits))])
 
     @property
     def pid(self) -> int:
@@ -100,9 +110,18 @@ class WorkerProcess:
         return True
 
     def read(self) -> tuple[FromChild, list[memoryview]] | None:
-        """What it says next, waiting for it; None when it is gone."""
+        """What it says next, waiting for it; None when it is gone.
+
+        Raises:
+            ValueError, and whatever reading it may raise: no worker says that.
+        """
         parcel = self.line.receive()
-        return None if parcel is None else (_DECODE(parcel[0]), parcel[1:])
+        if parcel is None:
+            return None
+        message, parts = _DECODE(parcel[0]), parcel[1:]
+        if isinstance(message, Answer):
+            check_answer(message.done, message.counts, parts, self.jobs[0].command if self.jobs else None)
+        return message, parts
 
     def finish(self) -> None:
         """Let it close its stages and exit after the jobs it has."""
