@@ -129,7 +129,7 @@ class _Run:
         trace = _open_trace(config.trace)
         server = Server(
             apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
-            max_memory=config.max_memory, max_job=config.max_job, trace=trace, on_note=console.note,
+            max_memory=config.max_memory, max_job=config.max_job, trace=trace, on_note=console.note, checksum=config.checksum,
         )
         try:
             recorder.start()

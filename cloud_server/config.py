@@ -6,16 +6,16 @@ import argparse
 import configparser
 import enum
 import importlib.metadata
-import ipaddress
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wire.address import is_loopback
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 
-__all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "is_loopback", "parse", "size", "version"]
+__all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse", "size", "version"]
 
 DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("thread", "inline", "process")
@@ -53,6 +53,7 @@ class Config:
     trace: str | None = None
     max_memory: int = 32 * 2**20
     max_job: int = 16 * 2**20
+    checksum: bool = False
     quiet: bool = False
     log_json: bool = False
 
@@ -75,16 +76,6 @@ class Config:
                 "he is in this version. Keep 127.0.0.1 and let devices come through an ssh tunnel (ssh -L), or, on a network where "
                 "everybody may use the server and read its traffic, add --insecure"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """True if only this machine can reach an address bound on `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def size(text: str) -> int:
@@ -178,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
     add("--max-memory", type=size, metavar="SIZE", help="bytes one device may have here at a time (32M)")
     add("--max-job", type=size, default=Config.max_job, metavar="SIZE", help="largest job taken, up to 64M (16M)")
+    add("--checksum", action="store_true", help="checksums over all images and arrays, also where devices do not ask for them")
     add("--quiet", action="store_true", help="nothing but the ready line; warnings and errors still come on standard error")
     add("--log-json", action="store_true", help="write every line as a JSON object")
     parser.add_argument("--version", action="version", version=f"spillway {version()}")

@@ -25,6 +25,7 @@ from metrics.trace import TraceWriter
 from tasks import App
 from wire import protocol
 from wire.channel import Listener, Parts
+from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, VersionMismatch
 from wire.inbox import Inbox
 from wire.protocol import Error, Payload
@@ -60,6 +61,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     payloads_kept: int
     results_kept: int
     load: float
+    damaged: int = 0
 
 
 class Server:
@@ -71,6 +73,7 @@ class Server:
         host, port: where to listen; port 0 takes a free one, see `port` after `bind`.
         recorder: takes final values, if any; `record` also sends it the results computed here.
         max_memory: bytes of credit per device; max_job: largest payload taken.
+        checksum: buffers have checksums, also where a device does not ask for them.
         on_note: called with (level, text), on the loop's thread.
     """
 
@@ -78,7 +81,7 @@ class Server:
         self, apps: Mapping[str, App], executor: Executor, *, host: str = "127.0.0.1", port: int = protocol.DEFAULT_PORT,
         recorder: FoldsValues | None = None, record: bool = False, max_memory: int = 32 * 2**20, max_job: int = 16 * 2**20,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
-        name: str | None = None, listener: Listener | None = None, epoch: int = 0,
+        name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False,
     ) -> None:
         self.port = port
         self.inbox: Inbox[tuple[Event, dict[tuple[int, int], Payload] | None]] = Inbox()
@@ -87,7 +90,7 @@ class Server:
         self.scheduler = Scheduler(SchedulerConfig(
             server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers, credit=max(max_memory, max_job),
-            max_job=max_job, record=record,
+            max_job=max_job, record=record, checksum=checksum,
         ))
         self._host = host
         self._executor = executor
@@ -146,6 +149,7 @@ class Server:
         return ServerStatistics(
             len(machine.sessions), machine.queued, machine.running, machine.executed, machine.shed, machine.duplicates,
             self.bad_messages, self.bytes_received, self.bytes_sent, len(self._payloads), len(self._results), machine.load,
+            machine.damaged,
         )
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -228,19 +232,25 @@ class Server:
             self._transmit(peer, protocol.encode(0, self.scheduler.config.epoch, Error(code, str(error))))
             return
         payload, token, nbytes = envelope.payload, 0, 0
+        damaged = payload is not None and bool(damage(envelope.message, payload))
         if payload is not None:
-            token = self._next_token
-            self._next_token += 1
-            self._payloads[token] = payload
             nbytes = payload.nbytes
             self.bytes_received += nbytes
-        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token))
+            if not damaged:
+                token = self._next_token
+                self._next_token += 1
+                self._payloads[token] = payload
+        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged))
 
     def _send_message(self, command: SendMessage) -> None:
         payload = None if command.payload is None else self._results.get(command.payload)
+        message = command.message
         if payload is not None:
             self.bytes_sent += payload.nbytes
-        parts = protocol.encode(command.session, self.scheduler.config.epoch, command.message, payload)
+            session = self.scheduler.sessions.get(command.session)
+            if session is not None and session.checksum:
+                message = stated(message, payload)
+        parts = protocol.encode(command.session, self.scheduler.config.epoch, message, payload)
         self._transmit(command.peer, parts)
 
     def _transmit(self, peer: bytes, parts: Parts) -> None:

@@ -24,7 +24,8 @@ JobKey = tuple[int, int]
 class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     """A peer said something. `peer` is the transport's name for the link.
 
-    `token` is the body's name for the payload that came with it, of `nbytes` bytes; 0 if there was none.
+    `token` is the body's name for the payload that came with it, of `nbytes` bytes; 0 if there was none, or if it
+    was `damaged` and thrown away.
     """
 
     peer: bytes
@@ -33,6 +34,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     nbytes: int = 0
     token: int = 0
+    damaged: bool = False
 
 
 class JobDone(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,10 @@ import msgspec
 from cloud_server.sessions import Session
 from wire.protocol import CODECS, MINOR, Hello, Welcome
 
-__all__ = ["AppInfo", "SchedulerConfig", "welcome", "why_not"]
+__all__ = ["AppInfo", "SchedulerConfig", "checksums", "welcome", "why_not"]
+
+_CHECKSUMS = 2
+"""The minor version that brought them."""
 
 
 class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     receipt: float = 0.002
     record: bool = False
     max_sessions: int = 4096
+    checksum: bool = False
 
 
 def why_not(
@@ -77,8 +81,13 @@ def welcome(hello: Hello, config: SchedulerConfig, limit: int, resumed: bool) ->
     return Welcome(
         MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
         tuple(codec for codec in CODECS if codec in hello.codecs), app.lacks, resumed, warning,
-        config.workers,
+        config.workers, checksums(hello, config),
     )
+
+
+def checksums(hello: Hello, config: SchedulerConfig) -> bool:
+    """True if both sides state and check checksums of buffers: either asked for them, and the device knows them."""
+    return hello.minor >= _CHECKSUMS and (hello.checksum or config.checksum)
 
 
 def _difference(hello: Hello, app: AppInfo) -> str:

@@ -15,7 +15,7 @@ from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
     SendMessage, StopRequested, Tick,
 )
-from cloud_server.handshake import AppInfo, SchedulerConfig, welcome, why_not
+from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.sessions import Job, Session
 from wire.codecs import family
 from wire.protocol import (
@@ -41,6 +41,7 @@ class Scheduler:
         self.executed = 0
         self.shed = 0
         self.duplicates = 0
+        self.damaged = 0
         self.opened = 0
         self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
         self._costs = Costs()
@@ -109,7 +110,9 @@ class Scheduler:
             return
         session.heard = now
         handler = self._messages.get(type(event.message))
-        if handler is None:
+        if event.damaged:
+            self._on_damaged(event.message, session, event)
+        elif handler is None:
             self._refuse(event, "protocol", f"a server does not take {type(event.message).__name__}")
         else:
             handler(event.message, session, event, now)
@@ -126,7 +129,7 @@ class Scheduler:
             self.sessions[event.session] = session
             self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
-        session.hello = hello
+        session.hello, session.checksum = hello, checksums(hello, self.config)
         limit = session.bind(event.peer, now)
         self._acknowledge(session, hello.acked)
         if self._sweep_at is None:
@@ -149,6 +152,14 @@ class Scheduler:
             return
         self._backlog.push(session, job)
         self._receipts.append((now + self.config.receipt, job))
+
+    def _on_damaged(self, message: Message, session: Session, event: MessageReceived) -> None:
+        """Ask for a SUBMIT again; anything else that carries a payload is missed by its receipt."""
+        self.damaged += 1
+        if type(message) is Submit:
+            session.receive(event.nbytes)
+            session.refund(event.nbytes)
+            self._send(session, Error("damaged", f"frame {message.seq} was damaged on its way: send it again", message.seq))
 
     def _on_duplicate(self, seq: int, session: Session, event: MessageReceived) -> None:
         self.duplicates += 1

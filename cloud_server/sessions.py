@@ -51,6 +51,7 @@ class Session:
         self.app = hello.app
         self.device = hello.device
         self.peer: bytes | None = peer
+        self.checksum = False
         self.heard = now
         self.acked = 0
         self.jobs: dict[int, Job] = {}

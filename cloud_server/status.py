@@ -63,6 +63,8 @@ def served(server: Server) -> tuple[str, dict[str, Any]]:
     )
     if statistics.bad_messages:
         text += f"; {statistics.bad_messages} messages were none"
+    if statistics.damaged:
+        text += f"; {statistics.damaged} messages were damaged"
     return text, {
         "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
         "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages,

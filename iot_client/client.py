@@ -37,6 +37,7 @@ from iot_client.terms import Terms
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
+from wire.address import is_loopback
 from wire.payload import Packer
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
@@ -65,6 +66,7 @@ class Client:
         codec: how values are sent where the split is fixed, as in wire.codecs.
         goal: what to reach; the split and the codec then move by themselves.
         policy: "auto", or "threshold": one stage to the server every 3 s below the goal's fps, none back.
+        checksum: whether arrays travel with checksums; None: where the server is not this machine.
         profiles: folder for what is learned, used at the next start; None keeps nothing.
         workers: device threads that run stages.
         source: feeds the client; default: the app's own source if it reads one, or else `submit`.
@@ -95,6 +97,7 @@ class Client:
         want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
+        checksum: bool | None = None,
         on_decided: Callable[[Decided], None] | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
     ) -> None:
@@ -108,6 +111,7 @@ class Client:
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
             cores=self._host.cores, prior=self._saved.prior,
+            checksum=checksum if checksum is not None else host is not None and not is_loopback(host),
         )
         self.device = device
         self.source_error = self.trace_error = ""

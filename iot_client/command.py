@@ -132,6 +132,7 @@ class _Run:
                 split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
+                checksum=config.checksum or None,
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None

@@ -84,6 +84,7 @@ class Config:
     workers: int = 1
     want: tuple[str, ...] | None = None
     device: str | None = None
+    checksum: bool = False
     results: str | None = None
     video: str | None = None
     show: bool = False
@@ -271,6 +272,7 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--frames", type=int, metavar="N", help="end after N frames")
     add("--workers", type=int, default=1, metavar="N", help="threads that run stages here (%(default)s)")
     add("--want", metavar="A,B", help="fields of the final value to return, * for all; default: all but images")
+    add("--checksum", action="store_true", help="checksums over all images and arrays; default: where the server is not this machine")
     add("--device", metavar="NAME", help="this device's name, in results and on the server; default: the host name")
 
 

@@ -11,8 +11,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from iot_client.events import (
-    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release,
-    Reopen, RunStages, SendMessage, StagesDone, Tick,
+    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Refuse,
+    Release, Reopen, RunStages, SendMessage, StagesDone, Tick,
 )
 from iot_client.cuts import Crossings
 from iot_client.executor import Executor
@@ -22,6 +22,7 @@ from metrics.clock import Clock
 from metrics.trace import TraceWriter
 from wire import protocol
 from wire.channel import Channel, Parts
+from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, UnsupportedValue, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
@@ -218,11 +219,14 @@ class Coordinator:
             if isinstance(error, VersionMismatch):
                 self._on_refuse("version", f"the server speaks {error}")
             else:
-                self._on_note("warning", f"message from the server ignored: {error}")
+                self.handle(Garbled())
             return
         message, payload = envelope.message, envelope.payload
         nbytes = 0 if payload is None else payload.nbytes
         self.bytes_received += nbytes
+        if payload is not None and damage(message, payload):
+            self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, damaged=True))
+            return
         if type(message) is Result and message.outcome == "done":
             message = self._keep_result(message, payload)
         self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes))
@@ -252,7 +256,10 @@ class Coordinator:
         if command.payload >= 0:
             kept = self.kept[command.payload]
             payload = self._pack_final(kept) if type(message) is Report else kept.payload
-            self.bytes_sent += 0 if payload is None else payload.nbytes
+            if payload is not None:
+                self.bytes_sent += payload.nbytes
+                if self.session.peer is not None and self.session.peer.checksum:
+                    message = stated(message, payload)
         parts = protocol.encode(command.session, command.epoch, message, payload)
         self._outbox.append(parts)
 

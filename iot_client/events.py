@@ -14,7 +14,7 @@ from iot_client.outcome import Outcome
 from wire.protocol import Message
 
 __all__ = [
-    "Capture", "Command", "Decided", "Deliver", "Event", "Finished", "FrameCaptured", "HostSampled", "LinkDown", "LinkUp",
+    "Capture", "Command", "Decided", "Deliver", "Event", "Finished", "FrameCaptured", "Garbled", "HostSampled", "LinkDown", "LinkUp",
     "MessageReceived", "Note", "Refuse", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
     "StopRequested", "Tick",
 ]
@@ -70,12 +70,19 @@ class LinkDown(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class MessageReceived(msgspec.Struct, frozen=True, gc=False):
-    """A server said something. A RESULT's value has been decoded and kept by the body already."""
+    """A server said something. A RESULT's value has been decoded and kept by the body already, unless it was `damaged`."""
 
     message: Message
     session: int
     epoch: int
     nbytes: int = 0
+    peer: int = 0
+    damaged: bool = False
+
+
+class Garbled(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Something came from a server that is no message."""
+
     peer: int = 0
 
 
@@ -105,7 +112,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 Event = Union[
-    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, HostSampled, SplitRequested, StopRequested, Tick
+    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested, Tick
 ]
 
 

@@ -24,6 +24,11 @@ DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
 
 _FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut", "forbidden", "bundle"})
 
+_HOPELESS = 3
+"""Unreadable messages without a readable one between: one bit flipped in the transport's framing shifts all that follows."""
+_PING_GAP = 0.1
+"""Seconds between two PINGs at least, however much is unreadable."""
+
 _MOST_DOUBT = 16.0
 """A RESULT or a REPORT may fill a slow link for longer than the silence allowed, on every attempt: each silence
 since the last one that passed doubles the patience, up to this factor."""
@@ -64,6 +69,7 @@ class Peer:
         self.limit = 0
         self.load = 0.0
         self.welcomed = 0
+        self.checksum = False
         self._session = session
         self._hello = hello
         self._config = config
@@ -77,6 +83,8 @@ class Peer:
         self._doubt = 1.0
         self._uneven = uneven
         self._pings = 0
+        self._pinged_at = 0.0
+        self._garbled = 0
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -105,6 +113,7 @@ class Peer:
         if self.state not in (PROBING, UP):
             return False
         self._heard = now
+        self._garbled = 0
         if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
             self._doubt = 1.0
         if type(message) is Welcome or type(message) is Error:
@@ -119,6 +128,7 @@ class Peer:
         self.sent, self.limit = 0, message.limit
         self.max_job = message.max_job
         self.lacks = message.lacks
+        self.checksum = message.checksum
         self._unanswered.clear()
         self._outstanding = 0
         self._backoff = self._config.hello_retry
@@ -176,6 +186,21 @@ class Peer:
         self.state = DOWN
         return [Note("info", f"server said goodbye: {reason or 'no reason given'}"), Reopen(self.index)]
 
+    def garbled(self, now: float) -> list[Command]:
+        """Something was unreadable, here or at the server: ask soon what got lost; the third in a row means the link is beyond help."""
+        if self.state not in (PROBING, UP):
+            return []
+        self._garbled += 1
+        if self._garbled >= _HOPELESS:
+            self._garbled = 0
+            self.state = DOWN
+            return [Note("warning", "nothing that comes can be read: connecting anew"), Reopen(self.index)]
+        if self.state == UP:
+            self._ping_at = min(self._ping_at, max(now, self._pinged_at + _PING_GAP))
+        elif self._backoff == self._config.hello_retry:  # it may have been our HELLO, or the WELCOME
+            self._hello_at = min(self._hello_at, now + _PING_GAP - self._backoff)
+        return []
+
     # -- what we say -------------------------------------------------------------------------------
 
     def may_send(self, nbytes: int) -> bool:
@@ -216,6 +241,7 @@ class Peer:
             return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
         if self.state == UP and now >= self._ping_at:
             self._ping_at = now + self._heartbeat * self._next_share()
+            self._pinged_at = now
             return [self.send(Ping(int(now * 1e6), acked, self.sent))]
         if self.state == PROBING and now >= self._hello_at + self._backoff:
             self.state = DOWN

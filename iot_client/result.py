@@ -61,6 +61,7 @@ class Statistics(msgspec.Struct, frozen=True):
     codec: str = "raw"
     decided: Decided | None = None
     standing: Standing | None = None
+    damaged: int = 0
 
 
 class ResultQueue:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from iot_client.events import (
-    Command, Event, Finished, FrameCaptured, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded,
+    Command, Event, Finished, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded,
     SplitRequested, StagesDone, StopRequested, Tick,
 )
+from iot_client.damage import Damage
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED, TWIN, Frame
 from iot_client.guide import Guide
@@ -23,7 +24,7 @@ from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
 from iot_client.reports import Reports
 from iot_client.stream import SessionConfig, Stream
-from wire.protocol import Bye, Credit, Error, Pong, Result, Submit, Welcome
+from wire.protocol import Bye, Credit, Error, Message, Pong, Result, Submit, Welcome
 
 __all__ = ["Session", "SessionConfig"]
 
@@ -41,6 +42,7 @@ class Session:
         self.late_results = 0
         self.resent = 0
         self.stream = Stream(config)
+        self.damage = Damage(self.stream)
         self._fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
         self.reports = Reports(config.reports)
@@ -51,6 +53,7 @@ class Session:
             FrameCaptured: self._on_captured, StagesDone: self._on_stages_done, MessageReceived: self._on_message,
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
+            Garbled: self._on_garbled,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
@@ -156,10 +159,23 @@ class Session:
 
     def _on_message(self, event: MessageReceived, now: float) -> None:
         assert self.peer is not None
-        if self.peer.accepts(event.message, event.session, event.epoch, now):
+        if type(event.message) is Error and not event.session:
+            self.stream.out += self.damage.something(self.peer, now)  # the server could not read what we sent
+        elif self.peer.accepts(event.message, event.session, event.epoch, now):
             handler = self._messages.get(type(event.message))
-            if handler is not None:
+            if event.damaged:
+                self._on_damaged(event.message, self.peer)
+            elif handler is not None:
                 handler(event.message, self.peer, event, now)
+
+    def _on_garbled(self, event: Garbled, now: float) -> None:
+        assert self.peer is not None
+        self.stream.out += self.damage.something(self.peer, now)
+
+    def _on_damaged(self, message: Message, peer: Peer) -> None:
+        """A SUBMIT arrived damaged at the server, or a RESULT here."""
+        if isinstance(message, Result | Error) and self.damage.job(message.seq, peer) and self.guide is not None:
+            self.guide.lost(message.seq)
 
     def _on_welcome(self, message: Welcome, peer: Peer, event: MessageReceived, now: float) -> None:
         lacking = self.config.lacking(self.split, message.lacks)
@@ -237,14 +253,14 @@ class Session:
         for seq in peer.pong(message, now):
             if self.guide is not None:
                 self.guide.lost(seq)
-            frame = self.stream.frames.get(seq)
-            if frame is not None and frame.state == SENT:
-                frame.state = READY
-                self.stream.ready.append(frame)
+            self.damage.again(seq)
         self.reports.answered_up_to(message.stamp_us / 1e6)
 
     def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
-        self.stream.out += peer.error(message, now, self.stream.head)
+        if message.code == "damaged":
+            self._on_damaged(message, peer)
+        else:
+            self.stream.out += peer.error(message, now, self.stream.head)
 
     def _on_bye(self, message: Bye, peer: Peer, event: MessageReceived, now: float) -> None:
         self.stream.out += peer.bye(message.reason)

@@ -44,6 +44,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     available: float = float("inf")
     cores: float = 1.0
     prior: Knowledge | None = None
+    checksum: bool = False
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -102,6 +103,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
             want=self.want, fps=0.0 if self.goal is None else self.goal.fps or 0.0,
             slo_us=0 if self.goal is None else int((self.goal.slo or 0.0) * 1e6), lacks=tuple(sorted(lacks)),
+            checksum=self.checksum,
         )
 
 

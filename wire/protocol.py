@@ -186,10 +186,10 @@ def _check_prefix(first: memoryview) -> tuple[int, int, int, int]:
     magic, major, kind, length, session, epoch, crc = _PREFIX.unpack_from(first)
     if magic != _MAGIC:
         raise RemoteProtocolError(f"magic {magic!r}; Spillway messages start with {_MAGIC!r}")
-    if major != MAJOR:
-        raise VersionMismatch(f"protocol version {major}; this side speaks {MAJOR}")
     if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:
         raise RemoteProtocolError("header checksum does not match: the message was damaged on its way")
+    if major != MAJOR:
+        raise VersionMismatch(f"protocol version {major}; this side speaks {MAJOR}")
     if kind not in KINDS:
         raise RemoteProtocolError(f"message kind {kind}; known are {min(KINDS)} to {max(KINDS)}")
     if session == 0 and kind != _ERROR:
