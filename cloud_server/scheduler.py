@@ -159,6 +159,7 @@ class Scheduler:
         if type(message) is Submit:
             session.receive(event.nbytes)
             session.refund(event.nbytes)
+            self._send(session, Credit(session.announce()))  # first, so that there is credit to send it again
             self._send(session, Error("damaged", f"frame {message.seq} was damaged on its way: send it again", message.seq))
 
     def _on_duplicate(self, seq: int, session: Session, event: MessageReceived) -> None:
