@@ -51,8 +51,8 @@ class Standing(msgspec.Struct, frozen=True):
 
 _MOMENT = 0.5
 """Of what the link has carried lately: less is not believed before it lasts."""
-_HOPELESS = 1.1
-"""Of the deadline: what is predicted to miss it by less may still make it."""
+_HOPELESS = 1.0
+"""Of the deadline: what is predicted to miss it is not sent, since what comes after it would be late by as much."""
 _AHEAD = 2.0
 """Payloads that may stand in line for the uplink beyond what is in the air: one being sent, one to follow."""
 

@@ -39,6 +39,12 @@ _SLOWEST = 1.0
 """Frames per second that are sent whatever is predicted, or nothing would tell when it gets better."""
 _USUAL = 0.2
 """Weight of a new look at the link in what it usually carries: a second's memory."""
+_SLOWER = 0.95
+"""Of the rate a decision was made for: a link below it is known to have lost some, and until the next decision"""
+_SUSTAINED = 0.8
+"""a frame takes at most this share of what it carries in the source's period, or the next ones would be late as well."""
+_PASSING = 0.9
+"""Of the source's period: a frame that holds the link for longer leaves those behind it no room when the link gets slower."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
 _PROBE, _PROBE_FULL = 0.4, 1.5
@@ -138,6 +144,8 @@ class Auto:
             return option.codec
         waits = parts(costs, option) - option.nbytes / costs.up + max(0.0, option.extra_p50)
         room = rate * (_AIM_SLO * slo - waits - self.profile.queued(now))
+        if self.profile.offered and rate < _SLOWER * costs.up:
+            room = min(room, _SUSTAINED * rate / self.profile.offered)
         if option.nbytes <= room:
             return self._probing(option, room, now)
         lower = [
@@ -224,8 +232,9 @@ class Auto:
         then, self._costs = self._costs, costs
         self.studies.late = self._late_there(costs)
         self._follow(now)
-        fresh = self._best(costs)
-        held = self._held(costs)
+        passing = costs if self.config.goal.slo is None else _unblocked(costs)
+        fresh = self._best(passing)
+        held = self._held(passing)
         if held is None:
             return self._take(fresh, costs, then, now, moved=self.decision is not None)
         if self._hysteresis.move(held, fresh, now):
@@ -326,6 +335,18 @@ class Auto:
         self._learned = min(high, max(low, self._learned))
         gain = _REPAY if error > 0.0 else _RECLAIM
         self.trim = min(high, max(low, self._learned + gain * seen * error))
+
+
+def _unblocked(costs: Costs) -> Costs:
+    """Without the ways whose frames fill the link for all of the source's period, where the cut has another one.
+
+    In a mix such a frame makes those behind it wait, which neither's own latency shows.
+    """
+    if not costs.offered or not costs.up:
+        return costs
+    most = _PASSING * costs.up / costs.offered
+    passing = {option.k for option in costs.options if option.nbytes <= most}
+    return replace(costs, options=tuple(each for each in costs.options if each.nbytes <= most or each.k not in passing))
 
 
 def _cuts(decision: SplitDecision) -> set[int]:

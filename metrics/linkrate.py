@@ -52,8 +52,8 @@ class LinkRate:
     The estimate is total bytes over total transfer seconds of the last 0.5 s (at least 3 samples), so receipts that
     bunch and jitter average out. Two samples running that both differ by more than 25 %, and by more than samples
     usually do, discard the older ones; one twice as slow counts alone until the next. A receipt that is overdue bounds
-    the rate from above for as long as it is missing. Messages under 16 KiB never lower the rate. A receipt stands for
-    all messages sent before, so one lost is no gap.
+    the rate from above for as long as it is missing. A message under 16 KiB never lowers the rate; several without a
+    gap between them count together. A receipt stands for all messages sent before, so one lost is no gap.
 
     Jitter makes the least round trip lower than the usual one, which would lengthen each transfer after an idle link.
     This much is taken off: the mean of what round trips exceed their least by, or 3/2 of the mean difference between
@@ -125,7 +125,7 @@ class LinkRate:
         if unsure:
             self._small = (0, 0.0)
         elif largest < MIN_BYTES:
-            self._take_small(amount, seconds, idle, shown)
+            self._take_small(amount, seconds, idle, shown, warming, at)
         elif idle:
             self._take_idle(amount, seconds, warming, at)
         else:
@@ -199,10 +199,12 @@ class LinkRate:
     def _noise(self) -> float:
         return min(1.5 * (self._differences.value or 0.0), self._rtt_excess)
 
-    def _take_small(self, amount: int, seconds: float, idle: bool, shown: float) -> None:
-        """Its time counts with the next large message of a busy link; alone it can only show that the link carries more."""
+    def _take_small(self, amount: int, seconds: float, idle: bool, shown: float, warming: bool, at: float) -> None:
+        """Its time counts with those that follow on a busy link; alone it can only show that the link carries more."""
         self._small = (0, 0.0) if idle else (self._small[0] + amount, self._small[1] + seconds)
         self._raise(shown)
+        if self._small[0] >= MIN_BYTES:
+            self._take_busy(0, 0.0, warming, at)
 
     def _take_busy(self, amount: int, seconds: float, warming: bool, at: float) -> None:
         amount, seconds = amount + self._small[0], seconds + self._small[1]

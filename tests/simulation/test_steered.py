@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from experiments.lab import DeviceSpec, GoalSpec, Lab, ServerSpec
 from experiments.links import LinkSpec, LoadSpec
-from experiments.oracle import goal_of, least_server
+from experiments.oracle import goal_of, least_server, oracle_run
 from experiments.runs import FrameRow, Run
 from experiments.virtual import run_virtual, true_costs
 from tests.simulation.lab_costs import BALL, WATCH
@@ -101,6 +101,25 @@ def test_a_camera_beats_every_fixed_quality_on_a_link_that_steps() -> None:
     lab = replace(CAMERA, link=LinkSpec(kind="step", up_mbit=50, low_mbit=2, period_s=10))
     shares = [in_time(ran(lab, policy), 0.0, 40.0, 0.15) for policy in ("auto", "remote:jpeg:20", "remote:jpeg:50", "remote:jpeg:80")]
     assert shares[0] == max(shares)
+
+
+@pytest.mark.parametrize(("kind", "delay", "share", "quality"), [("lte", 25, 0.98, 70), ("wifi", 5, 0.998, 90)])
+def test_a_link_that_changes_every_second_is_followed(kind: Any, delay: float, share: float, quality: float) -> None:
+    """With the spread of measured uplinks: so many of the frames are in time, at no less than this quality in the mean."""
+    lab = replace(CAMERA, seconds=60, link=LinkSpec(kind=kind, delay_ms=delay))
+    for seed in (0, 1):
+        run = ran(lab, seed=seed)
+        assert in_time(run, 0.0, 60.0, 0.15) >= share
+        qualities = [int(row.codec[5:]) for row in run.frames if row.codec.startswith("jpeg:")]
+        assert sum(qualities) / len(qualities) >= quality
+
+
+@pytest.mark.parametrize(("kind", "period"), [("ramp", 40), ("sawtooth", 20)])
+def test_a_link_that_fades_costs_few_of_the_frames_hindsight_has(kind: Any, period: float) -> None:
+    """From 50 to 2 Mbit/s, where the smallest frames are too small to tell a rate alone: 0.95 of the oracle's frames in time."""
+    lab = replace(CAMERA, seconds=60, link=LinkSpec(kind=kind, up_mbit=50, low_mbit=2, period_s=period))
+    best = oracle_run(lab, true_costs(lab, 0, costs=WATCH), 0)
+    assert in_time(ran(lab), 0.0, 60.0, 0.15) >= 0.95 * in_time(best, 0.0, 60.0, 0.15)
 
 
 def test_work_goes_to_the_server_while_others_compute_and_comes_back() -> None:

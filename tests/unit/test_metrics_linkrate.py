@@ -279,6 +279,12 @@ def test_small_messages_never_lower_the_rate(nbytes: int) -> None:
     assert run.estimate.rate(4.0) >= before
 
 
+def test_small_messages_without_a_gap_count_together() -> None:
+    """Frames of 12 kB on a link that falls from 4 to 2 Mbit/s stand in line, and that line tells its rate within a second."""
+    run = Run(Link((0.0, 4 * MBIT), (3.0, 2 * MBIT)), nbytes=12_000, period=PERIOD, estimate=known().estimate).until(6.0, 1.2)
+    assert run.median(4.0, 6.0) == pytest.approx(2 * MBIT, rel=0.1)
+
+
 def test_small_messages_show_what_they_carry_and_no_more() -> None:
     """A rate unknown becomes theirs: 8 kB thirty times a second over 2 Mbit/s."""
     run = Run(steady(2), nbytes=8000, period=PERIOD).until(2.0)

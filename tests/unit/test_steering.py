@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.unit.moving import WAYS, World, decision, known, ways
 
 from iot_client.costs import Option
 from iot_client.goal import Goal
 from iot_client.policy import SteerConfig
-from iot_client.steering import Auto
+from iot_client.steering import Auto, _unblocked
 
 
 def auto(goal: Goal | None = None, **config: object) -> Auto:
@@ -206,3 +207,11 @@ def test_a_frame_in_a_hurry_is_coarser_at_once() -> None:
         made.profile.link.sent(seq, 60_000, 4.0)
     found = [made._fitting(Option(1, "jpeg:90", 90, 60_000.0), 4.1 + 0.01 * step) for step in range(5)]
     assert set(found) == {"jpeg:60"}
+
+
+def test_a_way_whose_frames_fill_the_link_is_left_where_the_cut_has_another() -> None:
+    """At 25 frames a second 1 MB/s carry 40 kB in a period: raw of 80 kB goes where there is JPEG, and stays where it is all there is."""
+    options = (Option(1, "raw", 100, 80_000.0), Option(1, "jpeg:90", 90, 20_000.0), Option(2, "raw", 100, 80_000.0), Option(4))
+    costs = replace(known().costs(1.0), options=options, up=1e6, offered=25.0)
+    assert [(option.k, option.codec) for option in _unblocked(costs).options] == [(1, "jpeg:90"), (2, "raw"), (4, "")]
+    assert _unblocked(replace(costs, offered=0.0)).options == options
