@@ -31,7 +31,7 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds, sizes in bytes. `epoch` names this life of the server; never 0, never reused."""
+    """Times in seconds, sizes in bytes: `memory` for all devices together, `credit` for one. `epoch` names this life of the server; never 0, never reused."""
 
     server: str
     epoch: int
@@ -39,6 +39,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     depth: int = 2
     max_batch: int = 16
+    memory: int = 512 * 2**20
     credit: int = 32 * 2**20
     max_job: int = 16 * 2**20
     heartbeat: float = 0.5

@@ -16,6 +16,7 @@ from cloud_server.events import (
     SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
+from cloud_server.memory import Memory
 from cloud_server.sessions import Job, Session
 from wire.codecs import family
 from wire.protocol import (
@@ -44,6 +45,7 @@ class Scheduler:
         self.damaged = 0
         self.opened = 0
         self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
+        self.memory = Memory(config.memory, config.credit, config.max_job)
         self._costs = Costs()
         self._backlog = Backlog(self._costs)
         self._batches: dict[int, RunBatch] = {}
@@ -70,6 +72,8 @@ class Scheduler:
         self._handlers[type(event)](event, now)
         if self._backlog.size:
             self._dispatch(now)
+        if self.memory.waiting:
+            self._serve_waiting()
         out, self._out = self._out, []
         return out
 
@@ -125,13 +129,13 @@ class Scheduler:
             return
         resumed = session is not None
         if session is None:
-            session = Session(event.session, hello, event.peer, now, self.config.credit)
+            session = Session(event.session, hello, event.peer, now, self.memory)
             self.sessions[event.session] = session
             self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
         session.hello, session.checksum = hello, checksums(hello, self.config)
-        limit = session.bind(event.peer, now)
         self._acknowledge(session, hello.acked)
+        limit = session.bind(event.peer, now)
         if self._sweep_at is None:
             self._sweep_at = now + _SWEEP
         self._send(session, welcome(hello, self.config, limit, resumed))
@@ -139,7 +143,8 @@ class Scheduler:
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
         seq = message.seq
-        within_credit = session.receive(event.nbytes)
+        within_credit = session.account.receive(event.nbytes)
+        session.fed = now
         if seq < session.acked or seq in session.results or seq in session.jobs:
             self._on_duplicate(seq, session, event)
             return
@@ -157,14 +162,12 @@ class Scheduler:
         """Ask for a SUBMIT again; anything else that carries a payload is missed by its receipt."""
         self.damaged += 1
         if type(message) is Submit:
-            session.receive(event.nbytes)
-            session.refund(event.nbytes)
-            self._send(session, Credit(session.announce()))  # first, so that there is credit to send it again
+            session.account.receive(event.nbytes)
+            self._send(session, Credit(session.account.announce()))  # first, so that there is credit to send it again
             self._send(session, Error("damaged", f"frame {message.seq} was damaged on its way: send it again", message.seq))
 
     def _on_duplicate(self, seq: int, session: Session, event: MessageReceived) -> None:
         self.duplicates += 1
-        session.refund(event.nbytes)
         if event.token:
             self._out.append(Release(event.token))
         result = session.results.get(seq)
@@ -172,7 +175,7 @@ class Scheduler:
             payload = (session.number, seq) if result.outcome == "done" else None
             self._send(session, result, payload)
         elif seq in session.jobs:
-            self._send(session, Credit(session.announce(), "submit", seq, event.nbytes, 0))
+            self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))
 
     def _why_not_run(
         self, message: Submit, session: Session, event: MessageReceived, within_credit: bool
@@ -191,6 +194,8 @@ class Scheduler:
             return "failed", problem
         if event.nbytes > self.config.max_job:
             return "dropped", f"oversize: {event.nbytes} bytes, at most {self.config.max_job}"
+        if session.full:
+            return "dropped", "over credit: too many jobs and unread answers"
         return None if within_credit else ("dropped", "over credit")
 
     def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:
@@ -198,18 +203,19 @@ class Scheduler:
             if session.report(message.seq):
                 self._out.append(Fold(session.app, session.device, session.number, message.seq, event.token))
             self._out.append(Release(event.token))
-        self._send(session, Credit(session.announce(), "report", message.seq, event.nbytes, 0))
+        self._send(session, Credit(session.account.announce(), "report", message.seq, event.nbytes, 0))
 
     def _on_ping(self, message: Ping, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
-        session.reconcile(message.sent)
+        session.account.reconcile(message.sent)
+        session.account.need = message.wants or session.account.need
         # Receipts first: a SUBMIT without answer when this PONG arrives was lost on its way.
         owed = [job for _, job in self._receipts if job.session == session.number]
         for job in owed:
             self._send_receipt(job, now)
         if owed:
             self._receipts = deque(entry for entry in self._receipts if entry[1].session != session.number)
-        self._send(session, Pong(message.stamp_us, 0, self.load, session.announce()))
+        self._send(session, Pong(message.stamp_us, 0, self.load, session.account.announce()))
 
     def _on_cancel(self, message: Cancel, session: Session, event: MessageReceived, now: float) -> None:
         job = session.jobs.get(message.seq)
@@ -293,7 +299,7 @@ class Scheduler:
         )
         if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
             self._out.append(Fold(batch.app, session.device, session.number, done.seq))
-        self._reply(session, result)
+        self._reply(session, result, done.nbytes)
 
     def _answer(self, session: Session, job: Job, outcome: str, reason: str, now: float) -> None:
         """Answer a job that does not run."""
@@ -303,16 +309,16 @@ class Scheduler:
         held = int((now - job.arrival) * 1e6)
         self._reply(session, Result(job.seq, outcome, job.start, job.stop, -1, reason, (), 1, held, held, self.load))
 
-    def _reply(self, session: Session, result: Result) -> None:
+    def _reply(self, session: Session, result: Result, nbytes: int = 0) -> None:
         self.outcomes[result.outcome] += 1
         done = result.outcome == "done"
         if result.seq >= session.acked:
             if result.outcome != "dropped":
-                session.results[result.seq] = result
+                session.hold(result, nbytes if done else 0)
             self._send(session, result, (session.number, result.seq) if done else None)
         elif done:
             self._out.append(Forget(session.number, result.seq))
-        limit = session.grant()
+        limit = session.account.grant()
         if limit:
             self._send(session, Credit(limit))
 
@@ -325,13 +331,14 @@ class Scheduler:
         if self._sweep_at is not None and now >= self._sweep_at:
             for session in [s for s in self.sessions.values() if now - s.heard > self.config.lease]:
                 self._end(session, f"silent for {self.config.lease:.0f} s")
+            self._recall(now)
             self._sweep_at = now + _SWEEP if self.sessions else None
 
     def _send_receipt(self, job: Job, now: float) -> None:
         if self._owes_receipt(job):
             session = self.sessions[job.session]
             held = int((now - job.arrival) * 1e6)
-            self._send(session, Credit(session.announce(), "submit", job.seq, job.nbytes, held))
+            self._send(session, Credit(session.account.announce(), "submit", job.seq, job.nbytes, held))
 
     def _owes_receipt(self, job: Job) -> bool:
         session = self.sessions.get(job.session)
@@ -340,10 +347,11 @@ class Scheduler:
     def _on_peer_gone(self, event: PeerGone, now: float) -> None:
         for session in self.sessions.values():
             if session.peer == event.peer:
-                session.peer = None
+                session.unbind()
 
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]
+        session.account.end()
         for job in self._backlog.drop(session):
             self._out.append(Release(job.token))
         for seq, result in session.results.items():
@@ -365,6 +373,17 @@ class Scheduler:
         for session in self.sessions.values():
             self._send(session, Bye("server shutting down"))
         self._out.append(Finished())
+
+    def _serve_waiting(self) -> None:
+        for account in self.memory.serve():
+            self._send(self.sessions[account.number], Credit(account.limit))
+
+    def _recall(self, now: float) -> None:
+        """Take back what idle sessions were granted and do not use: others wait for it."""
+        for account in self.memory.recalled(((session.fed, session.account) for session in self.sessions.values()), now):
+            session = self.sessions[account.number]
+            self._send(session, Error("hello_required", "others wait for memory this device does not use: say HELLO for what is left"))
+            session.unbind()
 
     # -- talking -----------------------------------------------------------------------------------
 

@@ -13,12 +13,17 @@ from collections import deque
 
 import msgspec
 
+from cloud_server.memory import Account, Memory
 from wire.protocol import Hello, Result
 
 __all__ = ["Job", "Session"]
 
 _REPORTS = 8192
 """Report numbers remembered; twice what a device keeps unconfirmed."""
+_MOST = 2048
+"""Jobs and answers of one session; a device has at most some 300 frames between capture and delivery."""
+_ASKS = 2
+"""The protocol minor from which a device says how much it `wants`."""
 _PATH = 10.0
 """Seconds over which the fastest delivery is the yardstick for queueing in the network (BBR's min filter)."""
 
@@ -41,13 +46,14 @@ class Job(msgspec.Struct):
 class Session:
     """State of one device.
 
-    Invariants: no seq is in both `jobs` and `results`; every seq in either is >= `acked`;
-    `outstanding` is the payload bytes of `jobs`.
+    Invariants: no seq is in both `jobs` and `results`; every seq in either is >= `acked`; its account keeps the
+    payload bytes of `jobs` and holds those of `results`.
     """
 
-    def __init__(self, number: int, hello: Hello, peer: bytes, now: float, credit: int) -> None:
+    def __init__(self, number: int, hello: Hello, peer: bytes, now: float, memory: Memory) -> None:
         self.number = number
         self.hello = hello
+        self.account = Account(number, memory)
         self.app = hello.app
         self.device = hello.device
         self.peer: bytes | None = peer
@@ -59,72 +65,49 @@ class Session:
         self.queue: deque[Job] = deque()
         self.deficit = 0.0
         self.reported = 0
-        self.outstanding = 0
-        self._credit = credit
-        self._received = 0
-        self._freed = 0
-        self._announced = 0
+        self.fed = now
+        self._sizes: dict[int, int] = {}
         self._reports: dict[int, None] = {}
         self._reports_floor = 0
         self._fastest = (float("inf"), 0.0)
         self._fastest_before = float("inf")
 
-    # -- credit ------------------------------------------------------------------------------------
-
     def bind(self, peer: bytes, now: float) -> int:
         """A link for this session; counters start anew. Returns the limit for WELCOME."""
         self.peer = peer
         self.heard = now
-        self._received = 0
-        self._freed = -self.outstanding
-        self._announced = self.limit
-        return self._announced
+        return self.account.link(asks=self.hello.minor >= _ASKS)
 
-    @property
-    def limit(self) -> int:
-        """Cumulative payload bytes the device may send since WELCOME."""
-        return max(0, self._credit + self._freed)
-
-    def receive(self, nbytes: int) -> bool:
-        """Count a payload; False if it exceeds what was granted."""
-        self._received += nbytes
-        return self._received <= self._announced
-
-    def refund(self, nbytes: int) -> None:
-        """A payload that was counted is no longer held here."""
-        self._freed += nbytes
-
-    def reconcile(self, sent: int) -> None:
-        """The device has sent more than came: the link lost it, so it holds nothing here."""
-        if sent > self._received:
-            self._freed += sent - self._received
-            self._received = sent
-
-    def grant(self) -> int:
-        """A new limit worth telling (half the window is free again), or 0."""
-        if 2 * (self.limit - self._announced) >= self._credit:
-            return self.announce()
-        return 0
-
-    def announce(self) -> int:
-        """The limit as it is now told to the device."""
-        self._announced = max(self._announced, self.limit)
-        return self._announced
+    def unbind(self) -> None:
+        """Its link is gone, or no longer served."""
+        self.peer = None
+        self.account.unlink()
 
     # -- jobs --------------------------------------------------------------------------------------
 
     def open(self, job: Job) -> None:
         """A job begins."""
         self.jobs[job.seq] = job
-        self.outstanding += job.nbytes
+        self.account.keep(job.nbytes)
 
     def close(self, seq: int) -> Job | None:
         """A job ends; its payload's bytes are free."""
         job = self.jobs.pop(seq, None)
         if job is not None:
-            self.outstanding -= job.nbytes
-            self.refund(job.nbytes)
+            self.account.keep(-job.nbytes)
         return job
+
+    def hold(self, result: Result, nbytes: int) -> None:
+        """Keep an answer, of so many bytes, until it is acked."""
+        self.results[result.seq] = result
+        if nbytes:
+            self._sizes[result.seq] = nbytes
+            self.account.hold(nbytes)
+
+    @property
+    def full(self) -> bool:
+        """True if more jobs and answers are here than any device has under way."""
+        return len(self.jobs) + len(self.results) >= _MOST
 
     def acknowledge(self, acked: int) -> list[tuple[int, bool]]:
         """Everything below `acked` has its outcome on the device.
@@ -136,6 +119,8 @@ class Session:
             return []
         self.acked = acked
         passed = [seq for seq in self.results if seq < acked]
+        if self._sizes:
+            self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in passed))
         return [(seq, self.results.pop(seq).outcome == "done") for seq in passed]
 
     def deadline(self, budget_us: int, stamp_us: int, now: float) -> float | None:

@@ -29,6 +29,8 @@ _HOPELESS = 3
 _PING_GAP = 0.1
 """Seconds between two PINGs at least, however much is unreadable."""
 
+_ASK = 0.02
+"""Seconds between two pings at least, where one asks for credit."""
 _MOST_DOUBT = 16.0
 """A RESULT or a REPORT may fill a slow link for longer than the silence allowed, on every attempt: each silence
 since the last one that passed doubles the patience, up to this factor."""
@@ -76,6 +78,8 @@ class Peer:
         self._heartbeat = config.heartbeat
         self._heard = 0.0
         self._ping_at = 0.0
+        self._pinged_at = 0.0
+        self._wants = 0
         self._hello_at = 0.0
         self._backoff = config.hello_retry
         self._unanswered: dict[int, tuple[int, int]] = {}
@@ -126,6 +130,7 @@ class Peer:
         self.epoch = epoch
         self.welcomed += 1
         self.sent, self.limit = 0, message.limit
+        self._wants = 0
         self.max_job = message.max_job
         self.lacks = message.lacks
         self.checksum = message.checksum
@@ -211,9 +216,16 @@ class Peer:
         """A message on this session."""
         return SendMessage(message, self._session, self.epoch, payload, self.index)
 
+    def ask(self, nbytes: int) -> None:
+        """A payload of so many bytes waits for credit: a ping says so, soon, and acks what the server may let go."""
+        if self._wants != nbytes:
+            self._wants = nbytes
+            self._ping_at = min(self._ping_at, self._pinged_at + _ASK)
+
     def submit(self, message: Submit, nbytes: int) -> SendMessage:
         """A SUBMIT, charged to the credit."""
         self.sent += nbytes
+        self._wants = 0
         self.answered(message.seq)
         self._unanswered[message.seq] = nbytes, message.stamp_us
         self._outstanding += nbytes
@@ -242,7 +254,7 @@ class Peer:
         if self.state == UP and now >= self._ping_at:
             self._ping_at = now + self._heartbeat * self._next_share()
             self._pinged_at = now
-            return [self.send(Ping(int(now * 1e6), acked, self.sent))]
+            return [self.send(Ping(int(now * 1e6), acked, self.sent, self._wants))]
         if self.state == PROBING and now >= self._hello_at + self._backoff:
             self.state = DOWN
             self._backoff = min(2 * self._backoff, self._config.backoff_max)

@@ -325,7 +325,10 @@ class Session:
             if self.guide is not None and self.guide.too_late(frame, now):
                 self.stream.settle(frame, Dropped("late"), now)
                 continue
-            if not peer.may_send(frame.payload) or (self.guide is not None and not self.guide.may_send(frame.payload, now)):
+            if not peer.may_send(frame.payload):
+                peer.ask(frame.payload)
+                return
+            if self.guide is not None and not self.guide.may_send(frame.payload, now):
                 return
             ready.popleft()
             self._submit(frame, peer, now)

@@ -207,11 +207,15 @@ class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Ping(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME."""
+    """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME.
+
+    `wants` is the size of a payload that waits for credit, 0 if none does.
+    """
 
     stamp_us: _Stamp
     acked: _Seq = 0
     sent: _Count = 0
+    wants: _Count = 0
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):

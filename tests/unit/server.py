@@ -201,11 +201,16 @@ class ServerUnderTest:
         waiting = [job.token for session in machine.sessions.values() for job in session.queue]
         assert len(waiting) == machine.queued
         assert Counter(in_batches + waiting) == Counter(self._tokens), "each payload kept waits or is worked on, once"
+        accounts = [session.account for session in machine.sessions.values()]
+        assert machine.memory.used == sum(account.charge for account in accounts), "the sum of all charges"
+        assert machine.memory.live == sum(account.linked for account in accounts)
         held = set()
         for number, session in machine.sessions.items():
             assert {job.token for job in session.jobs.values()} <= self._tokens
             assert {job.token for job in session.queue} <= {job.token for job in session.jobs.values()}
-            assert session.outstanding == sum(job.nbytes for job in session.jobs.values())
+            assert session.account.kept == sum(job.nbytes for job in session.jobs.values())
+            assert session.account.held == 10 * sum(kept.outcome == "done" for kept in session.results.values())
+            assert session.account.linked == (session.peer is not None)
             assert not session.jobs.keys() & session.results.keys()
             held |= {(number, seq) for seq, kept in session.results.items() if kept.outcome == "done"}
         assert held == self._kept

@@ -198,13 +198,13 @@ def test_a_job_that_was_acked_while_it_ran_is_not_answered() -> None:
 
 
 def test_credit_comes_unasked_when_half_the_window_is_free_again() -> None:
-    """Five jobs of 100 bytes done of a window of 1,000: the fifth answer brings the new limit."""
+    """Six jobs of 100 bytes done of a window of 1,000, their answers of 10 held: with the sixth 540 bytes are free, and told."""
     server = serving()
-    for seq in range(5):
+    for seq in range(6):
         server.submits(seq, 1.0)
         commands = server.done(seq, 1.1)
         assert [command for command in commands if isinstance(command, SendMessage) and isinstance(command.message, Credit)] == (
-            [credit(1500)] if seq == 4 else []
+            [credit(1540)] if seq == 5 else []
         )
 
 

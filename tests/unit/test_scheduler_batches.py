@@ -141,7 +141,7 @@ def test_a_job_of_a_batch_may_end_as_it_likes() -> None:
     for seq in (1, 2, 3):
         server.submits(seq, 1.0)
     server.done(0, 1.5)
-    jobs = (JobDone(7, 1, "done"), JobDone(7, 2, "filtered", 1, decode=0.001), JobDone(7, 3, "failed", 2, "no", decode=0.0025))
+    jobs = (JobDone(7, 1, "done", nbytes=10), JobDone(7, 2, "filtered", 1, decode=0.001), JobDone(7, 3, "failed", 2, "no", decode=0.0025))
     commands = server.handle(BatchDone(1, jobs, (0.01, 0.02)), 2.0)
     assert answers(commands) == [(1, "done", ""), (2, "filtered", ""), (3, "failed", "no")]
     results = [c.message for c in commands if isinstance(c, SendMessage) and isinstance(c.message, Result)]

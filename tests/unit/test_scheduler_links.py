@@ -71,7 +71,7 @@ def test_a_result_that_finds_no_link_is_held_for_the_next() -> None:
     assert server.gone(1.1) == []
     assert server.done(0, 1.5) == [Release(1)]
     assert server.kept == {(7, 0)}
-    assert server.connect(2.0, peer=b"M") == [said(welcome(limit=1000, resumed=True), peer=b"M")]
+    assert server.connect(2.0, peer=b"M") == [said(welcome(limit=990, resumed=True), peer=b"M")]
     assert answers(server.submits(0, 2.1, peer=b"M")) == [(0, "done", "")]
 
 

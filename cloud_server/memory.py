@@ -1,0 +1,207 @@
+"""The server's memory: who may send how much, so that all together stay under one cap.
+
+A session is charged with what it may still send (`unused`), what is here of it (`kept`), and the results it has not
+acknowledged (`held`). A limit that was told cannot be taken back on a link, so a limit is raised only where all
+charges together stay under the cap:
+
+    share = cap / live sessions, at most `most`; and at least the session's own next job beyond what is held for it
+    first on a link: min(share, 1 MiB); then up to the share as jobs end, in the order in which sessions asked
+
+What an idle session was granted and does not use is taken back by asking for a new HELLO (`recalled`). The last
+`largest` bytes of the cap are only for the first in line that has nothing under way here: so somebody can always go on,
+whatever the others hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["Account", "Memory"]
+
+_FIRST = 2**20
+"""Bytes granted in WELCOME: a few frames; more is granted to who asks for it."""
+_IDLE = 1.0
+"""Seconds without a payload after which what a session does not use may be wanted by others."""
+
+
+class Memory:
+    """What all sessions may have here together, in bytes.
+
+    Invariant: `used` is the sum of all accounts' charges and of what workers have copies of. It exceeds `cap` only by
+    what results are larger than the jobs they came of.
+
+    Args:
+        cap: for all; most: for one session; largest: of one job.
+    """
+
+    def __init__(self, cap: int, most: int, largest: int) -> None:
+        self.cap, self.most, self.largest = cap, most, min(largest, most)
+        self.used = 0
+        self.live = 0
+        self.waiting: dict[int, Account] = {}
+        """Whose next job does not fit its limit, in the order of asking."""
+
+    @property
+    def share(self) -> int:
+        """What each live session may have while others want the rest."""
+        return min(self.most, max(0, self.cap - self.largest) // max(1, self.live))
+
+    def grant(self, account: Account) -> int:
+        """Raise a session's limit as far as its share and the others allow; returns by how much."""
+        entitled = max(self.share, min(account.need, self.largest) + account.held)
+        wanted = entitled - account.charge
+        granted = 0
+        if account.linked and wanted > 0 and wanted >= account.missing:  # else its own jobs are what it waits for
+            granted = self._possible(account, wanted)
+        if granted:
+            account.raise_limit(granted)
+            self.waiting.pop(account.number, None)
+        elif account.linked and 0 < account.missing <= wanted:
+            self.waiting.setdefault(account.number, account)
+        else:
+            self.waiting.pop(account.number, None)
+        return granted
+
+    def welcome(self, account: Account, *, asks: bool) -> None:
+        """The first limit on a link; a device that cannot ask (`asks`) gets what its largest job needs."""
+        first = min(self.share, _FIRST) if asks else min(self.most, max(_FIRST, self.largest))
+        granted = min(first - account.charge, self.cap - self.largest - self.used)
+        if granted > 0:
+            account.raise_limit(granted)
+
+    def serve(self) -> list[Account]:
+        """Grant to those in line what has become free; returns whose limits rose."""
+        served = []
+        for account in list(self.waiting.values()):
+            if not self.grant(account):
+                break
+            served.append(account)
+        return served
+
+    def recalled(self, accounts: Iterable[tuple[float, Account]], now: float) -> list[Account]:
+        """Whose unused bytes are to be taken back, given when each account was last fed: no more than the first in line needs."""
+        first = next(iter(self.waiting.values()), None)
+        if first is None:
+            return []
+        keeps = min(self.share, _FIRST)
+        idle = [account for fed, account in accounts if now - fed >= _IDLE and account.unused > keeps and account is not first]
+        missing = first.missing - (self.cap - self.largest - self.used)
+        recalled = []
+        for account in sorted(idle, key=lambda account: -account.unused):
+            if missing <= 0:
+                break
+            missing -= account.unused
+            recalled.append(account)
+        return recalled
+
+    def _possible(self, account: Account, wanted: int) -> int:
+        if next(iter(self.waiting), account.number) != account.number:
+            return 0
+        free = self.cap - self.largest - self.used
+        missing = account.missing
+        if free >= max(1, missing):
+            return min(wanted, free)
+        return missing if missing and not account.kept and missing <= self.cap - self.used else 0
+
+
+class Account:
+    """One session's bytes.
+
+    Invariants: `limit` never shrinks on a link; `kept` is the payload bytes of its jobs, `held` of the results kept for it.
+    """
+
+    def __init__(self, number: int, memory: Memory) -> None:
+        self.number = number
+        self.limit = 0
+        """Cumulative payload bytes the device may send since WELCOME, as it was told."""
+        self.received = 0
+        self.kept = 0
+        self.held = 0
+        self.need = 0
+        """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
+        self.linked = False
+        self._memory = memory
+        self._charged = 0
+
+    @property
+    def unused(self) -> int:
+        """Bytes the device may send now."""
+        return max(0, self.limit - self.received) if self.linked else 0
+
+    @property
+    def charge(self) -> int:
+        """Bytes that are or may be here because of this session."""
+        return self.unused + self.kept + self.held
+
+    @property
+    def missing(self) -> int:
+        """Bytes by which its next job exceeds its limit."""
+        return max(0, min(self.need, self._memory.largest) - self.unused)
+
+    def link(self, *, asks: bool = True) -> int:
+        """A new link: counters start anew. Returns the limit for WELCOME."""
+        self.unlink()
+        self.limit = self.received = 0
+        self.linked = True
+        self._memory.live += 1
+        self._memory.welcome(self, asks=asks)
+        return self.limit
+
+    def unlink(self) -> None:
+        """The link is gone, or no longer served: nothing can come on it."""
+        if self.linked:
+            self.linked = False
+            self._memory.live -= 1
+            self._memory.waiting.pop(self.number, None)
+            self._settle()
+
+    def raise_limit(self, nbytes: int) -> None:
+        """Grant so many bytes."""
+        self.limit = max(self.limit, self.received) + nbytes
+        self._settle()
+
+    def receive(self, nbytes: int) -> bool:
+        """Count a payload; False if it exceeds what was granted."""
+        self.received += nbytes
+        self.need = nbytes
+        self._settle()
+        return self.received <= self.limit
+
+    def reconcile(self, sent: int) -> None:
+        """The device has sent more than came: the link lost it."""
+        if sent > self.received:
+            self.received = sent
+            self._settle()
+
+    def keep(self, nbytes: int) -> None:
+        """A job's payload is kept (negative: no longer)."""
+        self.kept += nbytes
+        self._settle()
+
+    def hold(self, nbytes: int) -> None:
+        """A result is held for the device (negative: no longer)."""
+        self.held += nbytes
+        self._settle()
+
+    def grant(self) -> int:
+        """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
+        memory = self._memory
+        if 2 * (memory.share - self.charge) >= memory.share or self.missing:
+            return self.limit if memory.grant(self) else 0
+        return 0
+
+    def announce(self) -> int:
+        """The limit as it is now told to the device, raised as far as may be."""
+        self._memory.grant(self)
+        return self.limit
+
+    def end(self) -> None:
+        """The session is over and nothing of it is here."""
+        self.unlink()
+        self.kept = self.held = 0
+        self._settle()
+
+    def _settle(self) -> None:
+        charge = self.charge
+        self._memory.used += charge - self._charged
+        self._charged = charge
