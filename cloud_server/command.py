@@ -129,7 +129,8 @@ class _Run:
         trace = _open_trace(config.trace)
         server = Server(
             apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
-            max_memory=config.max_memory, max_job=config.max_job, trace=trace, on_note=console.note, checksum=config.checksum,
+            max_memory=config.max_memory, max_per_device=config.max_memory_per_device, max_job=config.max_job, lease=config.lease,
+            trace=trace, on_note=console.note, checksum=config.checksum,
         )
         try:
             recorder.start()

@@ -20,6 +20,8 @@ __all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse",
 DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("thread", "inline", "process")
 _MIN_JOB = 2**16
+_LEASES = (2.0, 3600.0)
+"""A device pings every half second; it must be able to miss some."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -51,9 +53,11 @@ class Config:
     executor: str = "thread"
     results: str | None = None
     trace: str | None = None
-    max_memory: int = 32 * 2**20
+    max_memory: int = 512 * 2**20
+    max_memory_per_device: int = 32 * 2**20
     max_job: int = 16 * 2**20
     checksum: bool = False
+    lease: float = 60.0
     quiet: bool = False
     log_json: bool = False
 
@@ -64,7 +68,10 @@ class Config:
         _check(self.executor in EXECUTORS, "--executor", self.executor, ", ".join(EXECUTORS))
         _check(self.executor != "inline" or self.workers == 1, "--workers", self.workers, "1 with --executor inline")
         _check(_MIN_JOB <= self.max_job <= MAX_JOB, "--max-job", self.max_job, "64K to 64M")
-        _check(self.max_memory >= self.max_job, "--max-memory", self.max_memory, f"at least the {self.max_job} bytes of --max-job")
+        most, job = self.max_memory_per_device, self.max_job
+        _check(self.max_memory >= 2 * job, "--max-memory", self.max_memory, f"at least twice the {job} bytes of --max-job")
+        _check(most >= job, "--max-memory-per-device", most, f"at least the {job} bytes of --max-job")
+        _check(_LEASES[0] <= self.lease <= _LEASES[1], "--lease", self.lease, "{:g} to {:g} seconds".format(*_LEASES))
         for option, path in (("--results", self.results), ("--trace", self.trace)):
             _check(path is None or bool(path), option, path, "a file")
         if self.results and self.trace:
@@ -97,7 +104,9 @@ def parse(arguments: Sequence[str]) -> Config:
     options["app"] = tuple(dict.fromkeys(options["app"] or (DEFAULT_APP,)))
     if options["workers"] is None:
         options["workers"] = 1 if options["executor"] == "inline" else _usable_cores()
-    options["max_memory"] = options["max_memory"] or max(Config.max_memory, options["max_job"])
+    job = options["max_job"]
+    options["max_memory"] = options["max_memory"] or max(Config.max_memory, 2 * job)
+    options["max_memory_per_device"] = options["max_memory_per_device"] or max(Config.max_memory_per_device, job)
     return Config(**options)
 
 
@@ -167,9 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--executor", choices=EXECUTORS, default=Config.executor, help="what a worker is (%(default)s)")
     add("--results", metavar="FILE", help="keep final values: SQLite for .sqlite, .sqlite3 and .db, else JSON lines; appended to")
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
-    add("--max-memory", type=size, metavar="SIZE", help="bytes one device may have here at a time (32M)")
+    add("--max-memory", type=size, metavar="SIZE", help="bytes all devices together may have here at a time, in fair shares (512M)")
+    add("--max-memory-per-device", type=size, metavar="SIZE", help="and one of them at most (32M)")
     add("--max-job", type=size, default=Config.max_job, metavar="SIZE", help="largest job taken, up to 64M (16M)")
     add("--checksum", action="store_true", help="checksums over all images and arrays, also where devices do not ask for them")
+    add("--lease", type=float, default=Config.lease, metavar="S", help="seconds a silent device may come back in and go on (%(default)g)")
     add("--quiet", action="store_true", help="nothing but the ready line; warnings and errors still come on standard error")
     add("--log-json", action="store_true", help="write every line as a JSON object")
     parser.add_argument("--version", action="version", version=f"spillway {version()}")

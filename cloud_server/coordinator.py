@@ -72,14 +72,16 @@ class Server:
         executor: runs the stages; started by `bind`, closed by `close`.
         host, port: where to listen; port 0 takes a free one, see `port` after `bind`.
         recorder: takes final values, if any; `record` also sends it the results computed here.
-        max_memory: bytes of credit per device; max_job: largest payload taken.
+        max_memory: bytes all devices together may have here; max_per_device: one of them; max_job: largest payload taken.
+        lease: seconds a silent device may come back in and go on.
         checksum: buffers have checksums, also where a device does not ask for them.
         on_note: called with (level, text), on the loop's thread.
     """
 
     def __init__(
         self, apps: Mapping[str, App], executor: Executor, *, host: str = "127.0.0.1", port: int = protocol.DEFAULT_PORT,
-        recorder: FoldsValues | None = None, record: bool = False, max_memory: int = 32 * 2**20, max_job: int = 16 * 2**20,
+        recorder: FoldsValues | None = None, record: bool = False, max_memory: int = 512 * 2**20,
+        max_per_device: int = 32 * 2**20, max_job: int = 16 * 2**20, lease: float = 60.0,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
         name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False,
     ) -> None:
@@ -89,8 +91,9 @@ class Server:
         self.bad_messages = self.bytes_received = self.bytes_sent = 0
         self.scheduler = Scheduler(SchedulerConfig(
             server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
-            apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers, credit=max(max_memory, max_job),
-            max_job=max_job, record=record, checksum=checksum,
+            apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
+            memory=max(max_memory, 2 * max_job), credit=max(max_per_device, max_job), max_job=max_job, lease=lease, record=record,
+            copies=getattr(executor, "copies", False), checksum=checksum,
         ))
         self._host = host
         self._executor = executor

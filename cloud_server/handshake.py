@@ -31,7 +31,10 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds, sizes in bytes: `memory` for all devices together, `credit` for one. `epoch` names this life of the server; never 0, never reused."""
+    """Times in seconds, sizes in bytes: `memory` for all devices together, `credit` for one; `copies`: workers get their own.
+
+    `epoch` names this life of the server; never 0, never reused.
+    """
 
     server: str
     epoch: int
@@ -48,6 +51,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     record: bool = False
     max_sessions: int = 4096
     checksum: bool = False
+    copies: bool = False
 
 
 def why_not(

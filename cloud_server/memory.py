@@ -38,6 +38,7 @@ class Memory:
         self.cap, self.most, self.largest = cap, most, min(largest, most)
         self.used = 0
         self.live = 0
+        self._lent: dict[int, int] = {}
         self.waiting: dict[int, Account] = {}
         """Whose next job does not fit its limit, in the order of asking."""
 
@@ -93,6 +94,15 @@ class Memory:
             missing -= account.unused
             recalled.append(account)
         return recalled
+
+    def lend(self, batch: int, nbytes: int) -> None:
+        """A worker gets copies of so many bytes."""
+        self._lent[batch] = nbytes
+        self.used += nbytes
+
+    def returned(self, batch: int) -> None:
+        """And has no use for them any more."""
+        self.used -= self._lent.pop(batch, 0)
 
     def _possible(self, account: Account, wanted: int) -> int:
         if next(iter(self.waiting), account.number) != account.number:

@@ -17,10 +17,10 @@ from cloud_server.events import (
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.memory import Memory
+from cloud_server.refusal import why_not_run
 from cloud_server.sessions import Job, Session
-from wire.codecs import family
 from wire.protocol import (
-    CODECS, Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
+    Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
 
 __all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
@@ -150,7 +150,7 @@ class Scheduler:
             return
         job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
                   session.deadline(message.budget_us, message.stamp_us, now))
-        problem = self._why_not_run(message, session, event, within_credit)
+        problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, within_credit, self.config)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
@@ -176,27 +176,6 @@ class Scheduler:
             self._send(session, result, payload)
         elif seq in session.jobs:
             self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))
-
-    def _why_not_run(
-        self, message: Submit, session: Session, event: MessageReceived, within_credit: bool
-    ) -> tuple[str, str] | None:
-        app = self.config.apps[session.app]
-        if self._stopping:
-            return "dropped", "shutdown"
-        if not 0 < message.start < message.stop <= len(app.stages):
-            return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
-        if not all(app.here[message.start : message.stop]):
-            return "failed", f"stages {message.start} to {message.stop}: not all may run on this server"
-        if not event.token:
-            return "failed", f"codec {message.codec!r} with {event.nbytes} bytes: no value to run on"
-        problem = _why_not_read(message.codec)
-        if problem:
-            return "failed", problem
-        if event.nbytes > self.config.max_job:
-            return "dropped", f"oversize: {event.nbytes} bytes, at most {self.config.max_job}"
-        if session.full:
-            return "dropped", "over credit: too many jobs and unread answers"
-        return None if within_credit else ("dropped", "over credit")
 
     def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:
         if event.token:
@@ -254,6 +233,8 @@ class Scheduler:
         batch = RunBatch(self._next_batch, *segment, keys, tuple(job.token for job in jobs))
         self._next_batch += 1
         self._batches[batch.batch] = batch
+        if self.config.copies:
+            self.memory.lend(batch.batch, sum(job.nbytes for job in jobs))
         self._out.append(batch)
 
     def _worth_running(self, job: Job, now: float) -> bool:
@@ -269,6 +250,7 @@ class Scheduler:
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
         batch = self._batches.pop(event.batch)
+        self.memory.returned(event.batch)
         size = len(batch.jobs)
         segment = (batch.app, batch.start, batch.stop)
         self._costs.learn(segment, sum(event.times) / size)
@@ -401,12 +383,3 @@ class Scheduler:
             self._out.append(Release(event.token))
         seq = getattr(event.message, "seq", -1)
         self._out.append(SendMessage(event.peer, Error(code, text, seq), event.session))
-
-
-def _why_not_read(word: str) -> str:
-    """Why no value comes of what a device encoded as `word`; empty if one does."""
-    try:
-        known = family(word) in CODECS
-    except ValueError as error:
-        return str(error)
-    return "" if known else f"codec {word!r}; this server reads {', '.join(CODECS)}"

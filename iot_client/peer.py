@@ -87,7 +87,6 @@ class Peer:
         self._doubt = 1.0
         self._uneven = uneven
         self._pings = 0
-        self._pinged_at = 0.0
         self._garbled = 0
 
     # -- what the transport says -------------------------------------------------------------------

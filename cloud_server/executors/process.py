@@ -43,6 +43,9 @@ class ProcessExecutor:
         launch: starts one of them, instead of with `paths`.
     """
 
+    copies = True
+    """Inputs are here and in shared memory as long as a batch is under way."""
+
     def __init__(
         self, paths: Mapping[str, str], workers: int = 1, *, on_note: OnNote = silent, launch: Callable[[], WorkerProcess] | None = None
     ) -> None:

@@ -109,7 +109,9 @@ def test_an_output_that_cannot_be_written_is_named(start_server: Start, tmp_path
     (("--workers", "0"), "--workers 0: must be 1 or more, or auto"),
     (("--executor", "inline", "--workers", "2"), "--workers 2: must be 1 with --executor inline"),
     (("--max-job", "65M"), "--max-job 68157440: must be 64K to 64M"),
-    (("--max-memory", "1M"), "--max-memory 1048576: must be at least the 16777216 bytes of --max-job"),
+    (("--max-memory", "1M"), "--max-memory 1048576: must be at least twice the 16777216 bytes of --max-job"),
+    (("--max-memory-per-device", "1M"), "--max-memory-per-device 1048576: must be at least the 16777216 bytes of --max-job"),
+    (("--lease", "1"), "--lease 1.0: must be 2 to 3600 seconds"),
     (("--results", "x", "--trace", "x"), "--trace 'x': must be another file than that of --results"),
     ((*COUNTED, "--app", "tests.worker_apps:namesake"), "tests.worker_apps:counted is called 'counted' as well"),
 ])

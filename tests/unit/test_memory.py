@@ -260,7 +260,7 @@ def test_all_together_stay_under_the_cap_and_somebody_can_always_go_on(steps: li
         memory.serve()
         assert memory.used == sum(each.charge for each in accounts) <= memory.cap
         assert what == "link" or account.limit >= limit
-    for number, account in enumerate(accounts):
+    for account in accounts:
         account.keep(-account.kept)
     first = next(iter(memory.waiting.values()), None)
     if first is not None and memory.used <= memory.cap - memory.largest:
@@ -275,7 +275,7 @@ def test_who_always_wants_more_gets_at_least_half_a_fair_share(count: int) -> No
     accounts = crowd(memory, count)
     served = [0] * count
     jobs: list[tuple[int, int]] = []
-    for turn in range(40 * count):
+    for _ in range(40 * count):
         for number, account in enumerate(accounts):
             account.need = frame
             account.announce()
