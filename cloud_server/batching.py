@@ -57,6 +57,11 @@ class Backlog:
         session.queue.append(job)
         self.size += 1
 
+    def put_back(self, session: Session, job: Job) -> None:
+        """Queue a job before the others of its session: it has waited its turn once."""
+        self.push(session, job)
+        session.queue.rotate(1)
+
     def pop(self) -> Job | None:
         """The next job in fairness, or None."""
         while len(self._ring) > 1:
@@ -77,7 +82,7 @@ class Backlog:
         for session in list(self._ring):
             while session.queue and len(found) < most and session.app == segment[0]:
                 head = session.queue[0]
-                if (head.start, head.stop) != segment[1:]:
+                if (head.start, head.stop) != segment[1:] or head.alone:
                     break
                 session.deficit -= cost
                 found.append(self._remove(session))

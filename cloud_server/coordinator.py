@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from cloud_server.digest import digest
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
     StopRequested, Tick,
@@ -235,6 +236,7 @@ class Server:
             self._transmit(peer, protocol.encode(0, self.scheduler.config.epoch, Error(code, str(error))))
             return
         payload, token, nbytes = envelope.payload, 0, 0
+        name = ""
         damaged = payload is not None and bool(damage(envelope.message, payload))
         if payload is not None:
             nbytes = payload.nbytes
@@ -243,7 +245,8 @@ class Server:
                 token = self._next_token
                 self._next_token += 1
                 self._payloads[token] = payload
-        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged))
+                name = digest(payload) if self.scheduler.quarantine.watches(nbytes) else ""
+        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged, name))
 
     def _send_message(self, command: SendMessage) -> None:
         payload = None if command.payload is None else self._results.get(command.payload)

@@ -25,7 +25,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     """A peer said something. `peer` is the transport's name for the link.
 
     `token` is the body's name for the payload that came with it, of `nbytes` bytes; 0 if there was none, or if it
-    was `damaged` and thrown away.
+    was `damaged` and thrown away. `digest` names its content, where the machine watches for payloads of that size.
     """
 
     peer: bytes
@@ -35,10 +35,15 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     nbytes: int = 0
     token: int = 0
     damaged: bool = False
+    digest: str = ""
 
 
 class JobDone(msgspec.Struct, frozen=True, gc=False):
-    """One job of a batch: `kind` is done, filtered or failed; `decode` the seconds to unpack its payload."""
+    """One job of a batch; `decode` is the seconds to unpack its payload.
+
+    `kind` is done, filtered or failed, or again: the worker was lost with several jobs, so it is not known whose
+    doing it was. `killed` is the digest of the input of a job that, alone, cost its worker.
+    """
 
     session: int
     seq: int
@@ -48,6 +53,7 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     nbytes: int = 0
     signature: str = ""
     decode: float = 0.0
+    killed: str = ""
 
 
 class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -16,7 +16,7 @@ _CHECKSUMS = 2
 class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine must know of an app; the tuples have one entry per stage of the chain.
 
-    `here` says which stages this host may run; `batched` which have `run_batch`.
+    `here` says which stages this host may run; `batched` which have `run_batch`; `once` which may not be tried again.
     """
 
     name: str
@@ -25,6 +25,7 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[str, ...]
     here: tuple[bool, ...]
     batched: tuple[bool, ...]
+    once: tuple[bool, ...] = ()
     lacks: tuple[int, ...] = ()
     source_hash: str = ""
     aggregate: bool = False

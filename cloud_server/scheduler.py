@@ -17,6 +17,7 @@ from cloud_server.events import (
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.memory import Memory
+from cloud_server.quarantine import Quarantine
 from cloud_server.refusal import why_not_run
 from cloud_server.sessions import Job, Session
 from wire.protocol import (
@@ -46,6 +47,7 @@ class Scheduler:
         self.opened = 0
         self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
         self.memory = Memory(config.memory, config.credit, config.max_job)
+        self.quarantine = Quarantine()
         self._costs = Costs()
         self._backlog = Backlog(self._costs)
         self._batches: dict[int, RunBatch] = {}
@@ -151,6 +153,7 @@ class Scheduler:
         job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
                   session.deadline(message.budget_us, message.stamp_us, now))
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, within_credit, self.config)
+        problem = problem or self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
@@ -220,7 +223,7 @@ class Scheduler:
             segment = (self.sessions[first.session].app, first.start, first.stop)
             jobs = [first]
             app = self.config.apps[segment[0]]
-            if any(app.batched[first.start : first.stop]):
+            if any(app.batched[first.start : first.stop]) and not first.alone:
                 jobs += self._backlog.pop_alike(segment, self.config.max_batch - 1)
             jobs = [job for job in jobs if self._worth_running(job, now)]
             if jobs:
@@ -252,29 +255,60 @@ class Scheduler:
         batch = self._batches.pop(event.batch)
         self.memory.returned(event.batch)
         size = len(batch.jobs)
-        segment = (batch.app, batch.start, batch.stop)
-        self._costs.learn(segment, sum(event.times) / size)
-        self.executed += size
+        if event.times:
+            self._costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / size)
+        again = self._try_again(batch, event)
+        self.executed += size - len(again)
         for token in batch.inputs:
-            self._out.append(Release(token))
-        for done in event.jobs:
-            self._on_job_done(batch, done, event, now)
+            if token not in again:
+                self._out.append(Release(token))
+        for done, token in zip(event.jobs, batch.inputs):
+            if token not in again:
+                self._judge(batch, done, now)
+                self._on_job_done(batch, done, event, now)
         if self._stopping:
             self._drain()
 
-    def _on_job_done(self, batch: RunBatch, done: JobDone, event: BatchDone, now: float) -> None:
+    def _try_again(self, batch: RunBatch, event: BatchDone) -> set[int]:
+        """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens."""
+        tokens: set[int] = set()
+        if not any(self.config.apps[batch.app].once[batch.start : batch.stop]):
+            for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
+                job = self._awaited(done, token)
+                if done.kind == "again" and job is not None:
+                    job.alone = True
+                    self._backlog.put_back(self.sessions[done.session], job)
+                    tokens.add(token)
+        return tokens
+
+    def _judge(self, batch: RunBatch, done: JobDone, now: float) -> None:
+        """A job that ended its worker has consequences for those like it."""
+        if not done.killed:
+            self.quarantine.survived(batch.app, batch.start)
+            return
+        session = self.sessions.get(done.session)
+        device = session.device if session is not None else ""
+        for text in self.quarantine.killed(batch.app, batch.start, device, done.killed, done.nbytes, now):
+            self._out.append(Note("warning", text))
+
+    def _awaited(self, done: JobDone, token: int) -> Job | None:
+        """The job this is the end of; None if its session ended, or began anew and waits for another."""
         session = self.sessions.get(done.session)
         job = None if session is None else session.jobs.get(done.seq)
-        token = batch.inputs[batch.jobs.index((done.session, done.seq))]
-        if session is None or job is None or job.token != token:
-            # The session ended; and if it began anew, this is not the job it waits for, nor the value it holds.
+        return job if job is not None and job.token == token else None
+
+    def _on_job_done(self, batch: RunBatch, done: JobDone, event: BatchDone, now: float) -> None:
+        session = self.sessions.get(done.session)
+        job = self._awaited(done, batch.inputs[batch.jobs.index((done.session, done.seq))])
+        if session is None or job is None:
+            # If the session began anew, this is not the value it holds.
             held = None if session is None else session.results.get(done.seq)
             if done.kind == "done" and (held is None or held.outcome != "done"):
                 self._out.append(Forget(done.session, done.seq))
             return
         session.close(done.seq)
         result = Result(
-            done.seq, done.kind, batch.start, batch.stop, done.stage, done.error,
+            done.seq, "failed" if done.kind == "again" else done.kind, batch.start, batch.stop, done.stage, done.error,
             tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
             int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
             "raw", done.signature, int(done.decode * 1e6),
@@ -349,7 +383,7 @@ class Scheduler:
         self._drain()
 
     def _drain(self) -> None:
-        if self._batches or self._finished:
+        if self._batches or self._backlog.size or self._finished:
             return
         self._finished = True
         for session in self.sessions.values():

@@ -29,7 +29,10 @@ _PATH = 10.0
 
 
 class Job(msgspec.Struct):
-    """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time."""
+    """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time.
+
+    `alone` after its batch ended a worker: it is tried without company.
+    """
 
     session: int
     seq: int
@@ -41,6 +44,7 @@ class Job(msgspec.Struct):
     deadline: float | None = None
     dispatched: float = 0.0
     cancelled: bool = False
+    alone: bool = False
 
 
 class Session:

@@ -48,5 +48,7 @@ def check_answer(done: BatchDone, counts: Sequence[int], parts: Sequence[Any], c
 def _check_job(job: JobDone) -> None:
     if job.kind not in _KINDS or not -1 <= job.stage <= MAX_STAGES:
         raise ValueError(f"a job that ended as {job.kind[:20]!r} in stage {job.stage}")
+    if job.killed:
+        raise ValueError("a job that ended this very worker")
     if len(job.error) > _LONGEST_ERROR or len(job.signature) > MAX_SIGNATURE or job.nbytes < 0:
         raise ValueError(f"a job with an error of {len(job.error)} characters, a signature of {len(job.signature)}, {job.nbytes} bytes")

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import io
 import os
 import resource
 import signal
 import sys
+import threading
 
 import msgspec
 
@@ -28,12 +30,17 @@ _SHARE = 0.8
 _OOM_SCORE = 500
 """Added to a worker's badness (proc(5), oom_score_adj), so that a host out of memory loses a worker, not the server."""
 _PR_SET_PDEATHSIG = 1
+_on_main_thread = True
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Caps on one worker process; 0 is no cap. `memory` is in bytes."""
+    """Caps on one worker process; 0 is no cap.
+
+    `memory` is in bytes. `seconds` is how long one batch may run: the server sees to that, from outside.
+    """
 
     memory: int = 0
+    seconds: float = 0.0
 
 
 def fair_share(processes: int) -> int:
@@ -58,11 +65,20 @@ def follow(parent: int) -> None:
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # or the last words would be lost in a crash
     _volunteer()
     _die_with_parent()
-    os.register_at_fork(after_in_child=_die_with_parent)
+    os.register_at_fork(after_in_child=lambda: _die_with_parent() if _on_main_thread else None, before=_look_where)
     if os.getppid() != parent:  # it died before that took effect
         os._exit(1)
+
+
+def _look_where() -> None:
+    """The kernel means the thread that forked, not its process: what another one starts may outlive it."""
+    global _on_main_thread
+    _on_main_thread = threading.current_thread() is threading.main_thread()
 
 
 def _lower(kind: int, most: int) -> None:

@@ -64,7 +64,8 @@ def app_info(app: App) -> AppInfo:
     return AppInfo(
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(index in here for index in range(app.n)),
-        batched=tuple(stage.run_batch is not None for stage in app.chain), lacks=tuple(sorted(app.missing())),
+        batched=tuple(stage.run_batch is not None for stage in app.chain), once=tuple(stage.once for stage in app.chain),
+        lacks=tuple(sorted(app.missing())),
         source_hash=app.source_hash(), aggregate=app.aggregate is not None,
     )
 

@@ -8,16 +8,19 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 import msgspec
+import psutil
 
 from cloud_server.events import RunBatch
 from cloud_server.executors.answers import check_answer
 from cloud_server.executors.child import BOOT, Answer, FromChild, Order, Setup, flatten
 from cloud_server.executors.confine import Limits
+from cloud_server.executors.output import Output
 from cloud_server.executors.parcels import Line, line_pair
-from cloud_server.executors.seam import Want
+from cloud_server.executors.seam import OnNote, Want, silent
 from cloud_server.handshake import AppInfo
 from wire.protocol import Payload
 
@@ -28,6 +31,9 @@ _PREFETCH_BELOW = 0.02
 (0.1 to 0.3 ms). Behind a longer one a job would wait while other workers idle, for a gain under 2 %."""
 
 _NO_LIMITS = Limits()
+_CRASH = "Fatal Python error: "
+"""How the standard library's faulthandler begins."""
+
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(FromChild).decode
 
@@ -47,17 +53,18 @@ class WorkerProcess:
     Args:
         paths: "module:attribute" by app name.
         limits: what it may use.
+        on_note: told of what it prints.
         boot: the program, given the line's descriptor, our process number and the module search path.
         first: what it is told first, instead of `paths` and `limits`.
-        environ: its environment, default ours; with one of its own it writes to no output of ours either.
+        environ: its environment, default ours.
 
     Raises:
         OSError: no process can be started.
     """
 
     def __init__(
-        self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS, *, boot: str = BOOT, first: Sequence[Any] = (),
-        environ: Mapping[str, str] | None = None,
+        self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS, *, on_note: OnNote = silent, boot: str = BOOT,
+        first: Sequence[Any] = (), environ: Mapping[str, str] | None = None,
     ) -> None:
         self.ready = False
         self.app: AppInfo | None = None
@@ -65,18 +72,21 @@ class WorkerProcess:
         self.problem = ""
         self.jobs: deque[Job] = deque()
         self.busy = 0.0
+        self.since = 0.0
         ours, theirs = line_pair()
         with theirs:
             self.line = Line(ours)
             try:
-                outputs = None if environ is None else subprocess.DEVNULL
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", boot, str(theirs.fileno()), str(os.getpid()), *sys.path], env=environ, stdout=outputs,
-                    stderr=outputs, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True,
+                    [sys.executable, "-c", boot, str(theirs.fileno()), str(os.getpid()), *sys.path], env=environ, bufsize=0,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()],
+                    start_new_session=True,
                 )
             except OSError:
                 self.line.close()
                 raise
+        assert self._process.stdout is not None
+        self._output = Output(self._process.stdout, lambda line: on_note("info", f"worker process {self.pid}: {line}"))
         self.line.send(first or [_ENCODE(Setup(dict(paths), limits))])
 
     @property
@@ -106,8 +116,16 @@ class WorkerProcess:
             self._gone = True
             self.line.unread |= isinstance(error, ConnectionResetError)  # said once, here or to `receive`
             return False
+        if not self.jobs:
+            self.since = monotonic()
         self.jobs.append(job)
         return True
+
+    def answered(self, busy: float) -> None:
+        """The oldest job is done, after so many seconds at work."""
+        self.jobs.popleft()
+        self.busy = busy
+        self.since = monotonic()
 
     def read(self) -> tuple[FromChild, list[memoryview]] | None:
         """What it says next, waiting for it; None when it is gone.
@@ -130,18 +148,36 @@ class WorkerProcess:
         except OSError:
             pass  # it is gone already
 
+    def memory(self) -> int:
+        """Bytes it has in memory; 0 if it is gone."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def last_words(self) -> str:
+        """What it printed last, if it has ended, as the end of a sentence about it; or nothing."""
+        words = self._output.last_words()
+        return f"; it said last: {words}" if words else ""
+
+    def place(self) -> str:
+        """Where it was when it crashed, in the same form: nothing that a stage printed, which may be another device's."""
+        said = self._output.last_words()
+        at = said.find(_CRASH)
+        return f"; {said[at + len(_CRASH) :]}" if at >= 0 else ""
+
     def bury(self, patience: float = 0.0) -> str:
         """Wait for its end, killing it after `patience` seconds; returns how it ended, in words."""
         try:
             code = self._process.wait(patience)
         except subprocess.TimeoutExpired:
-            self._kill()
+            self.kill()
             code = self._process.wait()
-        self._kill()  # whatever a stage started and left behind
+        self.kill()  # whatever a stage started and left behind
         self.line.close()
         return self.problem or _how(code)
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """End the process and all its stages started, which are a session of their own."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
