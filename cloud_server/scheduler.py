@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from cloud_server.aftermath import awaited, remember, try_again
 from cloud_server.batching import Backlog, Costs
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
@@ -257,49 +258,22 @@ class Scheduler:
         size = len(batch.jobs)
         if event.times:
             self._costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / size)
-        again = self._try_again(batch, event)
+        once = any(self.config.apps[batch.app].once[batch.start : batch.stop])
+        again = set() if once else try_again(batch, event, self.sessions, self._backlog)
         self.executed += size - len(again)
         for token in batch.inputs:
             if token not in again:
                 self._out.append(Release(token))
         for done, token in zip(event.jobs, batch.inputs):
             if token not in again:
-                self._judge(batch, done, now)
-                self._on_job_done(batch, done, event, now)
+                self._out += remember(batch, done, self.sessions, self.quarantine, now)
+                self._on_job_done(batch, done, token, event, now)
         if self._stopping:
             self._drain()
 
-    def _try_again(self, batch: RunBatch, event: BatchDone) -> set[int]:
-        """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens."""
-        tokens: set[int] = set()
-        if not any(self.config.apps[batch.app].once[batch.start : batch.stop]):
-            for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
-                job = self._awaited(done, token)
-                if done.kind == "again" and job is not None:
-                    job.alone = True
-                    self._backlog.put_back(self.sessions[done.session], job)
-                    tokens.add(token)
-        return tokens
-
-    def _judge(self, batch: RunBatch, done: JobDone, now: float) -> None:
-        """A job that ended its worker has consequences for those like it."""
-        if not done.killed:
-            self.quarantine.survived(batch.app, batch.start)
-            return
+    def _on_job_done(self, batch: RunBatch, done: JobDone, token: int, event: BatchDone, now: float) -> None:
         session = self.sessions.get(done.session)
-        device = session.device if session is not None else ""
-        for text in self.quarantine.killed(batch.app, batch.start, device, done.killed, done.nbytes, now):
-            self._out.append(Note("warning", text))
-
-    def _awaited(self, done: JobDone, token: int) -> Job | None:
-        """The job this is the end of; None if its session ended, or began anew and waits for another."""
-        session = self.sessions.get(done.session)
-        job = None if session is None else session.jobs.get(done.seq)
-        return job if job is not None and job.token == token else None
-
-    def _on_job_done(self, batch: RunBatch, done: JobDone, event: BatchDone, now: float) -> None:
-        session = self.sessions.get(done.session)
-        job = self._awaited(done, batch.inputs[batch.jobs.index((done.session, done.seq))])
+        job = awaited(done, token, self.sessions)
         if session is None or job is None:
             # If the session began anew, this is not the value it holds.
             held = None if session is None else session.results.get(done.seq)

@@ -1,0 +1,43 @@
+"""What follows from how a batch ended, besides its answers: jobs tried again, kills remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloud_server.batching import Backlog
+from cloud_server.events import BatchDone, JobDone, Note, RunBatch
+from cloud_server.quarantine import Quarantine
+from cloud_server.sessions import Job, Session
+
+__all__ = ["awaited", "remember", "try_again"]
+
+Sessions = Mapping[int, Session]
+
+
+def awaited(done: JobDone, token: int, sessions: Sessions) -> Job | None:
+    """The job this is the end of; None if its session ended, or began anew and waits for another of that seq."""
+    session = sessions.get(done.session)
+    job = None if session is None else session.jobs.get(done.seq)
+    return job if job is not None and job.token == token else None
+
+
+def try_again(batch: RunBatch, event: BatchDone, sessions: Sessions, backlog: Backlog) -> set[int]:
+    """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens."""
+    tokens: set[int] = set()
+    for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
+        job = awaited(done, token, sessions) if done.kind == "again" else None
+        if job is not None:
+            job.alone = True
+            backlog.put_back(sessions[done.session], job)
+            tokens.add(token)
+    return tokens
+
+
+def remember(batch: RunBatch, done: JobDone, sessions: Sessions, quarantine: Quarantine, now: float) -> list[Note]:
+    """Tell the quarantine how a job ended; returns what a person should know of the consequences."""
+    if not done.killed:
+        quarantine.survived(batch.app, batch.start)
+        return []
+    session = sessions.get(done.session)
+    device = "" if session is None else session.device
+    return [Note("warning", text) for text in quarantine.killed(batch.app, batch.start, device, done.killed, done.nbytes, now)]
