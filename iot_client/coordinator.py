@@ -225,6 +225,7 @@ class Coordinator:
         nbytes = 0 if payload is None else payload.nbytes
         self.bytes_received += nbytes
         if payload is not None and damage(message, payload):
+            self.bad_messages += 1
             self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, damaged=True))
             return
         if type(message) is Result and message.outcome == "done":

@@ -26,6 +26,9 @@ _FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut", "fo
 
 _HOPELESS = 3
 """Unreadable messages without a readable one between: one bit flipped in the transport's framing shifts all that follows."""
+_NEVER = float("inf")
+_REOPEN = 0.5
+"""Seconds without a link after which the transport gets a new socket, doubled each time: a few of libzmq's own attempts."""
 _PING_GAP = 0.1
 """Seconds between two PINGs at least, however much is unreadable."""
 
@@ -88,6 +91,8 @@ class Peer:
         self._uneven = uneven
         self._pings = 0
         self._garbled = 0
+        self._reopen_at = _NEVER
+        self._reopen_after = _REOPEN
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -97,12 +102,14 @@ class Peer:
             return []
         self.state = PROBING
         self._heard = now
+        self._reopen_at = _NEVER
         return [self._say_hello(now, acked)]
 
-    def link_down(self) -> None:
-        """The transport broke; libzmq is connecting again by itself."""
+    def link_down(self, now: float) -> None:
+        """The transport broke; libzmq is connecting again by itself, unless what it got was no ZMTP: then it never does."""
         if self.state != REFUSED:
             self.state = DOWN
+            self._reopen_at, self._reopen_after = now + _REOPEN, _REOPEN
 
     # -- what the server says ----------------------------------------------------------------------
 
@@ -242,6 +249,8 @@ class Peer:
             return min(self._ping_at, self._heard + self._silence())
         if self.state == PROBING:
             return self._hello_at + self._backoff
+        if self.state == DOWN and self._reopen_at != _NEVER:
+            return self._reopen_at
         return None
 
     def tick(self, now: float, acked: int) -> list[Command]:
@@ -257,6 +266,10 @@ class Peer:
         if self.state == PROBING and now >= self._hello_at + self._backoff:
             self.state = DOWN
             self._backoff = min(2 * self._backoff, self._config.backoff_max)
+            return [Reopen(self.index)]
+        if self.state == DOWN and now >= self._reopen_at:
+            self._reopen_after = min(2 * self._reopen_after, self._config.backoff_max)
+            self._reopen_at = now + self._reopen_after
             return [Reopen(self.index)]
         return []
 

@@ -41,6 +41,8 @@ class Result(msgspec.Struct, frozen=True):
 class Statistics(msgspec.Struct, frozen=True):
     """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes.
 
+    `damaged` messages came here and were none, or had other buffers than their checksum says.
+
     Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now.
     """
 

@@ -155,7 +155,7 @@ class Session:
         assert self.peer is not None
         if self.peer.state == UP:
             self._note("warning", f"link to the server lost: {event.reason or 'connection closed'}")
-        self.peer.link_down()
+        self.peer.link_down(now)
 
     def _on_message(self, event: MessageReceived, now: float) -> None:
         assert self.peer is not None

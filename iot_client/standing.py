@@ -18,5 +18,5 @@ def statistics_of(session: Session, coordinator: Coordinator, aggregate: LocalAg
         peer.rtt if peer else 0.0, peer.load if peer else 0.0, coordinator.bytes_sent, coordinator.bytes_received,
         session.resent, session.late_results, session.reports.pending, session.reports.discarded,
         aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
-        guide.standing(now) if guide is not None else None, session.damage.seen,
+        guide.standing(now) if guide is not None else None, coordinator.bad_messages,
     )

@@ -187,3 +187,14 @@ def test_pings_stay_apart_however_much_is_unreadable() -> None:
         sent += any(isinstance(getattr(each, "message", None), Ping) for each in device.tick(now))
         device.hears(Credit(msgspec.structs.astuple(welcome())[2]), now)
     assert 5 <= sent <= 11
+
+
+def test_a_link_that_stays_down_gets_a_new_socket() -> None:
+    """After 0.5 s, then 1, 2, 4 and every 4 s: libzmq never connects again after something that is no ZMTP."""
+    device = served()
+    assert [type(each) for each in device.link_down(1.0)] == [Note]
+    for due in (1.5, 2.5, 4.5, 8.5, 12.5):
+        assert device.session.next_wakeup() == due
+        assert device.tick(due) == [Reopen()]
+    assert device.link_up(12.75) == [hello()]
+    assert device.session.next_wakeup() == 13.75

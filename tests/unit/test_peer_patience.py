@@ -182,7 +182,7 @@ def test_a_new_link_starts_with_nothing_on_its_way() -> None:
     """What the old link lost does not lengthen the patience with the new one."""
     peer = make_peer()
     submitted(peer, 0, 62_500, 0.0)
-    peer.link_down()
+    peer.link_down(0.0)
     peer.link_up(0.0, 0)
     peer.welcome(welcome(), EPOCH)
     assert patience(peer) == 1.5
@@ -246,7 +246,7 @@ def test_credit_is_what_welcome_granted() -> None:
     submitted(peer, 0, 600, 0.0)
     assert peer.may_send(400)
     assert not peer.may_send(401)
-    peer.link_down()
+    peer.link_down(0.0)
     assert not peer.may_send(0)
 
 
@@ -295,7 +295,7 @@ def test_a_device_that_leaves_says_so() -> None:
     """BYE goes out if anyone listens, and only then."""
     peer = make_peer()
     assert peer.goodbye() == [SendMessage(Bye("finished"), SESSION, EPOCH)]
-    peer.link_down()
+    peer.link_down(0.0)
     assert peer.goodbye() == []
 
 
