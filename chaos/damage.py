@@ -83,7 +83,7 @@ def bits_in_messages(run: Run) -> Seen:
 
 @promise(16, "bits flipped in the transport's framing: the session goes on", quick=300, full=3_000)
 def bits_in_framing(run: Run) -> Seen:
-    """As before, half of the bits in flags and lengths of the transport's frames, which breaks the connection or shifts all that follows."""
+    """As before, half of them in flags and lengths of the frames of ZMTP, which breaks the link or shifts all that follows."""
     seen = stream_through(BitFlips(0.01, framing=0.5, after=10), run.count, run.seed)
     return _judge(run, seen, promised_found=False)
 
