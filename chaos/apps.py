@@ -30,9 +30,11 @@ pictures = App("pictures", [Input(), mark, invert])
 
 def picture(seq: int, side: int = 128) -> Bytes:
     """Frame `seq`: noise of its own, (side, side) uint8."""
-    return np.random.default_rng(seq).integers(0, 256, (side, side), np.uint8)
+    made: Bytes = np.random.default_rng(seq).integers(0, 256, (side, side), np.uint8)
+    return made
 
 
 def answer(item: Bytes) -> Bytes:
     """What `pictures` makes of an item."""
-    return np.invert(item + np.uint8(1))
+    answered: Bytes = np.invert(item + np.uint8(1))
+    return answered

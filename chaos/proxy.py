@@ -7,6 +7,7 @@ all frames up to one without the MORE flag. Under CURVE what passes here is encr
 
 from __future__ import annotations
 
+import io
 import random
 import socket
 import threading
@@ -101,7 +102,7 @@ class Proxy:
             self._start(self._pass_on, far, near, DOWN)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, direction: int) -> None:
-        stream = source.makefile("rb", buffering=2**18)
+        stream = io.BufferedReader(socket.SocketIO(source, "r"), 2**18)
         try:
             left = _GREETING  # sent in pieces: each side waits for the other's version before it goes on
             while left and (piece := stream.read1(left)):
