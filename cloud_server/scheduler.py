@@ -148,6 +148,8 @@ class Scheduler:
         seq = message.seq
         within_credit = session.account.receive(event.nbytes)
         session.fed = now
+        if session.forget_other(message):
+            self._out.append(Forget(session.number, seq))
         if seq < session.acked or seq in session.results or seq in session.jobs:
             self._on_duplicate(seq, session, event)
             return
@@ -243,6 +245,9 @@ class Scheduler:
 
     def _worth_running(self, job: Job, now: float) -> bool:
         session = self.sessions[job.session]
+        if session.jobs.get(job.seq) is not job:
+            self._out.append(Release(job.token))
+            return False
         if job.cancelled or job.seq < session.acked:
             self._answer(session, job, "dropped", "cancelled", now)
             return False

@@ -14,7 +14,7 @@ from collections import deque
 import msgspec
 
 from cloud_server.memory import Account, Memory
-from wire.protocol import Hello, Result
+from wire.protocol import Hello, Result, Submit
 
 __all__ = ["Job", "Session"]
 
@@ -112,6 +112,22 @@ class Session:
     def full(self) -> bool:
         """True if more jobs and answers are here than any device has under way."""
         return len(self.jobs) + len(self.results) >= _MOST
+
+    def forget_other(self, message: Submit) -> bool:
+        """A device that died resumes its session: a job it had cut elsewhere before is another one, of no use now.
+
+        Returns:
+            True if a value was held for it.
+        """
+        wanted = (message.start, message.stop)
+        held, job = self.results.get(message.seq), self.jobs.get(message.seq)
+        if job is not None and (job.start, job.stop) != wanted:
+            self.close(message.seq)
+        if held is None or (held.start, held.stop) == wanted:
+            return False
+        del self.results[message.seq]
+        self.account.hold(-self._sizes.pop(message.seq, 0))
+        return held.outcome == "done"
 
     def acknowledge(self, acked: int) -> list[tuple[int, bool]]:
         """Everything below `acked` has its outcome on the device.

@@ -11,8 +11,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from iot_client.events import (
-    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Refuse,
-    Release, Reopen, RunStages, SendMessage, StagesDone, Tick,
+    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Recall, Refuse,
+    Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage, StagesDone, Tick,
 )
 from iot_client.cuts import Crossings
 from iot_client.executor import Executor
@@ -42,6 +42,13 @@ class Kept:
     def __init__(self, item: Any) -> None:
         self.values: dict[int, Any] = {0: item}
         self.payload: Payload | None = None
+
+    @classmethod
+    def final(cls, n: int, value: Any) -> Kept:
+        """Of a frame that an earlier run delivered: the value behind the last stage."""
+        kept = cls(None)
+        kept.values = {n: value}
+        return kept
 
 
 class Coordinator:
@@ -81,6 +88,8 @@ class Coordinator:
         self.held_permits = 0
         self.on_welcome: Callable[[], None] = lambda: None
         self.on_delivered: Callable[[], None] = lambda: None
+        self.on_reported: Callable[[int], None] = lambda seq: None
+        self.on_recall: Callable[[int, int], None] = lambda after, count: None
         self._delivered = False
         self._packer = packer
         self._clock = clock
@@ -98,7 +107,8 @@ class Coordinator:
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
-            Decided: self._decide,
+            Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
+            Recall: lambda command: self.on_recall(command.after, command.count),
         }
 
     # -- from other threads ------------------------------------------------------------------------
@@ -162,6 +172,8 @@ class Coordinator:
                 self._keep_run(event, value, payload)
             elif type(event) is FrameCaptured:
                 self.kept[event.seq] = Kept(value)
+            elif type(event) is ReportsRecalled:
+                self.kept.update((seq, Kept.final(self._n, final)) for seq, final in zip(event.seqs, value))
             self.handle(event)
         return busy
 
@@ -238,6 +250,8 @@ class Coordinator:
         kept = self.kept.get(message.seq)
         if kept is None or message.stop in kept.values:
             return message  # the first answer stands: a twin and a RESULT may both come
+        if message.start not in kept.values and self.session.config.first:
+            return message  # of a job that an earlier run cut elsewhere; the machine does not take it either
         try:
             if payload is None:
                 raise RemoteProtocolError("a result without a value")

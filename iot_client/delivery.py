@@ -25,8 +25,8 @@ class Order(Generic[F]):
     Invariant: every seq below `head` has passed, no other has.
     """
 
-    def __init__(self) -> None:
-        self.head = 0
+    def __init__(self, head: int = 0) -> None:
+        self.head = head
         self.waiting: dict[int, F] = {}
         """Frames ready but held back by one before them."""
 

@@ -15,8 +15,8 @@ from wire.protocol import Message
 
 __all__ = [
     "Capture", "Command", "Decided", "Deliver", "Event", "Finished", "FrameCaptured", "Garbled", "HostSampled", "LinkDown", "LinkUp",
-    "MessageReceived", "Note", "Refuse", "Release", "Reopen", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone",
-    "StopRequested", "Tick",
+    "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen", "Reported", "ReportsRecalled", "RunStages", "SendMessage",
+    "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone", "StopRequested", "Tick",
 ]
 
 
@@ -107,12 +107,23 @@ class StopRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     patience: float = 2.0
 
 
+class StartedAlone(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """No server answered at the start; frames may enter all the same, for what cannot be done now waits in the spool."""
+
+
+class ReportsRecalled(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to Recall: final values of these seqs, in order, are kept in memory now."""
+
+    seqs: tuple[int, ...]
+
+
 class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The time asked for by `next_wakeup` has come; a spurious one changes nothing."""
 
 
 Event = Union[
-    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested, Tick
+    FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested,
+    StartedAlone, ReportsRecalled, Tick,
 ]
 
 
@@ -166,6 +177,19 @@ class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
     seq: int
 
 
+class Reported(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The server has the final value of seq; the spool need not keep it any longer."""
+
+    seq: int
+
+
+class Recall(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Bring at most `count` final values from the spool into memory: the first ones beyond seq `after`."""
+
+    after: int
+    count: int
+
+
 class Reopen(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Close the transport to this server and open a new one."""
 
@@ -213,4 +237,4 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The source ended and every frame has its outcome."""
 
 
-Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reopen, Note, Refuse, Decided, Finished]
+Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note, Refuse, Decided, Finished]

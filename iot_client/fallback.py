@@ -35,7 +35,7 @@ class Fallback:
             if self.may_run_here(frame):
                 if stream.running < 2 * self._config.workers:
                     stream.run_twin(frame)
-            elif link == REFUSED or (stream.live and link == DOWN and not self.may_have_run_once(frame)):
+            elif (link == REFUSED and not self._config.spooled) or (stream.live and link == DOWN and not self.may_have_run_once(frame)):
                 stream.settle(frame, Dropped("offline"), now)
         stream.start(self._alone if stream.can_run_all else policy, now)
 

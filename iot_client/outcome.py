@@ -22,7 +22,10 @@ class Filtered(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class Dropped(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The frame was given up; reasons: stale, late, overload, offline, oversize, stopped, server."""
+    """The frame was given up; reasons: stale, late, overload, offline, oversize, stopped, server.
+
+    With the reason spooled it was given up in this run only: it waits in the spool for the next.
+    """
 
     reason: str
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from iot_client.events import (
-    Command, Event, Finished, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Release, SourceEnded,
-    SplitRequested, StagesDone, StopRequested, Tick,
+    Command, Event, Finished, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Recall, Release, Reported,
+    ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StopRequested, Tick,
 )
 from iot_client.damage import Damage
 from iot_client.fallback import Fallback
@@ -45,7 +45,7 @@ class Session:
         self.damage = Damage(self.stream)
         self._fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
-        self.reports = Reports(config.reports)
+        self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
         self._started = self.peer is None
         self._stop_at: float | None = None
         self._finished = False
@@ -53,7 +53,7 @@ class Session:
             FrameCaptured: self._on_captured, StagesDone: self._on_stages_done, MessageReceived: self._on_message,
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
-            Garbled: self._on_garbled,
+            Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
@@ -102,8 +102,8 @@ class Session:
 
     @property
     def captured(self) -> int:
-        """Frames that ever entered."""
-        return self.stream.captured
+        """Frames that ever entered in this run."""
+        return self.stream.captured - self.config.first
 
     @property
     def in_flight(self) -> int:
@@ -135,6 +135,13 @@ class Session:
         self.stream.open = False
         stop_at = now + event.patience
         self._stop_at = stop_at if self._stop_at is None else min(stop_at, self._stop_at)
+
+    def _on_started_alone(self, event: StartedAlone, now: float) -> None:
+        self._started = True
+
+    def _on_reports_recalled(self, event: ReportsRecalled, now: float) -> None:
+        for seq in self.reports.recalled(event.seqs):
+            self.stream.out.append(Release(seq))
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
         problem = self.config.why_not(event.k, () if self.peer is None else self.peer.lacks)
@@ -201,7 +208,7 @@ class Session:
         frame = self.stream.frames.get(message.seq)
         if self.guide is not None:
             self.guide.result(message, frame, event.nbytes, now)
-        if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts:
+        if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts or message.start != frame.split:
             self.late_results += 1
             return
         if frame.state == TWIN and message.outcome == "dropped":
@@ -237,7 +244,7 @@ class Session:
         if message.receipt == "submit":
             self._on_receipt(message, now)
         if message.receipt == "report" and self.reports.received(message.seq):
-            self.stream.out.append(Release(message.seq))
+            self.stream.out += [Release(message.seq), Reported(message.seq)] if self.config.spooled else [Release(message.seq)]
 
     def _on_receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
@@ -307,6 +314,8 @@ class Session:
         if self.reports.enabled and peer is not None and peer.state == UP:
             for message in self.reports.sendable(now):
                 stream.out.append(peer.send(message, message.seq))
+            if self.reports.behind and (count := self.reports.recall()):
+                stream.out.append(Recall(self.reports.last, count))
         if stream.open:
             if self._started:
                 stream.permit(now)
@@ -367,6 +376,8 @@ class Session:
         self._finished = True
         for seq in reports.close():
             self.stream.out.append(Release(seq))
+        if self.config.spooled and reports.pending:
+            self._note("info", f"{reports.pending} final values wait in the spool for the next run")
         if reports.discarded:
             self._note("warning", f"{reports.discarded} reports never reached the aggregate")
         if peer is not None:

@@ -31,7 +31,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `splits[k]` says whether k stages on the device are legal; `stateful` and `once` say it per stage.
     `pivot` is where jobs end: the first stage with state after the cut, or n. `hello` is None for a device
-    that runs alone.
+    that runs alone. With `spooled` what a run cannot finish is on disk: `first` is the seq it begins with, and
+    `reports_before` how many final values of earlier runs wait there.
     """
 
     session: int
@@ -53,6 +54,9 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = "raw"
     steer: SteerConfig | None = None
     peer: PeerConfig = PeerConfig()
+    spooled: bool = False
+    first: int = 0
+    reports_before: int = 0
 
     def why_not(self, k: int, lacks: tuple[int, ...]) -> str:
         """Why the split cannot move to k, in words; "" if it can. The server cannot run the stages in `lacks`."""
@@ -85,7 +89,7 @@ class Stream:
         self.window = Window(config.workers, config.window, _STEERED if config.steer is not None and self.live else 0)
         self.frames: dict[int, Frame] = {}
         self.ready: deque[Frame] = deque()
-        self.captured = 0
+        self.captured = config.first
         self.running = 0
         self.open = True
         self.out: list[Command] = []
@@ -94,8 +98,8 @@ class Stream:
         self.pace = 0.0
         """Frames per second that may enter at most; 0.0 for any."""
         self._entered_at = float("-inf")
-        self._gate: Order[Frame] = Order()
-        self._delivery: Order[Frame] = Order()
+        self._gate: Order[Frame] = Order(config.first)
+        self._delivery: Order[Frame] = Order(config.first)
         self._under_way = 0
         self._kept = 0
         self._permits = 0
@@ -265,10 +269,12 @@ class Stream:
         self._delivery.ready(frame)
 
     def settle_all(self, reason: str, now: float) -> None:
-        """Give up whatever has no outcome yet."""
+        """Give up whatever has no outcome yet; with a spool whatever was not delivered, so that no gap is left in it."""
         for frame in list(self.frames.values()):
             if frame.state != SETTLED:
-                self.settle(frame, Dropped(reason), now)
+                self.settle(frame, Dropped("spooled" if self.config.spooled else reason), now)
+            elif self.config.spooled:
+                frame.outcome = Dropped("spooled")
 
     def expire(self, now: float, *, due: bool) -> None:
         """Live mode: give up what is beyond its age bound, and what reaches it now if that is `due`."""
