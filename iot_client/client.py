@@ -21,7 +21,7 @@ from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator, Kept
 from iot_client.cuts import Crossings
 from iot_client.errors import ClientError, Closed, ServerRefused, ServerUnreachable, StageError
-from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StopRequested
+from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import Feeder
 from iot_client.goal import Goal
@@ -32,6 +32,8 @@ from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.saved import Saved
 from iot_client.session import Session
+from iot_client.spool import Spool
+from iot_client.spooling import Spooling, open_spool
 from iot_client.standing import statistics_of
 from iot_client.terms import Terms
 from metrics.clock import Clock, SystemClock
@@ -80,12 +82,14 @@ class Client:
         connect_timeout: seconds to wait for the server at the start.
         max_age: live mode: seconds after which a frame is given up.
         memory: bytes of frames kept, and of results not yet read.
+        spool: a folder (or a Spool) that keeps items and final values over a crash and a long outage, see docs/spool.md.
         on_decided: called with each Decided, on the loop's thread.
         on_note: called with (level, text) for things a person should know; on any thread.
 
     Attributes:
         source_error: why the source ended, if that was not planned; else "".
         trace_error: after close, why the trace is incomplete; else "".
+        spooler: the spool in use, if any.
 
     Raises:
         IllegalCut: the split is not legal here. ValueError: an argument is out of range.
@@ -97,7 +101,7 @@ class Client:
         want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
-        checksum: bool | None = None,
+        checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None,
         on_decided: Callable[[Decided], None] | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
     ) -> None:
@@ -110,7 +114,7 @@ class Client:
         terms = Terms(
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
-            cores=self._host.cores, prior=self._saved.prior,
+            cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None,
             checksum=checksum if checksum is not None else host is not None and not is_loopback(host),
         )
         self.device = device
@@ -126,17 +130,21 @@ class Client:
         self._results = ResultQueue()
         self._intake = Intake(self._clock, lambda event, item: self._coordinator.put(event, item), self._why_full)
         self._drained = False
-        self._session = Session(terms.session(app))
+        config, packer = terms.session(app), Packer(app.types)
         self._trace = TraceWriter(trace) if trace is not None else None
-        self._feeder = self._make_feeder(source, own_source, frames, rate)
+        feed: Any = source if source is not None or not own_source or not app.source.owns_input else app.source
+        self.spooler = spooler = open_spool(spool, app, device, feed, packer, self._on_note, memory // 4)
+        self._session = Session(config if spooler is None else spooler.resume(config))
+        self._feeder = self._make_feeder(feed, frames, None if source is not None else rate, spooler.position if spooler else 0)
         self._aggregate = LocalAggregate(app.aggregate, device, self._on_note) if app.aggregate is not None and host is None else None
-        packer, pivot = Packer(app.types), self._session.config.pivot
+        pivot = config.pivot
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
             permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
         )
         if on_decided is not None:
             self._coordinator.on_decided = on_decided
+        self._spooling = None if spooler is None else Spooling(spooler, self._intake, self._coordinator, feed, self._drained_spool)
         self._coordinator.on_welcome = self._answered.set
         self._coordinator.on_delivered = self._results.publish
         self._coordinator.may_capture = lambda: self._results.unread < memory
@@ -153,6 +161,8 @@ class Client:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._spooling is not None and kind is None:
+            self._spooling.took()
         self.close(patience=2.0 if kind is None else 0.0)
 
     def start(self) -> None:
@@ -168,6 +178,8 @@ class Client:
         self._host.start(self._coordinator.put)
         if self._session.config.steer is not None and self._session.config.steer.prior is not None:
             self._on_note("info", f"starting from what was learned before ({self._saved.path})")
+        if self._spooling is not None:
+            self._spooling.start()
         if self._feeder is not None:
             self._feeder.start()
 
@@ -188,12 +200,11 @@ class Client:
             raise ClientError("a source feeds this client; for submit() make it with own_source=False")
         self._intake.submitting()
         self._take_permit(timeout)
-        return self.capture(item)
+        return self.capture(item) if self.spooler is None else self.spooler.put(item, wait=True)
 
     def end(self) -> None:
         """No more items will be submitted; `results` ends after the last one."""
-        self._intake.ended = True
-        self._coordinator.put(SourceEnded())
+        self.source_ended()
 
     def results(self, timeout: float | None = None) -> Iterator[Result]:
         """The results, in seq order, each once.
@@ -204,7 +215,7 @@ class Client:
         Raises:
             TimeoutError: no result for `timeout` seconds.
         """
-        while not self._drained and not self._intake.nothing_can_come(self._results.read):
+        while not self._drained and not self._intake.nothing_can_come(self._results.read, self._accepted()):
             result = self._next_result(timeout)
             if result is None:
                 self._drained = True
@@ -215,9 +226,16 @@ class Client:
     def stop(self, patience: float = 2.0) -> None:
         """Capture no more; frames in flight get `patience` seconds, then are dropped as "stopped"."""
         self._intake.ended = True
+        if self.spooler is not None:
+            self.spooler.stop()
         if self._feeder is not None:
             self._feeder.stop()
         self._coordinator.put(StopRequested(patience))
+
+    def keep_spooled(self) -> None:
+        """Results read from now on do not count as taken: with a spool they come again in the next run."""
+        if self._spooling is not None:
+            self._spooling.keep()
 
     def close(self, patience: float = 2.0) -> None:
         """Stop, and give everything back."""
@@ -226,6 +244,8 @@ class Client:
             self._thread.join(patience + 10.0)
         if self._feeder is not None:
             self._feeder.close()
+        if self._spooling is not None:
+            self._spooling.close()
         self._host.stop()
         self._executor.close()
         self._saved.keep(self.learned(), self._on_note)
@@ -247,7 +267,7 @@ class Client:
 
     def statistics(self) -> Statistics:
         """Where things stand now; cheap, from any thread."""
-        return statistics_of(self._session, self._coordinator, self._aggregate, self._clock.now())
+        return statistics_of(self._session, self._coordinator, self._aggregate, self._clock.now(), self._spooling)
 
     def learned(self) -> Knowledge | None:
         """What a client with a goal knows by now of stages, cuts and link; None before its first decision."""
@@ -260,16 +280,26 @@ class Client:
 
     def capture(self, item: Any) -> int:
         """One item enters; for feeders, which hold a permit."""
-        return self._intake.capture(item)
+        return self._intake.capture(item) if self.spooler is None else self.spooler.put(item)
 
     def source_ended(self, error: str = "") -> None:
         """The feeder has nothing more; `error` says why if that was not planned."""
         self._intake.ended, self.source_error = True, error
+        if self._spooling is None:
+            self._coordinator.put(SourceEnded(error))
+        else:
+            self._spooling.end(error)
+
+    def _drained_spool(self, error: str) -> None:
+        self.source_error = error
         self._coordinator.put(SourceEnded(error))
 
     def take_permit(self, timeout: float | None = None) -> bool:
         """Wait until one more item may enter; False if none ever will."""
-        return self._intake.take_permit(timeout)
+        return self._intake.take_permit(timeout) if self._spooling is None else self._spooling.take_permit(timeout)
+
+    def _accepted(self) -> int:
+        return self._intake.captured if self.spooler is None else self.spooler.accepted
 
     def _take_permit(self, timeout: float | None) -> None:
         self._raise_crash()
@@ -281,16 +311,12 @@ class Client:
         stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
         return f"{stuck}; {self._session.in_flight} in flight"
 
-    def _make_feeder(self, source: Readable | None, own_source: bool, frames: int | None, rate: float | None) -> Feeder | None:
+    def _make_feeder(self, source: Readable | None, frames: int | None, rate: float | None, taken: int) -> Feeder | None:
         if rate is not None and not rate > 0:
             raise ValueError(f"rate={rate}; legal: frames per second above 0")
         if frames is not None and frames < 0:
             raise ValueError(f"frames={frames}; legal: 0 or more")
-        if source is not None:
-            return Feeder(source, self, frames, None)
-        if own_source and self.app.source.owns_input:
-            return Feeder(self.app.source, self, frames, rate)
-        return None
+        return None if source is None else Feeder(source, self, frames, rate, taken)
 
     def _set_up(self) -> None:
         try:
@@ -304,6 +330,10 @@ class Client:
     def _await_welcome(self) -> None:
         answered = self._answered.wait(self._connect_timeout)
         if answered and self._refused is None and self._crash is None:
+            return
+        if not answered and self._spooling is not None:
+            self._on_note("warning", f"no server answers at {self._server} yet; what needs it waits in the spool")
+            self._coordinator.put(StartedAlone())
             return
         self.close(0.0)
         if self._refused is not None:
@@ -329,12 +359,16 @@ class Client:
     def _refuse(self, code: str, text: str) -> None:
         self._refused = ServerRefused(code, text)
         self._on_note("error", f"refused by the server ({code}): {text}")
+        if self._spooling is not None and (self._session.config.reports or not self._session.stream.can_run_all):
+            self.stop(0.0)  # what needs the server waits in the spool for one that takes it
         self._answered.set()
 
     def _deliver(self, command: Deliver, kept: Kept) -> None:
         done = type(command.outcome) is Done
         value = kept.values.get(self.app.n) if done else None
         item = kept.values[0] if self._keep_items else None
+        if self._spooling is not None:
+            self._spooling.deliver(command.seq, command.outcome, value)
         if done and self._aggregate is not None:
             self._aggregate.add(command.seq, value)
         self._results.add(Result(
@@ -343,12 +377,16 @@ class Client:
         ))
 
     def _next_result(self, timeout: float | None) -> Result | None:
+        if self._spooling is not None:
+            self._spooling.took()
         try:
             result = self._results.next(timeout)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; {self._session.in_flight} frames in flight") from None
         if self._coordinator.held_permits:
             self._coordinator.put(None)
+        if self._spooling is not None and result is not None:
+            self._spooling.hand(result)
         return result
 
     def _raise_crash(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from iot_client.attainment import Attained, Attainment
 from iot_client.client import Client, Statistics
-from iot_client.config import DEFAULT_HOST, Config, ConfigError, Exit, parse
+from iot_client.config import DEFAULT_HOST, LOSSLESS_ONLY, Config, ConfigError, Exit, parse
 from iot_client.display import Display, attained_rows, decisions_table, emit, warn
 from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
 from iot_client.events import Decided
@@ -22,6 +22,7 @@ from iot_client.pump import Pump, Sink
 from iot_client.readers import DEFAULT_FPS, SourceError
 from iot_client.signals import Signals
 from iot_client.sinks import JsonlSink, OutputError, ReaderGone
+from iot_client.spool import Spool, Spooler, SpoolError
 from iot_client.sources import FrameSource, open_source
 from metrics.clock import SystemClock
 from metrics.host import HostSampler
@@ -44,6 +45,7 @@ _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (ServerRefused, Exit.REFUSED),
     (SourceError, Exit.SOURCE),
     (OutputError, Exit.OUTPUT),
+    (SpoolError, Exit.OUTPUT),
     (ClientError, Exit.FAILED),
 )
 """The first class that fits decides."""
@@ -105,13 +107,15 @@ class _Run:
         if config.source is not None:
             self._source = open_source(config.source, rate=config.rate, mode=config.mode, frames=config.frames)
             self._mode = config.mode or ("live" if self._source.live else "lossless")
+            if config.spool is not None and self._mode == "live":
+                raise ConfigError(f"--spool {config.spool!r}: must be {LOSSLESS_ONLY}")
         window = WindowSink(self._app.name, self._app.annotate) if config.show else None
         client = self._client()
         sampler = HostSampler(4.0)
         pump = Pump(client, self._display, self._signals, sampler, self._clock, self._attainment)
         try:
             self._start(client)
-            pump.sinks += self._files() + ([window] if window else [])
+            pump.sinks += self._files(client.spooler) + ([window] if window else [])
             with sampler:
                 self._signals.at_once = False
                 pump.run()
@@ -132,6 +136,7 @@ class _Run:
                 split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
+                spool=self._spool(),
                 checksum=config.checksum or None,
             )
         except OSError as error:
@@ -165,11 +170,19 @@ class _Run:
             self._display.forget()  # the note says what the exception says
             raise
 
-    def _files(self) -> list[Sink]:
+    def _spool(self) -> Spool | None:
+        config = self._config
+        if config.spool is None:
+            return None
+        return Spool(config.spool, (config.spool_max or 256) * 2**20, None if config.results == "-" else config.results)
+
+    def _files(self, spooler: Spooler | None) -> list[Sink]:
         config = self._config
         sinks: list[Sink] = []
         if config.results is not None:
-            sinks.append(JsonlSink(config.results, self._app.names))
+            sinks.append(JsonlSink(config.results, self._app.names, spooler is not None and spooler.appends))
+            if spooler is not None and config.results != "-":
+                spooler.writes_to(config.results)
         if config.video is not None:
             own = self._source.fps if self._source else getattr(self._app.source, "fps", DEFAULT_FPS)
             sinks.append(VideoSink(config.video, config.rate or own, self._app.annotate))

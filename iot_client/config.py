@@ -88,6 +88,8 @@ class Config:
     results: str | None = None
     video: str | None = None
     show: bool = False
+    spool: str | None = None
+    spool_max: int | None = None
     trace: str | None = None
     summary: str | None = None
     quiet: bool = False
@@ -107,6 +109,7 @@ class Config:
         _check(playable, "--video", self.video, f"a name that ends in {', '.join(VIDEO_SUFFIXES)}")
         self._check_goal()
         self._check_outputs()
+        self._check_spool()
 
     @property
     def goal(self) -> Goal | None:
@@ -144,6 +147,12 @@ class Config:
             raise ConfigError(f"--codec: {error}") from None
         _check(self.goal is None, "--codec", codec, "left out in automatic mode, which chooses it (see --min-quality and --max-mbit)")
         _check(self.stages is not None, "--codec", codec, "given with STAGES: without it all stages run here, and nothing is encoded")
+
+    def _check_spool(self) -> None:
+        _check(self.spool is None or bool(self.spool), "--spool", self.spool, "a folder")
+        _check(self.spool is None or self.mode != "live", "--spool", self.spool, LOSSLESS_ONLY)
+        _check(self.spool_max is None or self.spool is not None, "--spool-max", self.spool_max, "given with --spool")
+        _check(self.spool_max is None or self.spool_max >= 1, "--spool-max", self.spool_max, "megabytes, 1 or more")
 
     def _check_outputs(self) -> None:
         """Each output has a file of its own, in a folder that is there."""
@@ -190,6 +199,7 @@ def _check(condition: bool, name: str, value: object, legal: str) -> None:
         raise ConfigError(f"{name} {value!r}: must be {legal}")
 
 
+LOSSLESS_ONLY = "left out in live mode, which gives up what is older than a second; give --mode lossless for a spool"
 _TARGETS = "FPS, --slo-ms, --max-cpu or --max-mbit"
 
 _DESCRIPTION = """\
@@ -281,6 +291,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--results", metavar="FILE.jsonl", help="one line per frame; - for standard output; an existing file is replaced")
     add("--video", metavar="FILE.mp4", help="the captured frames with their results drawn in; an existing file is replaced")
     add("--show", action="store_true", help="show them in a window; q ends the run")
+    add("--spool", metavar="DIR", help="keep items and final values there over a crash and a long outage (lossless mode; docs/spool.md)")
+    add("--spool-max", type=int, metavar="MB", help="megabytes in it at most; then the source waits (256)")
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
     add("--summary", metavar="FILE.json", help="the summary as JSON")
     add("--quiet", action="store_true", help="no live line, no summary; warnings and errors still come on standard error")

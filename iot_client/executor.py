@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from iot_client.cuts import Crossings
 from iot_client.errors import StageError
 from iot_client.events import RunStages, StagesDone
+from iot_client.spool_file import Damaged
 from iot_client.study import Study
 from tasks import App, SetupFailed, Source
 from tasks.run import DONE, FAILED, Ran, Runner
@@ -102,6 +103,9 @@ class Executor:
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
+        if value.__class__ is Damaged:
+            self._finish(command, Ran(FAILED, None, (), 0, "its item in the spool is damaged"))
+            return
         bare = command.codec in ("raw", "") and command.study is None
         if command.stop == 1 and command.start == 0 and self._empty_source and bare:
             begun = thread_time() if self._measured else 0.0

@@ -22,12 +22,14 @@ class Feeder:
         client: where items go.
         frames: end after so many; None: never.
         rate: items per second, at most.
+        taken: items that an earlier run took of this source; it leaves them out if it can `skip` them.
     """
 
-    def __init__(self, source: Readable, client: Client, frames: int | None, rate: float | None) -> None:
+    def __init__(self, source: Readable, client: Client, frames: int | None, rate: float | None, taken: int = 0) -> None:
         self._source = source
         self._client = client
         self._frames = frames
+        self._taken = taken
         self._interval = 1.0 / rate if rate else 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
@@ -56,8 +58,10 @@ class Feeder:
         self._client.source_ended("" if self._stopping.is_set() else error)
 
     def _feed(self) -> None:
-        count, due = 0, monotonic()
-        while count != self._frames and not self._stopping.is_set() and self._client.take_permit():
+        count, due, skip = self._taken, monotonic(), getattr(self._source, "skip", None)
+        if count and skip is not None:
+            skip(count)
+        while (self._frames is None or count < self._frames) and not self._stopping.is_set() and self._client.take_permit():
             if self._interval:
                 due = max(due + self._interval, monotonic() - self._interval)
                 self._stopping.wait(due - monotonic())

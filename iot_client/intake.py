@@ -72,7 +72,7 @@ class Intake:
         """This thread hands items in."""
         self._submitters.add(threading.get_ident())
 
-    def nothing_can_come(self, read: int) -> bool:
-        """True if this thread alone submits, and all it has submitted so far was read."""
+    def nothing_can_come(self, read: int, accepted: int) -> bool:
+        """True if this thread alone submits, and all that was accepted so far was read."""
         alone = self._submitters == {threading.get_ident()}
-        return alone and not self.ended and read == self.captured
+        return alone and not self.ended and read == accepted

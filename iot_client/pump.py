@@ -152,6 +152,7 @@ class Pump:
     def _give_up(self, error: OutputError) -> None:
         """Results lead nowhere any more: capture ends, and what is in flight is not waited for."""
         self.end(Exit.OK if isinstance(error, ReaderGone) else Exit.OUTPUT, str(error))
+        self._client.keep_spooled()
         self.close_sinks()
         self._client.stop(0.0)
 

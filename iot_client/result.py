@@ -41,7 +41,8 @@ class Result(msgspec.Struct, frozen=True):
 class Statistics(msgspec.Struct, frozen=True):
     """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes.
 
-    `damaged` messages came here and were none, or had other buffers than their checksum says.
+    `damaged` messages came here and were none, or had other buffers than their checksum says. Of a spool, `spooled`
+    items wait on disk to enter, and all rows have `spool_bytes`.
 
     Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now.
     """
@@ -64,6 +65,8 @@ class Statistics(msgspec.Struct, frozen=True):
     decided: Decided | None = None
     standing: Standing | None = None
     damaged: int = 0
+    spooled: int = 0
+    spool_bytes: int = 0
 
 
 class ResultQueue:

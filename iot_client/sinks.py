@@ -19,6 +19,7 @@ import msgspec
 
 from iot_client.errors import ClientError
 from iot_client.outcome import Done, Dropped, Failed, Filtered
+from iot_client.results_tail import cut_off
 from tasks.plain import to_plain
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ def results_row(result: Result, names: Sequence[str]) -> dict[str, Any]:
 
 
 class JsonlSink:
-    """Writes a line for each result, at once, so that a killed run has lost none. An existing file is replaced.
+    """Writes a line for each result, at once, so that a killed run has lost none. An existing file is replaced, or appended to.
 
     Args:
         path: a file, or "-" for standard output.
         names: the app's stage names.
+        append: keep the whole lines that are there.
 
     Raises:
         OutputError: the file cannot be opened, or (from `add`) written; whole lines are left in it.
@@ -70,12 +72,14 @@ class JsonlSink:
 
     closed = False
 
-    def __init__(self, path: str, names: Sequence[str]) -> None:
+    def __init__(self, path: str, names: Sequence[str], append: bool = False) -> None:
         self.name = "standard output" if path == "-" else path
         self.rows = 0
         self._names = names
         try:
-            self._file = open(sys.stdout.fileno() if path == "-" else path, "wb", buffering=0, closefd=path != "-")  # noqa: SIM115 - closed by close()
+            if append:
+                cut_off(path)
+            self._file = open(sys.stdout.fileno() if path == "-" else path, "ab" if append else "wb", buffering=0, closefd=path != "-")  # noqa: SIM115 - closed by close()
         except OSError as error:
             raise OutputError(f"cannot write results to {self.name}: {error.strerror or error}") from None
 

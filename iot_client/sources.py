@@ -100,6 +100,16 @@ class FrameSource:
             self.delivered += 1
         return frame
 
+    def skip(self, count: int) -> None:
+        """Leave out the first `count` frames of a file; a camera has none to leave out.
+
+        Raises:
+            SourceLost: the source stopped delivering.
+        """
+        for _ in range(0 if self.live else count):
+            if self._next() is END:
+                return
+
     def close(self) -> None:
         """End the stream; a read under way in another thread returns END soon. May be called twice."""
         self._closed.set()

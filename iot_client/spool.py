@@ -21,17 +21,20 @@ from typing import Any
 import msgspec
 
 from iot_client.errors import Full
+from iot_client.results_tail import identity, last_seq
 from iot_client.session import SessionConfig
-from iot_client.spool_file import ROW, SpoolError, SpoolFile, StreamKey, read_item
+from iot_client.spool_file import ROW, Damaged, SpoolError, SpoolFile, StreamKey, read_item
 from tasks.values import freeze
 from wire.errors import UnsupportedValue
 from wire.payload import Packer
 from wire.protocol import Payload
 
-__all__ = ["Damaged", "Spool", "SpoolError", "Spooler"]
+__all__ = ["Spool", "SpoolError", "Spooler"]
 
 _GROUP_S = 0.01
 """How long what is in no hurry (taken results, receipts) may wait for more of the kind."""
+_CHECKPOINT_S = 5.0
+"""Most of what a loss of power can take."""
 _RETRY_S = 0.5
 """Between two tries to write to a disk that is full."""
 _UNWRITTEN = 32 * 2**20
@@ -41,12 +44,12 @@ _UNWRITTEN = 32 * 2**20
 class Spool(msgspec.Struct, frozen=True):
     """What is asked for: a folder of one client's own, and the most bytes of rows in it.
 
-    `taken` is a seq up to which, it included, results of the same stream are known to have been taken.
+    `results` is a file of results lines that the caller writes, if it does: what stands in there was taken.
     """
 
     folder: str | PathLike[str]
     max_bytes: int = 256 * 2**20
-    taken: int = -1
+    results: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.max_bytes < 2**20:
@@ -59,10 +62,6 @@ class Spool(msgspec.Struct, frozen=True):
             SpoolError: it cannot be used.
         """
         return Spooler(SpoolFile(Path(self.folder), key, source, on_note), packer, self, on_note, memory)
-
-
-class Damaged:
-    """Stands in for an item that cannot be read back; its frame fails."""
 
 
 class _Batch(msgspec.Struct):
@@ -95,6 +94,7 @@ class Spooler:
 
     Attributes:
         first: seq of the first frame of this run; resumed: items of an earlier run are in this stream.
+        appends: the results file named is that of the earlier run.
         on_recalled: called with (seqs, values) on the writer's thread.
     """
 
@@ -102,8 +102,10 @@ class Spooler:
         self.session, self.reports_before = file.standing.session, file.reports
         self.on_recalled: Callable[[tuple[int, ...], list[Any]], None] = lambda seqs, values: None
         self._file, self._packer, self._max, self._on_note = file, packer, spool.max_bytes, on_note
-        standing = file.standing
-        taken = min(max(standing.taken, spool.taken + 1), standing.next)
+        self._written = standing = file.standing
+        self.appends = bool(spool.results and standing.output and identity(spool.results) == standing.output)
+        written = last_seq(spool.results) + 1 if spool.results and self.appends else 0
+        taken = min(max(standing.taken, written), standing.next)
         self._standing = msgspec.structs.replace(standing, taken=taken, ended=False)
         self.first = self._standing.taken
         self.resumed = standing.next > 0
@@ -115,6 +117,7 @@ class Spooler:
         self._batch = _Batch()
         self._changed = threading.Condition()
         self._stopped = self._closing = self._over = False
+        self._checkpoint_at = 0.0
         self._reader: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
@@ -218,6 +221,12 @@ class Spooler:
                 self._standing = msgspec.structs.replace(self._standing, taken=seq + 1)
                 self._changed.notify_all()
 
+    def writes_to(self, path: str | PathLike[str]) -> None:
+        """Results are written to this file, in order, from now on."""
+        with self._changed:
+            self._standing = msgspec.structs.replace(self._standing, output=identity(path))
+            self._changed.notify_all()
+
     # -- final values ------------------------------------------------------------------------------
 
     def report(self, seq: int, value: Any) -> None:
@@ -266,29 +275,35 @@ class Spooler:
         return self._packer.unpack(payload)
 
     def _run(self) -> None:
-        written = self._file.standing
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._due(written))
+                while not (self._closing or self._due):
+                    if not self._changed.wait(_CHECKPOINT_S if self._checkpoint_at else None):
+                        break
                 if not self._closing and not self._batch.urgent:
-                    until = monotonic() + _GROUP_S
-                    self._changed.wait_for(lambda: self._closing or self._batch.urgent or monotonic() >= until, _GROUP_S)
-                batch, closing, due = self._batch, self._closing, self._due(written)
+                    self._changed.wait_for(lambda: self._closing or self._batch.urgent, _GROUP_S)
+                batch, closing, due = self._batch, self._closing, self._due
                 self._batch = _Batch()
             if due:
-                written = self._commit(batch)
+                self._commit(batch)
+                self._checkpoint_at = self._checkpoint_at or monotonic() + _CHECKPOINT_S
+            if self._checkpoint_at and monotonic() >= self._checkpoint_at:
+                self._file.checkpoint()
+                self._checkpoint_at = 0.0
             for after, count in batch.recalls:
                 self._recall(after, count)
             if closing:
                 self._file.close()
                 return
 
-    def _due(self, written: Any) -> bool:
+    @property
+    def _due(self) -> bool:
+        """True if there is something to write or to look up."""
         batch = self._batch
-        return bool(batch.items or batch.reports or batch.reported or batch.recalls) or self._standing != written
+        return bool(batch.items or batch.reports or batch.reported or batch.recalls) or self._standing != self._written
 
-    def _commit(self, batch: _Batch) -> Any:
-        """Write a batch, however long the disk is full; returns the standing written."""
+    def _commit(self, batch: _Batch) -> None:
+        """Write a batch, however long the disk is full."""
         while True:
             with self._changed:
                 standing = self._standing
@@ -300,14 +315,13 @@ class Spooler:
                 break
             except sqlite3.Error as error:
                 if not self._wait_for_room(batch, error):
-                    return standing
+                    return
         with self._changed:
-            self._full = False
+            self._written, self._full = standing, False
             self._held += sum(payload.nbytes + ROW for _, payload in reports) - freed
             self._unwritten -= batch.nbytes
             self._durable = max(self._durable, standing.next)
             self._changed.notify_all()
-        return standing
 
     def _wait_for_room(self, batch: _Batch, error: sqlite3.Error) -> bool:
         """False if the end came first."""

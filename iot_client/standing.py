@@ -6,11 +6,14 @@ from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator
 from iot_client.result import Statistics
 from iot_client.session import Session
+from iot_client.spooling import Spooling
 
 __all__ = ["statistics_of"]
 
 
-def statistics_of(session: Session, coordinator: Coordinator, aggregate: LocalAggregate | None, now: float) -> Statistics:
+def statistics_of(
+    session: Session, coordinator: Coordinator, aggregate: LocalAggregate | None, now: float, spooling: Spooling | None = None
+) -> Statistics:
     """One moment's figures of these parts of one client."""
     peer, guide = session.peer, session.guide
     return Statistics(
@@ -19,4 +22,5 @@ def statistics_of(session: Session, coordinator: Coordinator, aggregate: LocalAg
         session.resent, session.late_results, session.reports.pending, session.reports.discarded,
         aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
         guide.standing(now) if guide is not None else None, coordinator.bad_messages,
+        *((0, 0) if spooling is None else spooling.figures),
     )

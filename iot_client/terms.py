@@ -45,10 +45,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     cores: float = 1.0
     prior: Knowledge | None = None
     checksum: bool = False
+    spooled: bool = False
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
         _check(self.mode in _MODES, "mode", self.mode, f"one of {', '.join(_MODES)}")
+        lossless = "left out in live mode, which gives up what is older than max_age; a spool is for mode lossless"
+        _check(not self.spooled or self.mode == "lossless", "spool", self.spooled, lossless)
         _check(self.workers >= 1, "workers", self.workers, "at least 1")
         _check(self.max_age > 0, "max_age", self.max_age, "seconds above 0")
         _check(self.memory > 0, "memory", self.memory, "bytes above 0")
