@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from iot_client.costs import Costs, Option
 from iot_client.events import Decided
+from iot_client.goal import Goal
 from iot_client.extras import mixture, parts
 from iot_client.hysteresis import Hysteresis
 from iot_client.policy import LOCAL, Heading, SteerConfig
@@ -41,10 +42,12 @@ _USUAL = 0.2
 """Weight of a new look at the link in what it usually carries: a second's memory."""
 _SLOWER = 0.95
 """Of the rate a decision was made for: a link below it is known to have lost some, and until the next decision"""
-_SUSTAINED = 0.8
+_SUSTAINED = 0.7
 """a frame takes at most this share of what it carries in the source's period, or the next ones would be late as well."""
 _PASSING = 0.9
 """Of the source's period: a frame that holds the link for longer leaves those behind it no room when the link gets slower."""
+_HALVES = 0.5
+"""Of the time the deadline leaves for the transfer: a frame under way when the link halves is still in time."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
 _PROBE, _PROBE_FULL = 0.4, 1.5
@@ -58,6 +61,9 @@ _RECLAIM = 0.5
 _LEARN = 0.06
 """Of the relative error, per choice: what lasts is no noise but the model's error."""
 _TRIM = (0.6, 1.5)
+_BY_SOURCE = 1.1
+"""At most, where the source gives no more than is wanted: frames lost to a link that fell are not won back by asking for
+more than there are, and a demand that no way meets sends too much over that link."""
 
 
 class Auto:
@@ -232,7 +238,7 @@ class Auto:
         then, self._costs = self._costs, costs
         self.studies.late = self._late_there(costs)
         self._follow(now)
-        passing = costs if self.config.goal.slo is None else _unblocked(costs)
+        passing = _unblocked(costs, self.config.goal)
         fresh = self._best(passing)
         held = self._held(passing)
         if held is None:
@@ -332,21 +338,29 @@ class Auto:
             self._learned += _LEARN * max(-0.5, min(0.5, error))
         seen = min(1.0, (now - self._moved_at) / (_SPAN / 2))
         low, high = _TRIM
+        high = _BY_SOURCE if by_source else high
         self._learned = min(high, max(low, self._learned))
         gain = _REPAY if error > 0.0 else _RECLAIM
         self.trim = min(high, max(low, self._learned + gain * seen * error))
 
 
-def _unblocked(costs: Costs) -> Costs:
+def _unblocked(costs: Costs, goal: Goal) -> Costs:
     """Without the ways whose frames fill the link for all of the source's period, where the cut has another one.
 
-    In a mix such a frame makes those behind it wait, which neither's own latency shows.
+    In a mix such a frame makes those behind it wait, which neither's own latency shows. Nor may it take more than half
+    of the time that the deadline leaves for it: a link may halve while it is under way.
     """
-    if not costs.offered or not costs.up:
+    slo, least = goal.slo, goal.min_quality or 0
+    if slo is None or not costs.up or not costs.offered:
         return costs
-    most = _PASSING * costs.up / costs.offered
-    passing = {option.k for option in costs.options if option.nbytes <= most}
-    return replace(costs, options=tuple(each for each in costs.options if each.nbytes <= most or each.k not in passing))
+    period = _PASSING / costs.offered
+
+    def passes(option: Option) -> bool:
+        transfer = option.nbytes / costs.up
+        return not option.codec or transfer <= min(period, _HALVES * (slo - parts(costs, option) + transfer))
+
+    passing = {option.k for option in costs.options if option.quality >= least and passes(option)}
+    return replace(costs, options=tuple(each for each in costs.options if each.k not in passing or passes(each)))
 
 
 def _cuts(decision: SplitDecision) -> set[int]:

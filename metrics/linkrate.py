@@ -202,6 +202,8 @@ class LinkRate:
     def _take_small(self, amount: int, seconds: float, idle: bool, shown: float, warming: bool, at: float) -> None:
         """Its time counts with those that follow on a busy link; alone it can only show that the link carries more."""
         self._small = (0, 0.0) if idle else (self._small[0] + amount, self._small[1] + seconds)
+        if idle and self._rtt < math.inf:
+            shown = max(shown, amount / max(seconds, LATE_S))
         self._raise(shown)
         if self._small[0] >= MIN_BYTES:
             self._take_busy(0, 0.0, warming, at)

@@ -286,9 +286,11 @@ def test_small_messages_without_a_gap_count_together() -> None:
 
 
 def test_small_messages_show_what_they_carry_and_no_more() -> None:
-    """A rate unknown becomes theirs: 8 kB thirty times a second over 2 Mbit/s."""
+    """A rate unknown becomes theirs: 8 kB thirty times a second over 2 Mbit/s; over 50, not more than their 5 ms of grain tell."""
     run = Run(steady(2), nbytes=8000, period=PERIOD).until(2.0)
-    assert run.median(0.5, 2.0) == pytest.approx(8000 * 30, rel=0.02)
+    assert run.median(0.5, 2.0) == pytest.approx(2 * MBIT, rel=0.02)
+    run = Run(steady(50), nbytes=8000, period=PERIOD).until(2.0)
+    assert run.median(0.5, 2.0) == pytest.approx(8000 / 0.005, rel=0.02)
 
 
 def test_slow_start_of_a_new_connection_does_not_lower_a_known_rate() -> None:

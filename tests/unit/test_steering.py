@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.moving import WAYS, World, decision, known, ways
 
-from iot_client.costs import Option
+from iot_client.costs import Costs, Option
+from iot_client.extras import parts
 from iot_client.goal import Goal
 from iot_client.policy import SteerConfig
 from iot_client.steering import Auto, _unblocked
@@ -210,8 +211,21 @@ def test_a_frame_in_a_hurry_is_coarser_at_once() -> None:
 
 
 def test_a_way_whose_frames_fill_the_link_is_left_where_the_cut_has_another() -> None:
-    """At 25 frames a second 1 MB/s carry 40 kB in a period: raw of 80 kB goes where there is JPEG, and stays where it is all there is."""
-    options = (Option(1, "raw", 100, 80_000.0), Option(1, "jpeg:90", 90, 20_000.0), Option(2, "raw", 100, 80_000.0), Option(4))
+    """At 25 frames a second 1 MB/s carry 40 kB in a period: raw of 80 kB goes where there is JPEG, and stays where it is all there is.
+
+    So does a frame of 30 kB that would not be in time were the link to halve; what min_quality forbids is no other one.
+    """
+    options = (
+        Option(1, "raw", 100, 80_000.0), Option(1, "jpeg:90", 90, 30_000.0), Option(1, "jpeg:50", 50, 9_000.0),
+        Option(2, "raw", 100, 80_000.0), Option(4),
+    )  # fmt: skip
     costs = replace(known().costs(1.0), options=options, up=1e6, offered=25.0)
-    assert [(option.k, option.codec) for option in _unblocked(costs).options] == [(1, "jpeg:90"), (2, "raw"), (4, "")]
-    assert _unblocked(replace(costs, offered=0.0)).options == options
+    spare = parts(costs, options[1]) - 0.03
+
+    def left(goal: Goal, costs: Costs = costs) -> list[tuple[int, str]]:
+        return [(option.k, option.codec) for option in _unblocked(costs, goal).options]
+
+    assert left(Goal(slo=spare + 0.07)) == [(1, "jpeg:90"), (1, "jpeg:50"), (2, "raw"), (4, "")]
+    assert left(Goal(slo=spare + 0.05)) == [(1, "jpeg:50"), (2, "raw"), (4, "")]
+    assert len(left(Goal(slo=spare + 0.05, min_quality=60))) == len(left(Goal(fps=25))) == len(options)
+    assert len(left(Goal(slo=spare + 0.05), replace(costs, offered=0.0))) == len(options)
