@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from cloud_server.sessions import Job, Session
+from cloud_server.job import Job
+from cloud_server.sessions import Session
 
 __all__ = ["Backlog", "Costs", "Segment"]
 

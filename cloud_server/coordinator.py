@@ -17,7 +17,7 @@ import msgspec
 from cloud_server.digest import digest
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
-    StopRequested, Tick,
+    StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.scheduler import Scheduler, SchedulerConfig
@@ -187,9 +187,27 @@ class Server:
         while items:
             event, results = items.popleft()
             if results:
-                self._results.update(results)
+                event = self._keep_results(event, results)
             self.handle(event)
         return busy
+
+    def _keep_results(self, event: Event, results: dict[tuple[int, int], Payload]) -> Event:
+        """Keep what came with an answered batch; states get tokens, as all payloads that are no result."""
+        if isinstance(event, BatchDone) and any(job.state for job in event.jobs):
+            jobs = [
+                msgspec.structs.replace(job, state=self._keep(results.pop(state_key(job.session, job.seq)))) if job.state else job
+                for job in event.jobs
+            ]
+            event = msgspec.structs.replace(event, jobs=tuple(jobs))
+        self._results.update(results)
+        return event
+
+    def _keep(self, payload: Payload) -> int:
+        """Keep a payload until its token is released."""
+        token = self._next_token
+        self._next_token += 1
+        self._payloads[token] = payload
+        return token
 
     def _drain_listener(self) -> bool:
         assert self._listener is not None
@@ -242,15 +260,15 @@ class Server:
             nbytes = payload.nbytes
             self.bytes_received += nbytes
             if not damaged:
-                token = self._next_token
-                self._next_token += 1
-                self._payloads[token] = payload
+                token = self._keep(payload)
                 name = digest(payload) if self.scheduler.quarantine.watches(nbytes) else ""
         self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged, name))
 
     def _send_message(self, command: SendMessage) -> None:
         payload = None if command.payload is None else self._results.get(command.payload)
         message = command.message
+        if command.token:
+            payload = self._payloads[command.token]
         if payload is not None:
             self.bytes_sent += payload.nbytes
             session = self.scheduler.sessions.get(command.session)
@@ -297,7 +315,10 @@ class Server:
     def _run_batch(self, command: RunBatch) -> None:
         sessions = self.scheduler.sessions
         wants = [sessions[session].hello.want for session, _ in command.jobs]
-        self._batches.append((command, [self._payloads[token] for token in command.inputs], wants))
+        inputs = [self._payloads[token] for token in command.inputs]
+        if command.state:
+            inputs.append(self._payloads[command.state])
+        self._batches.append((command, inputs, wants))
 
     def _fold(self, command: Fold) -> None:
         key = (command.session, command.seq)

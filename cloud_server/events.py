@@ -15,10 +15,15 @@ from wire.protocol import Message
 
 __all__ = [
     "BatchDone", "Command", "Event", "Finished", "Fold", "Forget", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "RunBatch",
-    "SendMessage", "StopRequested", "Tick",
+    "SendMessage", "StopRequested", "Tick", "state_key",
 ]
 
 JobKey = tuple[int, int]
+
+
+def state_key(session: int, seq: int) -> JobKey:
+    """Among the payloads of an answered batch, the key of the state after a job; no job has it, for no seq is negative."""
+    return session, -1 - seq
 
 
 class MessageReceived(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +47,8 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     """One job of a batch; `decode` is the seconds to unpack its payload.
 
     `kind` is done, filtered or failed, or again: the worker was lost with several jobs, so it is not known whose
-    doing it was. `killed` is the digest of the input of a job that, alone, cost its worker.
+    doing it was. `killed` is the digest of the input of a job that, alone, cost its worker. `state` is the token of the
+    state after it, 0 if none was made; a worker, which knows no tokens, says 1.
     """
 
     session: int
@@ -54,6 +60,7 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     signature: str = ""
     decode: float = 0.0
     killed: str = ""
+    state: int = 0
 
 
 class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -83,7 +90,10 @@ Event = Union[MessageReceived, BatchDone, PeerGone, StopRequested, Tick]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Run stages [start, stop) of `app` on these jobs, in one worker; `inputs` are their payloads' tokens."""
+    """Run stages [start, stop) of `app` on these jobs, in one worker; `inputs` are their payloads' tokens.
+
+    A job with stages that keep state is alone in its batch, and `state` the token of what they start from.
+    """
 
     batch: int
     app: str
@@ -91,15 +101,17 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     stop: int
     jobs: tuple[JobKey, ...]
     inputs: tuple[int, ...]
+    state: int = 0
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
-    """Send a message; with the result kept for job `payload` if that is not None."""
+    """Send a message; with the result kept for job `payload` if that is not None, or the payload with this `token`."""
 
     peer: bytes
     message: Message
     session: int
     payload: JobKey | None = None
+    token: int = 0
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False, tag=True):

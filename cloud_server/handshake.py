@@ -16,7 +16,8 @@ _CHECKSUMS = 2
 class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine must know of an app; the tuples have one entry per stage of the chain.
 
-    `here` says which stages this host may run; `batched` which have `run_batch`; `once` which may not be tried again.
+    `here` says which stages this host may run; `batched` which have `run_batch`; `once` which may not be tried again;
+    `stateful` which keep state, () for none.
     """
 
     name: str
@@ -27,6 +28,7 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     batched: tuple[bool, ...]
     once: tuple[bool, ...] = ()
     lacks: tuple[int, ...] = ()
+    stateful: tuple[bool, ...] = ()
     source_hash: str = ""
     aggregate: bool = False
 

@@ -20,6 +20,8 @@ def why_not_run(
         return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
     if not all(app.here[message.start : message.stop]):
         return "failed", f"stages {message.start} to {message.stop}: not all may run on this server"
+    if any(app.stateful[message.start : message.stop]) != (message.generation > 0):
+        return "failed", f"generation {message.generation}: a job has one where its stages keep state, and only there"
     if not event.token:
         return "failed", f"codec {message.codec!r} with {event.nbytes} bytes: no value to run on"
     problem = _why_not_read(message.codec)

@@ -6,7 +6,6 @@ REPORT -> Fold, once. No clock, socket or thread in here: `handle(event, now) ->
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -17,16 +16,17 @@ from cloud_server.events import (
     SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
+from cloud_server.job import Job, result_of, unrun
 from cloud_server.memory import Memory
 from cloud_server.quarantine import Quarantine
+from cloud_server.receipts import Receipts, damaged, receipt
 from cloud_server.refusal import why_not_run
-from cloud_server.sessions import Job, Session
+from cloud_server.sessions import Session, hand_over, left_behind, unwanted
 from wire.protocol import (
     Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
 
 __all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
-
 
 _SWEEP = 1.0
 
@@ -53,7 +53,7 @@ class Scheduler:
         self._backlog = Backlog(self._costs)
         self._batches: dict[int, RunBatch] = {}
         self._next_batch = 0
-        self._receipts: deque[tuple[float, Job]] = deque()
+        self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
         self._stopping = False
         self._finished = False
@@ -63,9 +63,11 @@ class Scheduler:
             Tick: self._on_tick, StopRequested: self._on_stop,
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
-            Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping, Cancel: self._on_cancel,
-            Bye: self._on_bye, State: self._on_unsupported, Plan: self._on_unsupported, Bundle: self._on_unsupported, Skip: self._ignore,
-            Error: self._ignore,
+            Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
+            Cancel: lambda message, session, event, now: session.cancel(message.seq),
+            State: self._on_state, Skip: self._on_skip, Plan: self._on_unsupported, Bundle: self._on_unsupported,
+            Bye: lambda message, session, event, now: self._end(session, message.reason or "bye"),
+            Error: lambda message, session, event, now: None,
         }
 
     # -- the contract ------------------------------------------------------------------------------
@@ -82,10 +84,7 @@ class Scheduler:
 
     def next_wakeup(self) -> float | None:
         """When a Tick is due, or None."""
-        receipts = self._receipts
-        while receipts and not self._owes_receipt(receipts[0][1]):
-            receipts.popleft()
-        due = receipts[0][0] if receipts else None
+        due = self._receipts.next_due()
         if due is None or (self._sweep_at is not None and self._sweep_at < due):
             return self._sweep_at
         return due
@@ -150,27 +149,31 @@ class Scheduler:
         session.fed = now
         if session.forget_other(message):
             self._out.append(Forget(session.number, seq))
-        if seq < session.acked or seq in session.results or seq in session.jobs:
+        if session.knows(seq, message.generation):
             self._on_duplicate(seq, session, event)
             return
         job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
-                  session.deadline(message.budget_us, message.stamp_us, now))
+                  session.deadline(message.budget_us, message.stamp_us, now), alone=message.generation > 0, generation=message.generation)
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, within_credit, self.config)
         problem = problem or self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
             return
-        self._backlog.push(session, job)
-        self._receipts.append((now + self.config.receipt, job))
+        if job.generation:
+            session.ownership.waiting[seq] = job
+            self._take_turns(session)
+        else:
+            self._backlog.push(session, job)
+        self._receipts.add(now + self.config.receipt, job)
 
     def _on_damaged(self, message: Message, session: Session, event: MessageReceived) -> None:
         """Ask for a SUBMIT again; anything else that carries a payload is missed by its receipt."""
         self.damaged += 1
         if type(message) is Submit:
             session.account.receive(event.nbytes)
-            self._send(session, Credit(session.account.announce()))  # first, so that there is credit to send it again
-            self._send(session, Error("damaged", f"frame {message.seq} was damaged on its way: send it again", message.seq))
+            for answer in damaged(message, session):
+                self._send(session, answer)
 
     def _on_duplicate(self, seq: int, session: Session, event: MessageReceived) -> None:
         self.duplicates += 1
@@ -195,26 +198,34 @@ class Scheduler:
         session.account.reconcile(message.sent)
         session.account.need = message.wants or session.account.need
         # Receipts first: a SUBMIT without answer when this PONG arrives was lost on its way.
-        owed = [job for _, job in self._receipts if job.session == session.number]
-        for job in owed:
-            self._send_receipt(job, now)
-        if owed:
-            self._receipts = deque(entry for entry in self._receipts if entry[1].session != session.number)
+        for job in self._receipts.take_of(session):
+            self._send(session, receipt(session, job, now))
         self._send(session, Pong(message.stamp_us, 0, self.load, session.account.announce()))
 
-    def _on_cancel(self, message: Cancel, session: Session, event: MessageReceived, now: float) -> None:
-        job = session.jobs.get(message.seq)
-        if job is not None:
-            job.cancelled = True
+    def _on_state(self, message: State, session: Session, event: MessageReceived, now: float) -> None:
+        if event.token:
+            self._out += hand_over(session, message, event.token)
+            self._send(session, Credit(session.account.announce(), "state", message.seq, event.nbytes, 0))
+        else:  # the device wants a copy
+            session.ownership.ask(message)
+        self._take_turns(session)
 
-    def _on_bye(self, message: Bye, session: Session, event: MessageReceived, now: float) -> None:
-        self._end(session, message.reason or "bye")
+    def _on_skip(self, message: Skip, session: Session, event: MessageReceived, now: float) -> None:
+        session.ownership.skip(message.seq)
+        self._take_turns(session)
+
+    def _take_turns(self, session: Session) -> None:
+        """A copy of the state for the device if one is due, then the job whose turn it is."""
+        ownership = session.ownership
+        copy = ownership.checkpoint()
+        if copy is not None:
+            self._send(session, copy, None, ownership.state)
+        job = ownership.next_turn()
+        if job is not None:
+            self._backlog.push(session, job)
 
     def _on_unsupported(self, message: Message, session: Session, event: MessageReceived, now: float) -> None:
         self._refuse(event, "unsupported", f"{type(message).__name__} is not supported by this version")
-
-    def _ignore(self, message: Message, session: Session, event: MessageReceived, now: float) -> None:
-        """Specified for later versions; harmless now."""
 
     # -- work --------------------------------------------------------------------------------------
 
@@ -236,7 +247,8 @@ class Scheduler:
         for job in jobs:
             job.dispatched = now
         keys = tuple((job.session, job.seq) for job in jobs)
-        batch = RunBatch(self._next_batch, *segment, keys, tuple(job.token for job in jobs))
+        state = self.sessions[jobs[0].session].ownership.state if jobs[0].generation else 0
+        batch = RunBatch(self._next_batch, *segment, keys, tuple(job.token for job in jobs), state)
         self._next_batch += 1
         self._batches[batch.batch] = batch
         if self.config.copies:
@@ -248,6 +260,8 @@ class Scheduler:
         if session.jobs.get(job.seq) is not job:
             self._out.append(Release(job.token))
             return False
+        if job.generation:  # the next ones wait for it
+            return True
         if job.cancelled or job.seq < session.acked:
             self._answer(session, job, "dropped", "cancelled", now)
             return False
@@ -280,29 +294,26 @@ class Scheduler:
         session = self.sessions.get(done.session)
         job = awaited(done, token, self.sessions)
         if session is None or job is None:
-            # If the session began anew, this is not the value it holds.
-            held = None if session is None else session.results.get(done.seq)
-            if done.kind == "done" and (held is None or held.outcome != "done"):
-                self._out.append(Forget(done.session, done.seq))
+            self._out += unwanted(session, done)
             return
         session.close(done.seq)
-        result = Result(
-            done.seq, "failed" if done.kind == "again" else done.kind, batch.start, batch.stop, done.stage, done.error,
-            tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
-            int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), self.load,
-            "raw", done.signature, int(done.decode * 1e6),
-        )
+        result = result_of(job, done, batch, event, now, self.load)
         if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
             self._out.append(Fold(batch.app, session.device, session.number, done.seq))
         self._reply(session, result, done.nbytes)
+        if job.generation:
+            self._out += session.ownership.folded(job, done.state)
+            self._take_turns(session)
 
     def _answer(self, session: Session, job: Job, outcome: str, reason: str, now: float) -> None:
         """Answer a job that does not run."""
         session.close(job.seq)
         if job.token:
             self._out.append(Release(job.token))
-        held = int((now - job.arrival) * 1e6)
-        self._reply(session, Result(job.seq, outcome, job.start, job.stop, -1, reason, (), 1, held, held, self.load))
+        self._reply(session, unrun(job, outcome, reason, now, self.load))
+        if job.generation and outcome == "failed":
+            session.ownership.skip(job.seq)
+            self._take_turns(session)
 
     def _reply(self, session: Session, result: Result, nbytes: int = 0) -> None:
         self.outcomes[result.outcome] += 1
@@ -311,8 +322,11 @@ class Scheduler:
             if result.outcome != "dropped":
                 session.hold(result, nbytes if done else 0)
             self._send(session, result, (session.number, result.seq) if done else None)
-        elif done:
-            self._out.append(Forget(session.number, result.seq))
+        else:
+            if done:
+                self._out.append(Forget(session.number, result.seq))
+            if result.generation:  # it ran for the state's sake: all that is to be told is that it is here no more
+                self._send(session, Credit(session.account.announce(), "submit", result.seq))
         limit = session.account.grant()
         if limit:
             self._send(session, Credit(limit))
@@ -320,24 +334,13 @@ class Scheduler:
     # -- time and ends -----------------------------------------------------------------------------
 
     def _on_tick(self, event: Tick, now: float) -> None:
-        receipts = self._receipts
-        while receipts and receipts[0][0] <= now:
-            self._send_receipt(receipts.popleft()[1], now)
+        for job in self._receipts.take(now):
+            self._send(self.sessions[job.session], receipt(self.sessions[job.session], job, now))
         if self._sweep_at is not None and now >= self._sweep_at:
             for session in [s for s in self.sessions.values() if now - s.heard > self.config.lease]:
                 self._end(session, f"silent for {self.config.lease:.0f} s")
             self._recall(now)
             self._sweep_at = now + _SWEEP if self.sessions else None
-
-    def _send_receipt(self, job: Job, now: float) -> None:
-        if self._owes_receipt(job):
-            session = self.sessions[job.session]
-            held = int((now - job.arrival) * 1e6)
-            self._send(session, Credit(session.account.announce(), "submit", job.seq, job.nbytes, held))
-
-    def _owes_receipt(self, job: Job) -> bool:
-        session = self.sessions.get(job.session)
-        return session is not None and session.jobs.get(job.seq) is job
 
     def _on_peer_gone(self, event: PeerGone, now: float) -> None:
         for session in self.sessions.values():
@@ -347,17 +350,13 @@ class Scheduler:
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]
         session.account.end()
-        for job in self._backlog.drop(session):
-            self._out.append(Release(job.token))
-        for seq, result in session.results.items():
-            if result.outcome == "done":
-                self._out.append(Forget(session.number, seq))
+        self._out += left_behind(session, self._backlog.drop(session))
         self._out.append(Note("info", f"{session.device} left: {reason}"))
 
     def _on_stop(self, event: StopRequested, now: float) -> None:
         self._stopping = True
         for session in self.sessions.values():
-            for job in self._backlog.drop(session):
+            for job in self._backlog.drop(session) + session.ownership.drop():
                 self._answer(session, job, "dropped", "shutdown", now)
         self._drain()
 
@@ -387,9 +386,9 @@ class Scheduler:
             if done:
                 self._out.append(Forget(session.number, seq))
 
-    def _send(self, session: Session, message: Message, payload: tuple[int, int] | None = None) -> None:
+    def _send(self, session: Session, message: Message, payload: tuple[int, int] | None = None, token: int = 0) -> None:
         if session.peer is not None:
-            self._out.append(SendMessage(session.peer, message, session.number, payload))
+            self._out.append(SendMessage(session.peer, message, session.number, payload, token))
 
     def _refuse(self, event: MessageReceived, code: str, text: str) -> None:
         if event.token:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import deque
 
-import msgspec
-
+from cloud_server.events import Command, Forget, JobDone, Release
+from cloud_server.job import Job
 from cloud_server.memory import Account, Memory
-from wire.protocol import Hello, Result, Submit
+from cloud_server.ownership import Ownership
+from wire.protocol import Hello, Result, State, Submit
 
-__all__ = ["Job", "Session"]
+__all__ = ["Job", "Session", "hand_over", "left_behind", "unwanted"]
 
 _REPORTS = 8192
 """Report numbers remembered; twice what a device keeps unconfirmed."""
@@ -26,25 +27,6 @@ _ASKS = 2
 """The protocol minor from which a device says how much it `wants`."""
 _PATH = 10.0
 """Seconds over which the fastest delivery is the yardstick for queueing in the network (BBR's min filter)."""
-
-
-class Job(msgspec.Struct):
-    """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time.
-
-    `alone` after its batch ended a worker: it is tried without company.
-    """
-
-    session: int
-    seq: int
-    start: int
-    stop: int
-    token: int
-    nbytes: int
-    arrival: float
-    deadline: float | None = None
-    dispatched: float = 0.0
-    cancelled: bool = False
-    alone: bool = False
 
 
 class Session:
@@ -71,6 +53,7 @@ class Session:
         self.reported = 0
         self.fed = now
         self._sizes: dict[int, int] = {}
+        self.ownership = Ownership()
         self._reports: dict[int, None] = {}
         self._reports_floor = 0
         self._fastest = (float("inf"), 0.0)
@@ -100,6 +83,11 @@ class Session:
         if job is not None:
             self.account.keep(-job.nbytes)
         return job
+
+    def cancel(self, seq: int) -> None:
+        """The device has no use for this job any more."""
+        if seq in self.jobs:
+            self.jobs[seq].cancelled = True
 
     def hold(self, result: Result, nbytes: int) -> None:
         """Keep an answer, of so many bytes, until it is acked."""
@@ -143,6 +131,26 @@ class Session:
             self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in passed))
         return [(seq, self.results.pop(seq).outcome == "done") for seq in passed]
 
+    def knows(self, seq: int, generation: int) -> bool:
+        """True for a SUBMIT that must not be executed again. What a fold is not past may be needed again, acked or not."""
+        over = self.ownership.is_over(generation, seq) if generation else seq < self.acked
+        return over or seq in self.results or seq in self.jobs
+
+    def void(self, generation: int) -> tuple[list[int], list[int]]:
+        """Another generation begins: what is under way or held of older ones is of no use any more.
+
+        Returns:
+            Tokens of jobs that waited for their turn, and the seqs of results with a value.
+        """
+        waiting = self.ownership.waiting
+        tokens = [job.token for job in waiting.values() if job.generation < generation]
+        for seq in [seq for seq, job in self.jobs.items() if 0 < job.generation < generation]:
+            self.close(seq)
+            waiting.pop(seq, None)
+        stale = [seq for seq, result in self.results.items() if 0 < result.generation < generation]
+        self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in stale))
+        return tokens, [seq for seq in stale if self.results.pop(seq).outcome == "done"]
+
     def deadline(self, budget_us: int, stamp_us: int, now: float) -> float | None:
         """When a job must be done, on this host's clock.
 
@@ -172,3 +180,31 @@ class Session:
             del self._reports[oldest]
             self._reports_floor = max(self._reports_floor, oldest + 1)
         return True
+
+
+def hand_over(session: Session, message: State, token: int) -> list[Command]:
+    """The device gives this server its stages with state, with the payload `token`; what of older generations may go."""
+    given_up = session.ownership.state
+    if not session.ownership.begin(message, token):
+        return [Release(token)]
+    tokens, seqs = session.void(message.generation)
+    gone: list[Command] = [Release(token) for token in (*tokens, given_up) if token]
+    return gone + [Forget(session.number, seq) for seq in seqs]
+
+
+def left_behind(session: Session, queued: list[Job]) -> list[Command]:
+    """What a session that ends gives up: jobs that did not run, the state of its stages, answers nobody acknowledged."""
+    tokens = [job.token for job in (*queued, *session.ownership.drop())]
+    if session.ownership.state:
+        tokens.append(session.ownership.state)
+    done = [seq for seq, result in session.results.items() if result.outcome == "done"]
+    return [*map(Release, tokens), *(Forget(session.number, seq) for seq in done)]
+
+
+def unwanted(session: Session | None, done: JobDone) -> list[Command]:
+    """What came of a job that nobody waits for; if its session began anew, that may hold a value of the same name."""
+    gone: list[Command] = [Release(done.state)] if done.state else []
+    held = None if session is None else session.results.get(done.seq)
+    if done.kind == "done" and (held is None or held.outcome != "done"):
+        gone.append(Forget(done.session, done.seq))
+    return gone

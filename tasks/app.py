@@ -91,30 +91,60 @@ class App:
         lacking = {index: tuple(p for p in stage.requires if not _installed(p)) for index, stage in enumerate(self.chain)}
         return {index: packages for index, packages in lacking.items() if packages}
 
-    def legal_cuts(self, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = ()) -> tuple[int, ...]:
-        """The stage counts k that can be run, given the stages each host cannot run."""
-        device, cloud = frozenset(device_lacks), frozenset(cloud_lacks)
-        return tuple(k for k in range(1, self.n + 1) if not self.why_not(k, device, cloud))
+    def legal_cuts(
+        self, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = (), *, state_moves: bool = False
+    ) -> tuple[int, ...]:
+        """The stage counts k that can be run, given the stages each host cannot run.
 
-    def cut(self, k: int, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = ()) -> Cut:
-        """The cut with k stages on the device.
+        Args:
+            state_moves: stages with state may run on the cloud too, as in lossless mode.
+        """
+        device, cloud = frozenset(device_lacks), frozenset(cloud_lacks)
+        return tuple(k for k in range(1, self.n + 1) if not self.why_not(k, device, cloud, state_moves=state_moves))
+
+    def cut(
+        self, k: int, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = (), *, state_moves: bool = False
+    ) -> Cut:
+        """The cut with k stages on the device; the job ends as late as it may.
 
         Raises:
             IllegalCut: naming the reason, the legal counts and the stages.
         """
         device, cloud = frozenset(device_lacks), frozenset(cloud_lacks)
-        reason = self.why_not(k, device, cloud)
+        reason = self.why_not(k, device, cloud, state_moves=state_moves)
         if reason:
-            legal = ", ".join(map(str, self.legal_cuts(device, cloud))) or "none"
+            legal = ", ".join(map(str, self.legal_cuts(device, cloud, state_moves=state_moves))) or "none"
             listing = " ".join(f"{index + 1}:{name}" for index, name in enumerate(self.names))
             raise IllegalCut(f"{k} stages on the device: {reason}; legal for {self.name!r}: {legal} (stages {listing})")
-        return Cut(k, self._stop(k))
+        return Cut(k, self.stops(k, device, cloud)[0] if state_moves else self._stop(k))
 
-    def why_not(self, k: int, device_lacks: frozenset[int] = frozenset(), cloud_lacks: frozenset[int] = frozenset()) -> str:
+    def why_not(
+        self, k: int, device_lacks: frozenset[int] = frozenset(), cloud_lacks: frozenset[int] = frozenset(), *, state_moves: bool = False
+    ) -> str:
         """Why k is not a legal cut, in words; "" if it is."""
         if not 1 <= k <= self.n:
             return f"the count must be from 1 to {self.n}"
-        stop = self._stop(k)
+        if state_moves and self.stops(k, device_lacks, cloud_lacks):
+            return ""
+        return self._problem(k, self._stop(k), device_lacks, cloud_lacks)
+
+    def stops(
+        self, k: int, device_lacks: frozenset[int] = frozenset(), cloud_lacks: frozenset[int] = frozenset()
+    ) -> tuple[int, ...]:
+        """Where a job from stage k may end, the latest first: at n, or before a stage with state that then runs on the device.
+
+        A job with state in it may be run again from its last checkpoint, so it has no stage marked `once`.
+        """
+        held = [index for index in range(k, self.n) if self.chain[index].stateful]
+        found = []
+        for stop in (self.n, *reversed(held)):
+            again = stop > min(held, default=self.n) and any(stage.once for stage in self.chain[k:stop])
+            if not again and not self._problem(k, stop, device_lacks, cloud_lacks):
+                found.append(stop)
+        return tuple(found)
+
+    def _problem(self, k: int, stop: int, device_lacks: frozenset[int], cloud_lacks: frozenset[int]) -> str:
+        """Why stages [k, stop) cannot run on the cloud and the others on the device; "" if they can."""
         for index, stage in enumerate(self.chain):
             here = "cloud" if k <= index < stop else "device"
             if stage.placement not in ("any", here):
@@ -126,7 +156,7 @@ class App:
         return ""
 
     def _stop(self, k: int) -> int:
-        """A stateful stage stays on the device: a job ends before the first one at or after k."""
+        """Where state stays on the device: a job ends before the first stage with state at or after k."""
         return next((i for i in range(k, self.n) if self.chain[i].stateful), self.n)
 
     def crossing(self, start: int, stop: int) -> Crossing:

@@ -62,6 +62,25 @@ class Runner:
             for index, stage in enumerate(self.stages)
         ]
 
+    def states(self, start: int, stop: int) -> list[Any]:
+        """The states of the stages with state in [start, stop), in order; one that has seen no frame is at its beginning."""
+        return [
+            self._states[index] if index in self._states else stage.initial()
+            for index, stage in enumerate(self.stages[start:stop], start)
+            if isinstance(stage, StatefulTask)
+        ]
+
+    def restore(self, start: int, stop: int, states: Any) -> None:
+        """Go on from `states`, as `states(start, stop)` gave them; the stages get copies that they may write into.
+
+        Raises:
+            ValueError: these are not the states of so many stages.
+        """
+        held = [index for index in range(start, stop) if isinstance(self.stages[index], StatefulTask)]
+        if not isinstance(states, (list, tuple)) or len(states) != len(held):
+            raise ValueError(f"a list of {len(held)} states is needed for stages {start} to {stop}, not {type(states).__name__}")
+        self._states.update(zip(held, map(copy_value, states)))
+
     def setup(self, start: int, stop: int) -> None:
         """Set up stages [start, stop) that are not yet; an instance that several runners share, once.
 

@@ -66,6 +66,12 @@ def identity(item: Any) -> Any:
 
 
 @task
+def passing(item: Any) -> Any:
+    """The item itself, behind a stage with state."""
+    return item
+
+
+@task
 def whoami(item: float) -> int:
     """The number of the process, after `item` seconds."""
     time.sleep(item)
@@ -128,16 +134,19 @@ class OnlyThere(Broken):
 
 
 class Running(StatefulTask):
-    """A stage with state, which stays on the device."""
+    """A fold: numbers its values and sums them up; an order harms, a multiple of 10 is filtered, a negative one fails."""
 
-    def setup(self) -> None:
-        raise RuntimeError("set up on a server")
+    def initial(self) -> dict[str, Any]:
+        return {"count": 0, "sum": np.zeros(1)}
 
-    def initial(self) -> int:
-        return 0
-
-    def run(self, value: Any, state: int) -> tuple[Any, int]:  # type: ignore[override]  # a fold takes its state as well
-        return value, state + 1
+    def run(self, value: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]  # a fold takes its state as well
+        if isinstance(value, str):
+            _harm(value)
+        if value < 0:
+            raise ValueError("a negative value")
+        state["sum"] += value  # in place: what it is given is its own
+        state = {"count": state["count"] + 1, "sum": state["sum"]}
+        return (DROP if value % 10 == 0 else (state["count"], int(state["sum"][0]))), state
 
 
 class Closing(Task):
@@ -197,7 +206,8 @@ halfway = App("halfway", [Input(), Closing("CLOSING_FILE"), Broken(ValueError("n
 broken = App("broken", [Input(), identity, Broken(ValueError("no such model"))])
 lacking = App("lacking", [Input(), Broken(ModuleNotFoundError("No module named 'torch'", name="torch.nn"))])
 near, poor = OnlyThere(name="near", placement="device"), OnlyThere(name="poor", requires=("no_such_package",))
-partly = App("partly", [Input(), near, poor, Running(), identity])
+partly = App("partly", [Input(), near, poor, identity])
+running = App("running", [Input(), identity, Running(), passing])
 who = App("who", [Input(), whoami])
 closing = App("closing", [Input(), Closing("CLOSING_FILE")])
 stuck = App("stuck", [Input(), Closing("NO_SUCH_VARIABLE")])

@@ -33,7 +33,10 @@ def check_answer(done: BatchDone, counts: Sequence[int], parts: Sequence[Any], c
     seconds = (*done.times, done.waited, *(job.decode for job in done.jobs))
     if len(done.times) > MAX_STAGES or not all(0.0 <= each <= _LONGEST for each in seconds):
         raise ValueError("times that cannot be")
-    if len(counts) != sum(job.kind == "done" for job in done.jobs) or any(not 0 <= count < MAX_PARTS for count in counts):
+    states = sum(job.state for job in done.jobs)
+    if any(job.state not in (0, 1) for job in done.jobs) or states > (command.state > 0):
+        raise ValueError("states that nobody asked for")
+    if len(counts) != states + sum(job.kind == "done" for job in done.jobs) or any(not 0 <= count < MAX_PARTS for count in counts):
         raise ValueError(f"{len(counts)} results that belong to no job")
     if sum(counts) + len(counts) != len(parts):
         raise ValueError(f"{len(parts)} parts for {len(counts)} results")

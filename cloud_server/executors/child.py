@@ -16,7 +16,7 @@ from typing import Any, Union
 
 import msgspec
 
-from cloud_server.events import BatchDone, JobKey, RunBatch
+from cloud_server.events import BatchDone, JobKey, RunBatch, state_key
 from cloud_server.executors.confine import Limits, confine, follow
 from cloud_server.executors.parcels import Line
 from cloud_server.executors.seam import ExecutorError, Want
@@ -25,7 +25,10 @@ from cloud_server.handshake import AppInfo
 from tasks import TaskError, load
 from wire.protocol import Payload
 
-__all__ = ["BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "flatten", "main", "serve", "unflatten"]
+__all__ = [
+    "BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "carried", "flatten", "main", "serve",
+    "unflatten",
+]
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
@@ -39,7 +42,7 @@ class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """Run a batch, see RunBatch; job i's payload is a head and `counts[i]` buffers."""
+    """Run a batch, see RunBatch; job i's payload is a head and `counts[i]` buffers; a state is one more."""
 
     batch: int
     app: str
@@ -59,7 +62,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """What came of an Order; `counts` is for the jobs that are done, in order."""
+    """What came of an Order; `counts` is for the jobs that are done, in order, then for the states made."""
 
     done: BatchDone
     counts: tuple[int, ...]
@@ -141,4 +144,10 @@ def _serve(line: Line, worker: Worker) -> bool:
 
 
 def _in_order(done: BatchDone, results: dict[JobKey, Payload]) -> list[Payload]:
-    return [results[job.session, job.seq] for job in done.jobs if job.kind == "done"]
+    return [results[key] for key, _ in carried(done)]
+
+
+def carried(done: BatchDone) -> list[tuple[JobKey, str]]:
+    """The payloads that come with an answer, in order: key and signature of each."""
+    values = [((job.session, job.seq), job.signature) for job in done.jobs if job.kind == "done"]
+    return values + [(state_key(job.session, job.seq), "") for job in done.jobs if job.state]

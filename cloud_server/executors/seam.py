@@ -17,7 +17,8 @@ from wire.protocol import Payload
 __all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "app_info", "silent", "stages_here"]
 
 Deliver = Callable[[BatchDone, dict[JobKey, Payload]], None]
-"""Takes the answer to one RunBatch, with the payload of each job that is done. Called on a worker's thread."""
+"""Takes the answer to one RunBatch, with the payload of each job that is done, and of each state that was made by its
+`state_key`. Called on a worker's thread."""
 
 Want = tuple[str, ...] | None
 """The fields of a final value its device wants; see `tasks.values.keep_fields`."""
@@ -43,18 +44,21 @@ class Executor(Protocol):
         """
 
     def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
-        """Take a batch; `inputs` and `wants` are its jobs', in order. Never blocks; every batch is answered."""
+        """Take a batch; `inputs` and `wants` are its jobs', in order. Never blocks; every batch is answered.
+
+        With `command.state` the last of `inputs` is the state its only job starts from.
+        """
 
     def close(self, patience: float = 5.0) -> None:
         """Give the workers back within `patience` seconds; batches not begun are dropped without an answer."""
 
 
 def stages_here(app: App) -> tuple[int, ...]:
-    """The stages a server may run on this host: not the source, not bound to devices, not stateful, not lacking."""
+    """The stages a server may run on this host: not the source, not bound to devices, not lacking."""
     lacks = app.missing()
     return tuple(
         index for index, stage in enumerate(app.chain)
-        if index > 0 and stage.placement != "device" and not stage.stateful and index not in lacks
+        if index > 0 and stage.placement != "device" and index not in lacks
     )
 
 
@@ -65,7 +69,7 @@ def app_info(app: App) -> AppInfo:
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(index in here for index in range(app.n)),
         batched=tuple(stage.run_batch is not None for stage in app.chain), once=tuple(stage.once for stage in app.chain),
-        lacks=tuple(sorted(app.missing())),
+        stateful=tuple(stage.stateful for stage in app.chain), lacks=tuple(sorted(app.missing())),
         source_hash=app.source_hash(), aggregate=app.aggregate is not None,
     )
 

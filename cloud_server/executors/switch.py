@@ -24,7 +24,7 @@ import psutil
 
 from cloud_server.digest import digest
 from cloud_server.events import BatchDone, JobDone, JobKey
-from cloud_server.executors.child import Answer, Leaving, Ready, unflatten
+from cloud_server.executors.child import Answer, Leaving, Ready, carried, unflatten
 from cloud_server.executors.seam import Deliver, OnNote
 from cloud_server.executors.worker_process import Job, WorkerProcess
 from wire.inbox import Inbox
@@ -223,10 +223,9 @@ class Switch:
         done = answer.done
         process.answered(sum(done.times))
         self._longest = max(self._longest * _FADES, process.busy)
-        jobs = [job for job in done.jobs if job.kind == "done"]
         results: dict[JobKey, Payload] = {}
-        for job, (head, buffers) in zip(jobs, unflatten(answer.counts, parts)):
-            results[job.session, job.seq] = Payload(head, buffers, job.signature)
+        for (key, signature), (head, buffers) in zip(carried(done), unflatten(answer.counts, parts)):
+            results[key] = Payload(head, buffers, signature)
         self._deliver(done, results)
 
     def _fail(self, job: Job, text: str, kind: str = "failed") -> None:

@@ -1,6 +1,8 @@
 """One worker: its own instances of every app's stages, and the way of a batch through them.
 
     payload -> unpack -> stages [start, stop) -> the wanted fields -> pack -> payload
+
+Of a job with state the state comes with it and goes back with its answer, so that any worker can run the next one.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch
+from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch, state_key
 from cloud_server.executors.seam import ExecutorError, Want, stages_here
 from tasks import App, SetupFailed, TaskError
 from tasks.run import DONE, FAILED, Ran, Runner
@@ -56,15 +58,17 @@ class Worker:
         """Run a batch; never raises for what stages or payloads do.
 
         Args:
+            inputs: payloads of its jobs, then, if there is one, the state its only job starts from.
             submitted: `perf_counter()` of when the batch was given to the executor.
         """
         waited = perf_counter() - submitted
         seat = self._seats[command.app]
         runs, decodes = [], []
-        for payload in inputs:
+        for payload in inputs[: len(command.jobs)]:
             began = perf_counter()
             runs.append(seat.unpack(command, payload))
             decodes.append(perf_counter() - began)
+        folds = len(inputs) > len(command.jobs) and seat.restore(command, inputs[-1], runs)
         crossings = [seat.crossing(command, ran) for ran in runs]
         times = seat.run(command, runs)
         done: list[JobDone] = []
@@ -74,6 +78,8 @@ class Worker:
             done.append(replace(job, decode=decode))
             if result is not None:
                 results[key] = result
+        if folds:
+            done[0] = seat.keep_state(command, done[0], results)
         return BatchDone(command.batch, tuple(done), times, waited), results
 
     def close(self) -> list[str]:
@@ -105,6 +111,29 @@ class _Seat:
             return Ran(DONE, self.packer.unpack(payload), ())
         except RemoteProtocolError as error:
             return Ran(FAILED, None, (), command.start, f"the value received cannot be read: {error}")
+
+    def restore(self, command: RunBatch, state: Payload, runs: list[Ran]) -> bool:
+        """Give the stages the state their job starts from; False if the job has failed, in `runs` too."""
+        if runs[0].kind == DONE:
+            try:
+                self.runner.restore(command.start, command.stop, self.packer.unpack(state))
+            except (RemoteProtocolError, ValueError) as error:
+                runs[0] = Ran(FAILED, None, (), command.start, f"the state received cannot be read: {error}")
+        return runs[0].kind == DONE
+
+    def keep_state(self, command: RunBatch, job: JobDone, results: dict[JobKey, Payload]) -> JobDone:
+        """Put the state after a job among the results; a job whose state cannot travel has failed, and left it as it was."""
+        try:
+            state = self.packer.pack(self.runner.states(command.start, command.stop))
+            if state.nbytes > MAX_JOB:
+                raise UnsupportedValue(f"{state.nbytes} bytes; one message carries at most {MAX_JOB}")
+        except BaseException as error:  # user classes are read here, so user code runs
+            results.clear()
+            last = command.stop - 1
+            words = str(error) if isinstance(error, UnsupportedValue) else self.runner.explain(last, error)
+            return JobDone(job.session, job.seq, FAILED, last, f"the state cannot travel: {words}", decode=job.decode)
+        results[state_key(job.session, job.seq)] = state
+        return replace(job, state=1)
 
     def run(self, command: RunBatch, runs: list[Ran]) -> tuple[float, ...]:
         """Replace each run in `runs` by what came of it; returns seconds per stage for all of them."""

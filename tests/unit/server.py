@@ -17,7 +17,7 @@ from cloud_server.events import (
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig
 from cloud_server.scheduler import Scheduler
-from wire.protocol import MINOR, Credit, Error, Hello, Message, Pong, Report, Result, Submit, Welcome
+from wire.protocol import MINOR, Credit, Error, Hello, Message, Pong, Report, Result, State, Submit, Welcome
 
 __all__ = [
     "APP", "EPOCH", "HELLO", "LINK", "SESSION", "ServerUnderTest", "answers", "batches", "busy", "credit", "failed", "receipt", "result",
@@ -110,12 +110,16 @@ class ServerUnderTest:
     ) -> list[Command]:
         """A device says something; SUBMIT and REPORT carry 100 bytes unless told otherwise, -1 for no payload at all."""
         if nbytes is None:
-            nbytes = 100 if isinstance(message, (Submit, Report)) else -1
+            nbytes = 100 if isinstance(message, (Submit, Report, State)) else -1
         token = 0
         if nbytes >= 0:
-            token, self._next_token = self._next_token, self._next_token + 1
-            self._tokens.add(token)
+            token = self._new_token()
         return self.handle(MessageReceived(peer, message, session, epoch, max(0, nbytes), token), now)
+
+    def _new_token(self) -> int:
+        token, self._next_token = self._next_token, self._next_token + 1
+        self._tokens.add(token)
+        return token
 
     def connect(self, now: float = 0.0, *, session: int = SESSION, peer: bytes = LINK, **fields: Any) -> list[Command]:
         """A device says HELLO."""
@@ -125,16 +129,18 @@ class ServerUnderTest:
         """A device sends stages 1 and 2 of a frame."""
         start, stop, acked = where.pop("start", 1), where.pop("stop", 3), where.pop("acked", 0)
         budget_us = -1 if budget is None else round(budget * 1e6)
-        codec = where.pop("codec", "raw")
-        return self.hears(Submit(seq, start, stop, seq - 1, budget_us, round(stamp * 1e6), acked, codec), now, **where)
+        codec, generation = where.pop("codec", "raw"), where.pop("generation", 0)
+        message = Submit(seq, start, stop, seq - 1, budget_us, round(stamp * 1e6), acked, codec, generation=generation)
+        return self.hears(message, now, **where)
 
     def done(
         self, batch: int, now: float, kind: str = "done", *, waited: float = 0.0, times: tuple[float, ...] = (0.01, 0.02)
     ) -> list[Command]:
-        """A batch ended: all its jobs in the same way."""
+        """A batch ended: all its jobs in the same way; those with state made a new one, but for failed ones."""
         jobs = tuple(
             JobDone(session, seq, kind, -1 if kind == "done" else 2, "" if kind == "done" else kind,
-                    nbytes=10, signature=f"result {seq}" if kind == "done" else "")
+                    nbytes=10, signature=f"result {seq}" if kind == "done" else "",
+                    state=self._new_token() if self._batches[batch].state and kind != "failed" else 0)
             for session, seq in self._batches[batch].jobs
         )
         return self.handle(BatchDone(batch, jobs, times, waited), now)
@@ -173,7 +179,7 @@ class ServerUnderTest:
         elif isinstance(command, Forget):
             self._kept.remove((command.session, command.seq))
         elif isinstance(command, RunBatch):
-            assert set(command.inputs) <= self._tokens
+            assert {*command.inputs, *([command.state] if command.state else ())} <= self._tokens
             self._batches[command.batch] = command
         elif isinstance(command, Fold):
             assert command.token in self._tokens if command.token else (command.session, command.seq) in self._kept
@@ -185,6 +191,7 @@ class ServerUnderTest:
 
     def _note_sent(self, command: SendMessage) -> None:
         assert command.payload is None or command.payload in self._kept
+        assert not command.token or command.token in self._tokens
         message = command.message
         if isinstance(message, Welcome):
             self._limits[command.session] = message.limit
@@ -200,6 +207,8 @@ class ServerUnderTest:
         in_batches = [token for batch in self._batches.values() for token in batch.inputs]
         waiting = [job.token for session in machine.sessions.values() for job in session.queue]
         assert len(waiting) == machine.queued
+        waiting += [job.token for session in machine.sessions.values() for job in session.ownership.waiting.values()]
+        waiting += [session.ownership.state for session in machine.sessions.values() if session.ownership.state]
         assert Counter(in_batches + waiting) == Counter(self._tokens), "each payload kept waits or is worked on, once"
         accounts = [session.account for session in machine.sessions.values()]
         assert machine.memory.used == sum(account.charge for account in accounts), "the sum of all charges"
@@ -207,7 +216,8 @@ class ServerUnderTest:
         held = set()
         for number, session in machine.sessions.items():
             assert {job.token for job in session.jobs.values()} <= self._tokens
-            assert {job.token for job in session.queue} <= {job.token for job in session.jobs.values()}
+            void = {job.token for job in session.queue if 0 < job.generation < session.ownership.generation}
+            assert {job.token for job in session.queue} - void <= {job.token for job in session.jobs.values()}
             assert session.account.kept == sum(job.nbytes for job in session.jobs.values())
             assert session.account.held == 10 * sum(kept.outcome == "done" for kept in session.results.values())
             assert session.account.linked == (session.peer is not None)

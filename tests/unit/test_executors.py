@@ -13,7 +13,7 @@ import pytest
 from tests import worker_apps
 from tests.worker_apps import IMAGE, Found
 
-from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch
+from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch, state_key
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.seam import OnNote
 from tasks import App
@@ -175,6 +175,31 @@ def test_nothing_runs_for_a_batch_of_unreadable_payloads(bench: Benches) -> None
     assert not results
 
 
+def test_a_state_goes_to_a_worker_with_its_job_and_comes_back_changed(bench: Benches) -> None:
+    """Whatever comes of a frame, done, filtered or failed, the state after it is that of a sequential run."""
+    tried = bench("running")
+    state = tried.packer.pack([{"count": 0, "sum": np.zeros(1)}])
+    seen = []
+    for seq, value in enumerate([3, 10, -1, 4]):
+        command = RunBatch(seq, "running", 1, 4, ((7, seq),), (1,), 2)
+        tried.executor.submit(command, [tried.packer.pack(value), state], [None])
+        done, results = tried.answer()
+        assert done.jobs[0].state == 1
+        state = results[state_key(7, seq)]
+        folded = tried.packer.unpack(state)[0]
+        seen.append((done.jobs[0].kind, done.jobs[0].stage, folded["count"], float(folded["sum"][0])))
+    assert seen == [("done", -1, 1, 3.0), ("filtered", 2, 2, 13.0), ("failed", 2, 2, 13.0), ("done", -1, 3, 17.0)]
+
+
+def test_a_state_that_cannot_be_read_fails_its_job_and_makes_no_other(bench: Benches) -> None:
+    """The job fails before any stage ran, and the server keeps the state it has."""
+    tried = bench("running")
+    tried.executor.submit(RunBatch(0, "running", 1, 4, ((7, 0),), (1,), 2), [tried.packer.pack(1), tried.packer.pack([])], [None])
+    done, results = tried.answer()
+    assert (done.jobs[0].kind, done.jobs[0].state, results) == ("failed", 0, {})
+    assert "the state received cannot be read" in done.jobs[0].error
+
+
 def test_a_stage_that_cannot_be_set_up_stops_the_start(kind: str) -> None:
     """The error names the app, the stage and what it raised."""
     with pytest.raises(ExecutorError, match="app 'broken': setup of stage 'broken' failed: ValueError: no such model"):
@@ -196,7 +221,7 @@ def test_a_missing_import_in_setup_says_how_to_declare_it(kind: str) -> None:
 
 
 def test_only_stages_of_the_server_are_set_up(bench: Benches) -> None:
-    """Device-only and stateful stages, and those whose packages are missing, stay untouched."""
+    """Device-only stages, and those whose packages are missing, stay untouched."""
     bench("partly")
 
 

@@ -45,9 +45,9 @@ def test_what_a_later_version_does_something_with_is_ignored(message: Message) -
     assert serving().hears(message, 1.0) == []
 
 
-@pytest.mark.parametrize(("message", "nbytes"), [(State(1, 1, 3), 100), (Plan("small", 0.1), -1)])
+@pytest.mark.parametrize(("message", "nbytes"), [(Plan("small", 0.1), -1)])
 def test_what_this_version_cannot_do_is_refused_politely(message: Message, nbytes: int) -> None:
-    """STATE and PLAN: the error says so, and the session goes on."""
+    """PLAN: the error says so, and the session goes on."""
     server = serving()
     text = f"{type(message).__name__} is not supported by this version"
     assert server.hears(message, 1.0, nbytes=nbytes)[-1] == failed("unsupported", text, getattr(message, "seq", -1))

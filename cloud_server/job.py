@@ -1,0 +1,47 @@
+"""One SUBMIT at this server, from its arrival to its answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cloud_server.events import BatchDone, JobDone, RunBatch
+from wire.protocol import Result
+
+__all__ = ["Job", "result_of", "unrun"]
+
+
+class Job(msgspec.Struct):
+    """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time.
+
+    `alone` after its batch ended a worker, or with state: it is tried without company. `generation` is that of the stages
+    with state in it, 0 if it has none.
+    """
+
+    session: int
+    seq: int
+    start: int
+    stop: int
+    token: int
+    nbytes: int
+    arrival: float
+    deadline: float | None = None
+    dispatched: float = 0.0
+    cancelled: bool = False
+    alone: bool = False
+    generation: int = 0
+
+
+def result_of(job: Job, done: JobDone, batch: RunBatch, event: BatchDone, now: float, load: float) -> Result:
+    """The answer to a job that ran."""
+    return Result(
+        done.seq, "failed" if done.kind == "again" else done.kind, batch.start, batch.stop, done.stage, done.error,
+        tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
+        int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), load,
+        "raw", done.signature, int(done.decode * 1e6), job.generation,
+    )
+
+
+def unrun(job: Job, outcome: str, reason: str, now: float, load: float) -> Result:
+    """The answer to a job that does not run."""
+    held = int((now - job.arrival) * 1e6)
+    return Result(job.seq, outcome, job.start, job.stop, -1, reason, (), 1, held, held, load, generation=job.generation)
