@@ -10,13 +10,15 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import Any, Protocol
 
 import msgspec
 
+from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
-    BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
+    BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, Revoked, RunBatch, SendMessage,
     StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
@@ -76,7 +78,11 @@ class Server:
         max_memory: bytes all devices together may have here; max_per_device: one of them; max_job: largest payload taken.
         lease: seconds a silent device may come back in and go on.
         checksum: buffers have checksums, also where a device does not ask for them.
+        keys: folder of this server's keys and of those it allows (wire.identity); None: anybody who can connect is served.
         on_note: called with (level, text), on the loop's thread.
+
+    Raises:
+        KeyProblem: `keys` holds no key, or a file in it is damaged or open to others.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Server:
         max_per_device: int = 32 * 2**20, max_job: int = 16 * 2**20, lease: float = 60.0,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
         name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False,
+        keys: str | PathLike[str] | None = None,
     ) -> None:
         self.port = port
         self.inbox: Inbox[tuple[Event, dict[tuple[int, int], Payload] | None]] = Inbox()
@@ -103,6 +110,8 @@ class Server:
         self._clock = clock or SystemClock()
         self._on_note = on_note or (lambda level, text: None)
         self._listener = listener
+        self._access = None if keys is None else Access(keys, self._on_note)
+        self._guarded: ZmqListener | None = None
         self._payloads: dict[int, Payload] = {}
         self._results: dict[tuple[int, int], Payload] = {}
         self._next_token = 1
@@ -120,13 +129,14 @@ class Server:
         """Start the workers, then listen: nobody is let in before there is somebody to serve them.
 
         Raises:
-            ExecutorError: a stage cannot be set up. BindError: the address cannot be had.
+            ExecutorError: a stage cannot be set up. BindError: the address cannot be had. GateFailed: strangers are let in.
         """
         self._executor.start(self._batch_done)
         if self._listener is None:
-            listener = ZmqListener(self._host, self.port, self._max_message)
-            self.port = listener.port
-            self._listener = listener
+            keys = None if self._access is None else self._access.keys
+            self._guarded = ZmqListener(self._host, self.port, self._max_message, keys=keys, on_note=self._on_note)
+            self.port = self._guarded.port
+            self._listener = self._guarded
         if self._trace is not None:
             self._trace.start(self._clock.now(), self.scheduler.config)
 
@@ -166,6 +176,10 @@ class Server:
         """
         busy = self._drain_inbox()
         busy |= self._drain_listener()
+        if self._access is not None and self._guarded is not None:
+            revoked = self._access.look(self._clock.now(), self._guarded.allow)
+            if revoked:
+                self.handle(Revoked(revoked))
         due = self.scheduler.next_wakeup()
         if due is not None and due <= self._clock.now():
             self.handle(Tick())
@@ -222,6 +236,8 @@ class Server:
         timeout = None if due is None else max(0.0, due - self._clock.now())
         if patience is not None:
             timeout = patience if timeout is None else min(timeout, patience)
+        if self._access is not None:
+            timeout = LOOK_S if timeout is None else min(timeout, LOOK_S)
         if not self.inbox.arm():
             return
         assert self._listener is not None
@@ -262,7 +278,8 @@ class Server:
             if not damaged:
                 token = self._keep(payload)
                 name = digest(payload) if self.scheduler.quarantine.watches(nbytes) else ""
-        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged, name))
+        sender = "" if self._guarded is None else self._guarded.sender
+        self.handle(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, token, damaged, name, sender))
 
     def _send_message(self, command: SendMessage) -> None:
         payload = None if command.payload is None else self._results.get(command.payload)

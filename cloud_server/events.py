@@ -14,8 +14,8 @@ import msgspec
 from wire.protocol import Message
 
 __all__ = [
-    "BatchDone", "Command", "Event", "Finished", "Fold", "Forget", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "RunBatch",
-    "SendMessage", "StopRequested", "Tick", "state_key",
+    "BatchDone", "Command", "Event", "Finished", "Fold", "Forget", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "Revoked",
+    "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
 ]
 
 JobKey = tuple[int, int]
@@ -31,6 +31,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
 
     `token` is the body's name for the payload that came with it, of `nbytes` bytes; 0 if there was none, or if it
     was `damaged` and thrown away. `digest` names its content, where the machine watches for payloads of that size.
+    `sender` is the name under which the key is allowed that sent it; "" where there are no keys.
     """
 
     peer: bytes
@@ -41,6 +42,7 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     token: int = 0
     damaged: bool = False
     digest: str = ""
+    sender: str = ""
 
 
 class JobDone(msgspec.Struct, frozen=True, gc=False):
@@ -78,6 +80,12 @@ class PeerGone(msgspec.Struct, frozen=True, gc=False, tag=True):
     peer: bytes
 
 
+class Revoked(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The keys that were allowed under these names are so no longer."""
+
+    names: tuple[str, ...]
+
+
 class StopRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Take no new jobs; answer those under way, then say BYE."""
 
@@ -86,7 +94,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The time asked for by `next_wakeup` has come; a spurious one changes nothing."""
 
 
-Event = Union[MessageReceived, BatchDone, PeerGone, StopRequested, Tick]
+Event = Union[MessageReceived, BatchDone, PeerGone, Revoked, StopRequested, Tick]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):

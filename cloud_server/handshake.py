@@ -58,13 +58,19 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def why_not(
-    hello: Hello, config: SchedulerConfig, known: Session | None, sessions: int, stopping: bool
+    hello: Hello, config: SchedulerConfig, known: Session | None, sessions: int, stopping: bool, sender: str = ""
 ) -> tuple[str, str] | None:
     """The error code and text with which this HELLO is refused, or None.
 
     Args:
         known: the session of this number, if there is one; sessions: how many there are.
+        sender: the name under which the device's key is allowed, "" without keys. A session belongs to its key, and the
+            device's name is that name, or that name, a slash and more (a device with two cameras: cam1/left, cam1/right).
     """
+    if sender and sender not in (hello.device, hello.device.partition("/")[0]):
+        return "forbidden", f"this key is allowed as {sender!r}, and the device calls itself {hello.device!r}: give --device {sender}"
+    if known is not None and known.sender != sender:
+        return "forbidden", f"session {known.number:x} belongs to another key"
     if stopping:
         return "shutdown", f"{config.server} is shutting down"
     app = config.apps.get(hello.app)

@@ -13,7 +13,7 @@ from cloud_server.aftermath import awaited, remember, try_again
 from cloud_server.batching import Backlog, Costs
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
-    SendMessage, StopRequested, Tick,
+    Revoked, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.job import Job, result_of, unrun
@@ -41,11 +41,7 @@ class Scheduler:
     def __init__(self, config: SchedulerConfig) -> None:
         self.config = config
         self.sessions: dict[int, Session] = {}
-        self.executed = 0
-        self.shed = 0
-        self.duplicates = 0
-        self.damaged = 0
-        self.opened = 0
+        self.executed = self.shed = self.duplicates = self.damaged = self.opened = 0
         self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
         self.memory = Memory(config.memory, config.credit, config.max_job)
         self.quarantine = Quarantine()
@@ -60,7 +56,7 @@ class Scheduler:
         self._out: list[Command] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
-            Tick: self._on_tick, StopRequested: self._on_stop,
+            Tick: self._on_tick, StopRequested: self._on_stop, Revoked: self._on_revoked,
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
@@ -111,7 +107,7 @@ class Scheduler:
             self._on_hello(event.message, event, now)
             return
         session = self.sessions.get(event.session)
-        if session is None or session.peer != event.peer or event.epoch != self.config.epoch:
+        if session is None or (session.peer, session.sender) != (event.peer, event.sender) or event.epoch != self.config.epoch:
             self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
             return
         session.heard = now
@@ -125,13 +121,13 @@ class Scheduler:
 
     def _on_hello(self, hello: Hello, event: MessageReceived, now: float) -> None:
         session = self.sessions.get(event.session)
-        refusal = why_not(hello, self.config, session, len(self.sessions), self._stopping)
+        refusal = why_not(hello, self.config, session, len(self.sessions), self._stopping, event.sender)
         if refusal is not None:
             self._refuse(event, *refusal)
             return
         resumed = session is not None
         if session is None:
-            session = Session(event.session, hello, event.peer, now, self.memory)
+            session = Session(event.session, hello, event.peer, now, self.memory, event.sender)
             self.sessions[event.session] = session
             self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
@@ -346,6 +342,11 @@ class Scheduler:
         for session in self.sessions.values():
             if session.peer == event.peer:
                 session.unbind()
+
+    def _on_revoked(self, event: Revoked, now: float) -> None:
+        for session in [session for session in self.sessions.values() if session.sender in event.names]:
+            self._send(session, Error("forbidden", f"the key of {session.sender!r} was revoked here"))
+            self._end(session, "its key was revoked")
 
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]

@@ -36,12 +36,13 @@ class Session:
     payload bytes of `jobs` and holds those of `results`.
     """
 
-    def __init__(self, number: int, hello: Hello, peer: bytes, now: float, memory: Memory) -> None:
+    def __init__(self, number: int, hello: Hello, peer: bytes, now: float, memory: Memory, sender: str = "") -> None:
         self.number = number
         self.hello = hello
         self.account = Account(number, memory)
         self.app = hello.app
         self.device = hello.device
+        self.sender = sender
         self.peer: bytes | None = peer
         self.checksum = False
         self.heard = now

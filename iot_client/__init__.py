@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iot_client.client import Client, Result, Statistics
-    from iot_client.errors import ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
+    from iot_client.errors import AuthError, ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
     from iot_client.goal import Goal
     from iot_client.outcome import Done, Dropped, Failed, Filtered
 
 __all__ = [
-    "Client", "ClientError", "Closed", "Done", "Dropped", "Failed", "Filtered", "Full", "Goal", "Result", "ServerRefused",
+    "AuthError", "Client", "ClientError", "Closed", "Done", "Dropped", "Failed", "Filtered", "Full", "Goal", "Result", "ServerRefused",
     "ServerUnreachable", "StageError", "Statistics",
 ]
 

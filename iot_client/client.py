@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator, Kept
 from iot_client.cuts import Crossings
-from iot_client.errors import ClientError, Closed, ServerRefused, ServerUnreachable, StageError
+from iot_client.errors import AuthError, ClientError, Closed, ServerRefused, ServerUnreachable, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import Feeder
@@ -40,6 +40,7 @@ from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
 from wire.address import is_loopback
+from wire.identity import DeviceKeys
 from wire.payload import Packer
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
@@ -68,7 +69,7 @@ class Client:
         codec: how values are sent where the split is fixed, as in wire.codecs.
         goal: what to reach; the split and the codec then move by themselves.
         policy: "auto", or "threshold": one stage to the server every 3 s below the goal's fps, none back.
-        checksum: whether arrays travel with checksums; None: where the server is not this machine.
+        checksum: whether arrays travel with checksums; None: where the server is not this machine, without keys.
         profiles: folder for what is learned, used at the next start; None keeps nothing.
         workers: device threads that run stages.
         source: feeds the client; default: the app's own source if it reads one, or else `submit`.
@@ -76,7 +77,8 @@ class Client:
         frames: end after so many items.
         rate: items per second read from the app's own source, at most.
         want: fields of the final record to return; None: all but images; ("*",): all.
-        device: this device's name, default the host name; also the name of the stream.
+        keys: folder of this device's keys (wire.identity), with which the server must be enrolled; None: no keys, no encryption.
+        device: this device's name, default that of its key, else the host name; also the name of the stream.
         trace: file for the log of events and commands.
         keep_items: give each Result the captured item.
         connect_timeout: seconds to wait for the server at the start.
@@ -92,7 +94,7 @@ class Client:
         spooler: the spool in use, if any.
 
     Raises:
-        IllegalCut: the split is not legal here. ValueError: an argument is out of range.
+        IllegalCut: the split is not legal here. ValueError: an argument is out of range; wire.keys.KeyProblem: ... or no key fits.
     """
 
     def __init__(
@@ -101,13 +103,14 @@ class Client:
         want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
-        checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None,
+        checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: str | PathLike[str] | None = None,
         on_decided: Callable[[Decided], None] | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
     ) -> None:
         if not 0 < port < 65536:
             raise ValueError(f"port={port}; legal: 1 to 65535")
-        device = device or socket.gethostname()
+        self._keys = None if keys is None or host is None else DeviceKeys.load(keys, host, port)
+        device = device or (self._keys and self._keys.pair.name) or socket.gethostname()
         self.app = app = app.copy()
         self._saved = Saved(profiles if goal is not None else None, app, device, f"{host}:{port}")
         self._host = HostWatch(goal is not None)
@@ -115,7 +118,7 @@ class Client:
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
             cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None,
-            checksum=checksum if checksum is not None else host is not None and not is_loopback(host),
+            checksum=checksum if checksum is not None else host is not None and self._keys is None and not is_loopback(host),
         )
         self.device = device
         self.source_error = self.trace_error = ""
@@ -169,7 +172,7 @@ class Client:
         """Set up the stages, connect, and let frames in.
 
         Raises:
-            StageError: a stage cannot be set up. ServerUnreachable, ServerRefused: there is no session.
+            StageError: a stage cannot be set up. ServerUnreachable, ServerRefused (AuthError): there is no session.
         """
         self._set_up()
         self._thread.start()
@@ -347,7 +350,7 @@ class Client:
     def _loop(self) -> None:
         try:
             if self._server is not None:
-                self._coordinator.channel = ZmqChannel(self._server, MAX_JOB)
+                self._coordinator.channel = ZmqChannel(self._server, MAX_JOB, keys=self._keys)
             self._coordinator.run()
         except BaseException as error:
             self._crash = error
@@ -357,9 +360,10 @@ class Client:
             self._results.end()
 
     def _refuse(self, code: str, text: str) -> None:
-        self._refused = ServerRefused(code, text)
+        self._refused = AuthError(code, text) if code == "forbidden" else ServerRefused(code, text)
         self._on_note("error", f"refused by the server ({code}): {text}")
-        if self._spooling is not None and (self._session.config.reports or not self._session.stream.can_run_all):
+        final = code != "forbidden"  # a key may be allowed later
+        if final and self._spooling is not None and (self._session.config.reports or not self._session.stream.can_run_all):
             self.stop(0.0)  # what needs the server waits in the spool for one that takes it
         self._answered.set()
 

@@ -183,7 +183,7 @@ class Coordinator:
             busy = True
             if not change.up:
                 self._outbox.clear()
-            self.handle(LinkUp() if change.up else LinkDown(0, change.reason))
+            self.handle(LinkUp() if change.up else LinkDown(0, change.reason, change.denied))
         for _ in range(_BURST):
             parts = channel.receive()
             if parts is None:

@@ -3,6 +3,7 @@
 ClientError              base
 |-- ServerUnreachable    nothing answered at the address within the time given
 |-- ServerRefused        the server answered and said no; `code` and text are its own
+|   `-- AuthError        ... because one of the two sides does not know the other's key
 |-- StageError           a stage could not be set up on this device
 |-- SourceError          (readers.py) what --source names cannot be read
 |   `-- SourceLost       ... or stopped delivering
@@ -15,7 +16,7 @@ ClientError              base
 What happens to a frame is never an exception: it is the outcome of its Result.
 """
 
-__all__ = ["ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
+__all__ = ["AuthError", "ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
 
 
 class ClientError(Exception):
@@ -35,6 +36,13 @@ class ServerRefused(ClientError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class AuthError(ServerRefused):
+    """This device's key is not allowed there, or that is not the server it was enrolled with; the text says what to do.
+
+    `code` is forbidden.
+    """
 
 
 class StageError(ClientError):

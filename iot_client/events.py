@@ -63,10 +63,14 @@ class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class LinkDown(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The transport to a server broke; whatever was under way on it is lost."""
+    """The transport to a server broke; whatever was under way on it is lost.
+
+    `denied`: one of the two sides does not know the other's key; no new link is tried before a Reopen.
+    """
 
     peer: int = 0
     reason: str = ""
+    denied: bool = False
 
 
 class MessageReceived(msgspec.Struct, frozen=True, gc=False):
@@ -204,7 +208,7 @@ class Note(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class Refuse(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The server will not serve this session, for good; code and text are its own."""
+    """The server will not serve this session; code and text are its own. For good, unless the code is "forbidden"."""
 
     code: str
     text: str

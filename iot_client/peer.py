@@ -7,7 +7,8 @@
   |<-----------------------------------------------------+
         LinkDown, Reopen                       any: ERROR(version | unknown_app | fingerprint) -> REFUSED
 
-ZeroMQ reconnects silently and its buffers hide a dead peer, so life is judged by what is heard here. Silence
+Where a key is not, or no longer, allowed the link is DOWN until it is opened anew, less and less often: it may be
+allowed at any time. ZeroMQ reconnects silently and its buffers hide a dead peer, so life is judged by what is heard here. Silence
 means nothing while our own bytes may still fill the uplink: the limit grows with what is outstanding.
 """
 
@@ -22,7 +23,7 @@ __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
 
 DOWN, PROBING, UP, REFUSED = "down", "probing", "up", "refused"
 
-_FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut", "forbidden", "bundle"})
+_FATAL = frozenset({"version", "unknown_app", "fingerprint", "codec", "cut", "bundle"})
 
 _HOPELESS = 3
 """Unreadable messages without a readable one between: one bit flipped in the transport's framing shifts all that follows."""
@@ -50,6 +51,8 @@ class PeerConfig(msgspec.Struct, frozen=True):
     backoff_max: float = 4.0
     slowest_link: float = 62_500.0
     """Bytes per second assumed at worst (0.5 Mbit/s) when bytes are outstanding."""
+    knock_max: float = 8.0
+    """Longest time between two tries of a device that is not let in."""
 
 
 class Peer:
@@ -88,6 +91,8 @@ class Peer:
         self._unanswered: dict[int, tuple[int, int]] = {}
         self._outstanding = 0
         self._doubt = 1.0
+        self._knock = config.hello_retry
+        self._denied = ""
         self._uneven = uneven
         self._pings = 0
         self._garbled = 0
@@ -110,6 +115,16 @@ class Peer:
         if self.state != REFUSED:
             self.state = DOWN
             self._reopen_at, self._reopen_after = now + _REOPEN, _REOPEN
+
+    def denied(self, reason: str, now: float) -> list[Command]:
+        """We are not let in, or do not believe who answers: say so once, and knock again, less and less often."""
+        if self.state == REFUSED:
+            return []
+        self.state = DOWN
+        self._reopen_at, self._reopen_after = now + self._knock, self._knock
+        self._knock = min(2 * self._knock, self._config.knock_max)
+        told, self._denied = self._denied, reason
+        return [] if told == reason else [Refuse("forbidden", reason)]
 
     # -- what the server says ----------------------------------------------------------------------
 
@@ -142,7 +157,8 @@ class Peer:
         self.checksum = message.checksum
         self._unanswered.clear()
         self._outstanding = 0
-        self._backoff = self._config.hello_retry
+        self._backoff = self._knock = self._config.hello_retry
+        self._denied = ""
         self._heartbeat = message.heartbeat_us / 1e6 or self._config.heartbeat
         self._ping_at = self._heard
 
@@ -180,6 +196,8 @@ class Peer:
         """The server refused something: for good, for now, or because it has forgotten us."""
         if message.code in _FATAL:
             return self.refuse(message.code, message.text)
+        if message.code == "forbidden":
+            return self.denied(message.text, now)
         if message.code == "hello_required":
             if self.state == PROBING and now - self._hello_at < self._config.hello_retry / 2:
                 return []

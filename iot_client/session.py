@@ -160,6 +160,9 @@ class Session:
 
     def _on_link_down(self, event: LinkDown, now: float) -> None:
         assert self.peer is not None
+        if event.denied:
+            self.stream.out += self.peer.denied(event.reason, now)
+            return
         if self.peer.state == UP:
             self._note("warning", f"link to the server lost: {event.reason or 'connection closed'}")
         self.peer.link_down(now)

@@ -14,10 +14,14 @@ Parts = Sequence[Any]
 
 
 class LinkChange(msgspec.Struct, frozen=True):
-    """The transport connected (`up`) or broke; `reason` in words."""
+    """The transport connected (`up`) or broke; `reason` in words.
+
+    `denied`: the other side does not let us in, or is not who it should be. The link then stays closed until `reopen`.
+    """
 
     up: bool
     reason: str = ""
+    denied: bool = False
 
 
 class Channel(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
@@ -16,6 +17,9 @@ from zmq.backend import zmq_poll
 from zmq.utils.monitor import recv_monitor_message
 
 from wire.channel import LinkChange, Parts
+from wire.identity import DeviceKeys, ServerKeys
+from wire.keys import make_pair, text_of
+from wire.zap import DOMAIN, Gate, GateFailed, prove
 
 __all__ = ["BindError", "ZmqChannel", "ZmqListener"]
 
@@ -32,6 +36,9 @@ _SEND = zmq.backend.Socket.send
 _GET = zmq.backend.Socket.get
 """What zmq.Socket's own send and getsockopt end in, without their option handling: a third of the time."""
 _EVENTS = int(zmq.EVENTS)
+_MOST_BROKEN = 3
+"""Handshakes in a row that end without a word before a link with keys counts as denied: a server that cannot read
+what we say (it has another key) just hangs up, and libzmq would try again every 50 ms for ever."""
 _WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED
 
 
@@ -39,7 +46,9 @@ class BindError(OSError):
     """The address could not be bound; the text says which and why."""
 
 
-def _make_socket(context: zmq.Context[Any], kind: int, max_message: int) -> zmq.Socket[Any]:
+def _make_socket(
+    context: zmq.Context[Any], kind: int, max_message: int, keys: DeviceKeys | ServerKeys | None = None
+) -> zmq.Socket[Any]:
     """All options of all sockets; see the sources beside each."""
     socket: zmq.Socket[Any] = context.socket(kind)
     options = {
@@ -64,9 +73,19 @@ def _make_socket(context: zmq.Context[Any], kind: int, max_message: int) -> zmq.
         }
     else:
         options |= {zmq.ROUTER_MANDATORY: 1, zmq.BACKLOG: 512}
-    for option, value in options.items():
+    for option, value in (options | _curve(keys)).items():
         socket.setsockopt(option, value)
     return socket
+
+
+def _curve(keys: DeviceKeys | ServerKeys | None) -> dict[int, int | bytes]:
+    """CURVE, with an enforced domain on the server: without it libzmq lets in any key when nobody answers its questions."""
+    if keys is None:
+        return {}
+    mine: dict[int, int | bytes] = {zmq.CURVE_PUBLICKEY: keys.pair.public, zmq.CURVE_SECRETKEY: keys.pair.secret}
+    if isinstance(keys, DeviceKeys):
+        return mine | {zmq.CURVE_SERVERKEY: keys.server}
+    return {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: keys.pair.secret, zmq.ZAP_DOMAIN: DOMAIN, zmq.ZAP_ENFORCE_DOMAIN: 1}
 
 
 class _Owned:
@@ -91,7 +110,10 @@ def _readable(socket: zmq.Socket[Any]) -> bool:
 
 def _receive_parts(socket: zmq.Socket[Any]) -> list[Any]:
     """One whole message: the first part copied (it is small), the others as they lie in memory."""
-    frame = socket.recv(_DONTWAIT, False)
+    return _receive_rest(socket, socket.recv(_DONTWAIT, False))
+
+
+def _receive_rest(socket: zmq.Socket[Any], frame: zmq.Frame) -> list[Any]:
     parts: list[Any] = [frame.bytes]
     while frame.more:
         frame = socket.recv(_DONTWAIT, False)
@@ -117,10 +139,15 @@ class ZmqChannel(_Owned):
         endpoint: "tcp://host:port" or "inproc://name".
         max_message: largest part accepted, in bytes.
         context: share one only for inproc.
+        keys: who we are and whom we expect; None: anybody may read along.
     """
 
-    def __init__(self, endpoint: str, max_message: int, context: zmq.Context[Any] | None = None) -> None:
+    def __init__(
+        self, endpoint: str, max_message: int, context: zmq.Context[Any] | None = None, *, keys: DeviceKeys | None = None
+    ) -> None:
         super().__init__()
+        self._keys = keys
+        self._broken = 0
         self._endpoint = endpoint
         self._max_message = max_message
         self._own_context = context is None
@@ -155,9 +182,10 @@ class ZmqChannel(_Owned):
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._connected = True
+                self._broken = 0
                 found.append(LinkChange(True))
             elif event & _HANDSHAKE_FAILED:
-                found.append(LinkChange(False, "the handshake failed: is this a Spillway server, are the keys right?"))
+                found.append(self._failed(event))
             elif self._connected:
                 self._connected = False
                 found.append(LinkChange(False, "connection closed"))
@@ -185,9 +213,30 @@ class ZmqChannel(_Owned):
         if self._own_context:
             self._context.destroy(linger=0)
 
+    def _failed(self, event: int) -> LinkChange:
+        """What a failed handshake means; libzmq gives up by itself after a refusal, but not where the other side hung up."""
+        where, keys = self._endpoint, self._keys
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and keys is not None:
+            known = f"{keys.pair.name or 'NAME'} {text_of(keys.pair.public)}"
+            return LinkChange(False, f"{where} does not allow this device's key: run `cloud-server devices allow {known}` there", True)
+        if event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            speaks = "wants keys: enroll this device (iot-client enroll --help)" if keys is None else (
+                "speaks without keys: start it with --host and a key of its own (cloud-server keys init), or with --keys"
+            )
+            return LinkChange(False, f"{where} {speaks}; or it is no Spillway server", True)
+        self._broken += 1
+        if keys is None or self._broken < _MOST_BROKEN:
+            return LinkChange(False, "the other side hung up while we met: is this a Spillway server?")
+        self._broken = 0
+        self._socket.disconnect(self._endpoint)
+        return LinkChange(
+            False, f"{where} is not the server whose key is known here, or speaks without keys: compare `cloud-server keys show` there "
+            f"with {text_of(keys.server)}, and enroll this device anew if the server's key was changed on purpose", True,
+        )
+
     def _open(self) -> None:
         self._connected = False
-        self._socket = _make_socket(self._context, zmq.DEALER, self._max_message)
+        self._socket = _make_socket(self._context, zmq.DEALER, self._max_message, self._keys)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._changes_due = 0
         self._socket.connect(self._endpoint)
@@ -203,26 +252,64 @@ class ZmqListener(_Owned):
 
     Args:
         host, port: where to bind; port 0 takes a free one, see `port`.
+        keys: who this server is and whom it lets in; None: everybody.
+        on_note: called with (level, text) about who was refused.
+
+    Attributes:
+        sender: the name under which the key is allowed that sent the last message received; "" where there are no keys.
 
     Raises:
-        BindError: the address is in use or not this machine's.
+        BindError: the address is in use or not this machine's. GateFailed: the test that strangers are refused failed.
     """
 
-    def __init__(self, host: str, port: int, max_message: int) -> None:
+    def __init__(
+        self, host: str, port: int, max_message: int, *, keys: ServerKeys | None = None,
+        on_note: Callable[[str, str], None] = lambda level, text: None,
+    ) -> None:
         super().__init__()
+        self.sender = ""
         self._context: zmq.Context[Any] = zmq.Context()
-        self._socket = _make_socket(self._context, zmq.ROUTER, max_message)
+        self._gate = None if keys is None else Gate(self._context, keys.allowed, on_note)
+        self._look_at_gate = 0
+        self._socket = _make_socket(self._context, zmq.ROUTER, max_message, keys)
         where = f"[{host}]" if ":" in host else host
         if ":" in host:
             self._socket.setsockopt(zmq.IPV6, 1)
         try:
+            self._test(keys)
             self._socket.bind(f"tcp://{where}:{port or '*'}")
         except zmq.ZMQError as error:
             self.close()
             raise BindError(error.errno, f"cannot bind tcp://{where}:{port}: {error.strerror or error}") from None
+        except GateFailed:
+            self.close()
+            raise
+        self.port = self._bound()
+
+    def _bound(self) -> int:
         bound = self._socket.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(bound, bytes)
-        self.port = int(bound.rstrip(b"\0").rsplit(b":", 1)[1])
+        return int(bound.rstrip(b"\0").rsplit(b":", 1)[1])
+
+    def _test(self, keys: ServerKeys | None) -> None:
+        """Before anybody else can come: strangers, with a key made up and with none, are refused on this very socket."""
+        if self._gate is None or keys is None:
+            return
+        self._socket.bind("tcp://127.0.0.1:*")
+        endpoint = f"tcp://127.0.0.1:{self._bound()}"
+        made_up = DeviceKeys(pair=make_pair(), server=keys.pair.public)
+        strangers = {"a stranger": ZmqChannel(endpoint, 2**16, keys=made_up), "a device without keys": ZmqChannel(endpoint, 2**16)}
+        try:
+            prove(self._gate, strangers)
+        finally:
+            for stranger in strangers.values():
+                stranger.close()
+        self._socket.unbind(endpoint)
+
+    def allow(self, allowed: Mapping[str, bytes]) -> None:
+        """From now on these keys, by the names of their devices, and no others; also on links that stand."""
+        assert self._gate is not None
+        self._gate.allow(allowed)
 
     def send(self, peer: bytes, parts: Parts) -> bool | None:
         self._check_owner()
@@ -238,6 +325,8 @@ class ZmqListener(_Owned):
         return True
 
     def receive(self) -> tuple[bytes, Parts] | None:
+        if self._gate is not None:
+            return self._receive_known(self._gate)
         if not _readable(self._socket):
             return None
         try:
@@ -246,14 +335,49 @@ class ZmqListener(_Owned):
         except zmq.Again:
             return None
 
+    def _receive_known(self, gate: Gate) -> tuple[bytes, Parts] | None:
+        """As `receive`, of keys that are allowed at this moment: a revoked one keeps its link, and is not heard on it."""
+        self._answer(gate)
+        for _ in range(_LOOK_AT_LINK):
+            if not _readable(self._socket):
+                return None
+            try:
+                peer = self._socket.recv(_DONTWAIT)
+                first = self._socket.recv(_DONTWAIT, False)
+                parts = _receive_rest(self._socket, first)
+            except zmq.Again:
+                return None
+            sender = gate.name_of(first)
+            if sender is not None:
+                self.sender = sender
+                return peer, parts
+        return None
+
+    def _answer(self, gate: Gate) -> None:
+        """A sleeping loop is woken by the gate; a busy one looks at it now and then."""
+        self._look_at_gate -= 1
+        if self._look_at_gate > 0:
+            return
+        self._look_at_gate = _LOOK_AT_LINK
+        try:
+            gate.answer()
+        except GateFailed:
+            self.close()
+            raise
+
     def wait(self, wake: int, timeout: float | None, sending: bool) -> bool:
         self._check_process()
         if sending:  # ROUTER cannot poll for one full peer: look again soon
             timeout = 0.005 if timeout is None else min(timeout, 0.005)
         interests: list[Any] = [(self._socket, _POLLIN), (wake, _POLLIN)]
+        if self._gate is not None:
+            interests.append((self._gate.socket, _POLLIN))
+            self._look_at_gate = 0
         ready: list[Any] = zmq_poll(interests, -1 if timeout is None else max(0, math.ceil(timeout * 1000)))
         return any(socket == wake for socket, _ in ready)
 
     def close(self) -> None:
+        if self._gate is not None:
+            self._gate.close()
         self._socket.close(0)
         self._context.destroy(linger=0)

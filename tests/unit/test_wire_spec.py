@@ -12,7 +12,7 @@ import pytest
 
 from cloud_server.events import MessageReceived, SendMessage
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
-from iot_client.peer import REFUSED, Peer, PeerConfig
+from iot_client.peer import DOWN, REFUSED, Peer, PeerConfig
 from wire import codecs, coding, messages, nodes, protocol
 from wire.codecs import family
 from wire.payload import Packer
@@ -155,6 +155,7 @@ def test_the_table_of_errors_is_what_the_device_does(code: str) -> None:
     commands = peer.error(Error(code, "why"), 2.0, 0)
     assert (peer.state == REFUSED) == (does == "gives up")
     assert any(type(getattr(command, "message", None)) is Hello for command in commands) == (does == "HELLO")
+    assert (peer.state == DOWN) == does.startswith("opens a new link after 1 s")
 
 
 def test_the_codecs_are_the_code() -> None:
