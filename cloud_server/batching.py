@@ -8,6 +8,8 @@ queued for the same stages and waits for nothing.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from math import inf
 
 from cloud_server.job import Job
 from cloud_server.sessions import Session
@@ -19,6 +21,10 @@ Segment = tuple[str, int, int]
 
 _UNKNOWN = 0.001
 _ALPHA = 0.2
+
+
+def _anybody(session: Session) -> bool:
+    return True
 
 
 class Costs:
@@ -34,9 +40,9 @@ class Costs:
         self._seconds[segment] = seconds if old is None else old + _ALPHA * (seconds - old)
         self.largest = max(_UNKNOWN, max(self._seconds.values()))
 
-    def predict(self, segment: Segment) -> float:
-        """Seconds to expect; 1 ms for what never ran."""
-        return self._seconds.get(segment, _UNKNOWN)
+    def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
+        """Seconds to expect; `unknown` (1 ms) for what never ran."""
+        return self._seconds.get(segment, unknown)
 
 
 class Backlog:
@@ -63,31 +69,62 @@ class Backlog:
         self.push(session, job)
         session.queue.rotate(1)
 
-    def pop(self) -> Job | None:
-        """The next job in fairness, or None."""
-        while len(self._ring) > 1:
+    def pop(self, may: Callable[[Session], bool] = _anybody) -> Job | None:
+        """The next job in fairness of a session that `may` begin one, or None."""
+        passed = 0
+        while passed < len(self._ring):
             session = self._ring[0]
-            cost = self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop))
-            if session.deficit >= cost:
-                session.deficit -= cost
-                return self._remove(session)
-            session.deficit += self._costs.largest
+            if not may(session):
+                passed += 1
+            elif passed == len(self._ring) - 1:
+                break  # alone nobody owes anything for what nobody else wanted
+            else:
+                cost = self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop))
+                if session.deficit >= cost:
+                    session.deficit -= cost
+                    break
+                session.deficit += self._costs.largest
+                passed = 0
             self._ring.rotate(-1)
-        # Alone nobody owes anything for what nobody else wanted.
-        return self._remove(self._ring[0]) if self._ring else None
+        else:
+            return None
+        return self._remove(session)
 
-    def pop_alike(self, segment: Segment, most: int) -> list[Job]:
+    def pop_alike(self, segment: Segment, most: int, may: Callable[[Session], bool] = _anybody) -> list[Job]:
         """Up to `most` further jobs of the same segment, one session after the other."""
         found: list[Job] = []
         cost = self._costs.predict(segment) if len(self._ring) > 1 else 0.0
         for session in list(self._ring):
-            while session.queue and len(found) < most and session.app == segment[0]:
+            if session.app != segment[0] or not may(session):
+                continue
+            while session.queue and len(found) < most:
                 head = session.queue[0]
                 if (head.start, head.stop) != segment[1:] or head.alone:
                     break
                 session.deficit -= cost
                 found.append(self._remove(session))
         return found
+
+    def outdated(self, session: Session, workers: int) -> list[Job]:
+        """Take out the jobs for which newer ones of their session wait, unless all of them begin within the time of a frame."""
+        found: list[Job] = []
+        while len(session.queue) > 1 and not session.queue[0].generation:
+            head = session.queue[0]
+            cost = self._costs.predict((session.app, head.start, head.stop), inf)
+            if len(session.queue) * cost * len(self._ring) <= session.period * workers:
+                break
+            found.append(self._remove(session))
+        return found
+
+    def expired(self, session: Session, now: float) -> list[Job]:
+        """Take out the jobs of a session that can no longer be in time."""
+        late = [job for job in session.queue if job.deadline is not None and job.deadline < now and not job.generation]
+        for job in late:
+            session.queue.remove(job)
+        self.size -= len(late)
+        if late and not session.queue:
+            self._ring.remove(session)
+        return late
 
     def drop(self, session: Session) -> list[Job]:
         """Take out everything of one session."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from cloud_server.events import (
     StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
+from cloud_server.outbox import Outbox
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
@@ -38,8 +38,6 @@ __all__ = ["FoldsValues", "Server", "ServerStatistics", "app_info", "serve_in_th
 
 _BURST = 64
 """Messages received before other work gets its turn."""
-_OUTBOX = 1024
-"""Messages kept for a peer that does not read; beyond, the peer is taken for gone."""
 
 
 class FoldsValues(Protocol):
@@ -50,7 +48,11 @@ class FoldsValues(Protocol):
 
 
 class ServerStatistics(msgspec.Struct, frozen=True):
-    """How a server stands at one moment; sizes in bytes."""
+    """How a server stands at one moment; sizes in bytes.
+
+    `memory` is what all sessions have here or may send, `waiting_for_memory` how many ask for more; `unsent` waits for
+    devices to read it; `drops` counts the jobs not run, by reason.
+    """
 
     sessions: int
     queued: int
@@ -64,6 +66,10 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     payloads_kept: int
     results_kept: int
     load: float
+    memory: int = 0
+    waiting_for_memory: int = 0
+    unsent: int = 0
+    drops: dict[str, int] = {}
     damaged: int = 0
 
 
@@ -116,7 +122,7 @@ class Server:
         self._results: dict[tuple[int, int], Payload] = {}
         self._next_token = 1
         self._batches: list[tuple[RunBatch, list[Payload], list[tuple[str, ...] | None]]] = []
-        self._outbox: dict[bytes, deque[Parts]] = {}
+        self._outbox = Outbox(max_per_device, lease / 2)
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish,
@@ -161,8 +167,9 @@ class Server:
         """Where things stand now; cheap, from any thread."""
         machine = self.scheduler
         return ServerStatistics(
-            len(machine.sessions), machine.queued, machine.running, machine.executed, machine.shed, machine.duplicates,
+            len(machine.sessions), machine.queued, machine.running, machine.executed, machine.drops.get("late", 0), machine.duplicates,
             self.bad_messages, self.bytes_received, self.bytes_sent, len(self._payloads), len(self._results), machine.load,
+            machine.memory.used, len(machine.memory.waiting), self._outbox.nbytes, dict(machine.drops),
             machine.damaged,
         )
 
@@ -295,37 +302,15 @@ class Server:
         self._transmit(command.peer, parts)
 
     def _transmit(self, peer: bytes, parts: Parts) -> None:
-        waiting = self._outbox.get(peer)
-        if waiting is not None:
-            waiting.append(parts)
-            if len(waiting) > _OUTBOX:
-                self._gone(peer)
-            return
         assert self._listener is not None
-        sent = self._listener.send(peer, parts)
-        if sent is None:
-            self._gone(peer)
-        elif not sent:
-            self._outbox[peer] = deque([parts])
+        lost = self._outbox.send(self._listener, peer, parts, self._clock.now())
+        if lost is not None:
+            self.inbox.put((PeerGone(peer, lost), None))
 
     def _flush(self) -> None:
         assert self._listener is not None
-        for peer in list(self._outbox):
-            waiting = self._outbox[peer]
-            while waiting:
-                sent = self._listener.send(peer, waiting[0])
-                if sent is None:
-                    self._gone(peer)
-                    break
-                if not sent:
-                    break
-                waiting.popleft()
-            if not waiting:
-                self._outbox.pop(peer, None)
-
-    def _gone(self, peer: bytes) -> None:
-        self._outbox.pop(peer, None)
-        self.inbox.put((PeerGone(peer), None))
+        for peer, reason in self._outbox.flush(self._listener, self._clock.now()):
+            self.inbox.put((PeerGone(peer, reason), None))
 
     # -- commands ----------------------------------------------------------------------------------
 

@@ -48,8 +48,8 @@ class MessageReceived(msgspec.Struct, frozen=True, gc=False):
 class JobDone(msgspec.Struct, frozen=True, gc=False):
     """One job of a batch; `decode` is the seconds to unpack its payload.
 
-    `kind` is done, filtered or failed, or again: the worker was lost with several jobs, so it is not known whose
-    doing it was. `killed` is the digest of the input of a job that, alone, cost its worker. `state` is the token of the
+    `kind` is done, filtered, failed, dropped if it came too late to begin, or again: the worker was lost with several
+    jobs, so it is not known whose doing it was. `killed` is the digest of the input of a job that, alone, cost its worker. `state` is the token of the
     state after it, 0 if none was made; a worker, which knows no tokens, says 1.
     """
 
@@ -75,9 +75,10 @@ class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class PeerGone(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The transport can no longer reach this peer."""
+    """The transport can no longer reach this peer; or, with a `reason`, its session is to end."""
 
     peer: bytes
+    reason: str = ""
 
 
 class Revoked(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -101,6 +102,7 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Run stages [start, stop) of `app` on these jobs, in one worker; `inputs` are their payloads' tokens.
 
     A job with stages that keep state is alone in its batch, and `state` the token of what they start from.
+    `slack` is how many seconds each may wait for its start, None for any; empty if none has a deadline.
     """
 
     batch: int
@@ -110,6 +112,7 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     jobs: tuple[JobKey, ...]
     inputs: tuple[int, ...]
     state: int = 0
+    slack: tuple[float | None, ...] = ()
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):

@@ -170,12 +170,12 @@ class Account:
         self.limit = max(self.limit, self.received) + nbytes
         self._settle()
 
-    def receive(self, nbytes: int) -> bool:
-        """Count a payload; False if it exceeds what was granted."""
+    def receive(self, nbytes: int) -> int:
+        """Count a payload; returns the bytes beyond what was granted, 0 for any device that keeps to the protocol."""
         self.received += nbytes
         self.need = nbytes
         self._settle()
-        return self.received <= self.limit
+        return max(0, self.received - self.limit)
 
     def reconcile(self, sent: int) -> None:
         """The device has sent more than came: the link lost it."""

@@ -12,9 +12,9 @@ __all__ = ["why_not_run"]
 
 
 def why_not_run(
-    message: Submit, session: Session, event: MessageReceived, within_credit: bool, config: SchedulerConfig
+    message: Submit, session: Session, event: MessageReceived, excess: int, config: SchedulerConfig
 ) -> tuple[str, str] | None:
-    """The outcome and reason with which this SUBMIT is answered unrun, or None."""
+    """The outcome and reason with which this SUBMIT is answered unrun, or None; `excess` is the bytes beyond the limit."""
     app = config.apps[session.app]
     if not 0 < message.start < message.stop <= len(app.stages):
         return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
@@ -31,7 +31,7 @@ def why_not_run(
         return "dropped", f"oversize: {event.nbytes} bytes, at most {config.max_job}"
     if session.full:
         return "dropped", "over credit: too many jobs and unread answers"
-    return None if within_credit else ("dropped", "over credit")
+    return ("dropped", "over credit") if excess else None
 
 
 def _why_not_read(word: str) -> str:

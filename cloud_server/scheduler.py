@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cloud_server.aftermath import awaited, remember, try_again
-from cloud_server.batching import Backlog, Costs
+from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
     BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
     Revoked, SendMessage, StopRequested, Tick,
@@ -41,14 +41,13 @@ class Scheduler:
     def __init__(self, config: SchedulerConfig) -> None:
         self.config = config
         self.sessions: dict[int, Session] = {}
-        self.executed = self.shed = self.duplicates = self.damaged = self.opened = 0
+        self.executed = self.duplicates = self.damaged = self.opened = 0
+        self.drops: dict[str, int] = {}
         self.outcomes = {"done": 0, "filtered": 0, "failed": 0, "dropped": 0}
         self.memory = Memory(config.memory, config.credit, config.max_job)
         self.quarantine = Quarantine()
-        self._costs = Costs()
-        self._backlog = Backlog(self._costs)
-        self._batches: dict[int, RunBatch] = {}
-        self._next_batch = 0
+        self._dispatcher = Dispatcher(config, self.sessions, self.memory)
+        self._backlog = self._dispatcher.backlog
         self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
         self._stopping = False
@@ -93,12 +92,12 @@ class Scheduler:
     @property
     def running(self) -> int:
         """Batches given to the executor and not yet answered."""
-        return len(self._batches)
+        return len(self._dispatcher.running)
 
     @property
     def load(self) -> float:
         """Jobs waiting or running, per worker."""
-        return round((len(self._batches) + self._backlog.size) / self.config.workers, 3)
+        return round((len(self._dispatcher.running) + self._backlog.size) / self.config.workers, 3)
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -141,8 +140,9 @@ class Scheduler:
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
         seq = message.seq
-        within_credit = session.account.receive(event.nbytes)
+        excess = session.account.receive(event.nbytes)
         session.fed = now
+        session.paced(seq, message.stamp_us)
         if session.forget_other(message):
             self._out.append(Forget(session.number, seq))
         if session.knows(seq, message.generation):
@@ -150,11 +150,13 @@ class Scheduler:
             return
         job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
                   session.deadline(message.budget_us, message.stamp_us, now), alone=message.generation > 0, generation=message.generation)
-        problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, within_credit, self.config)
+        problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, excess, self.config)
         problem = problem or self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
+            if excess > self.config.max_job:
+                self._end(session, f"sent {excess} bytes beyond its limit")
             return
         if job.generation:
             session.ownership.waiting[seq] = job
@@ -162,6 +164,9 @@ class Scheduler:
         else:
             self._backlog.push(session, job)
         self._receipts.add(now + self.config.receipt, job)
+        if session.newest_first:
+            for old in self._backlog.outdated(session, self.config.workers):
+                self._answer(session, old, "dropped", "stale", now)
 
     def _on_damaged(self, message: Message, session: Session, event: MessageReceived) -> None:
         """Ask for a SUBMIT again; anything else that carries a payload is missed by its receipt."""
@@ -226,53 +231,21 @@ class Scheduler:
     # -- work --------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        while len(self._batches) < self.config.workers * self.config.depth:
-            first = self._backlog.pop()
-            if first is None:
+        while True:
+            batch, shed = self._dispatcher.next(now)
+            for job, reason in shed:
+                if reason:
+                    self._answer(self.sessions[job.session], job, "dropped", reason, now)
+                else:
+                    self._out.append(Release(job.token))
+            if batch is not None:
+                self._out.append(batch)
+            elif not shed:
                 return
-            segment = (self.sessions[first.session].app, first.start, first.stop)
-            jobs = [first]
-            app = self.config.apps[segment[0]]
-            if any(app.batched[first.start : first.stop]) and not first.alone:
-                jobs += self._backlog.pop_alike(segment, self.config.max_batch - 1)
-            jobs = [job for job in jobs if self._worth_running(job, now)]
-            if jobs:
-                self._run(segment, jobs, now)
-
-    def _run(self, segment: tuple[str, int, int], jobs: list[Job], now: float) -> None:
-        for job in jobs:
-            job.dispatched = now
-        keys = tuple((job.session, job.seq) for job in jobs)
-        state = self.sessions[jobs[0].session].ownership.state if jobs[0].generation else 0
-        batch = RunBatch(self._next_batch, *segment, keys, tuple(job.token for job in jobs), state)
-        self._next_batch += 1
-        self._batches[batch.batch] = batch
-        if self.config.copies:
-            self.memory.lend(batch.batch, sum(job.nbytes for job in jobs))
-        self._out.append(batch)
-
-    def _worth_running(self, job: Job, now: float) -> bool:
-        session = self.sessions[job.session]
-        if session.jobs.get(job.seq) is not job:
-            self._out.append(Release(job.token))
-            return False
-        if job.generation:  # the next ones wait for it
-            return True
-        if job.cancelled or job.seq < session.acked:
-            self._answer(session, job, "dropped", "cancelled", now)
-            return False
-        if job.deadline is not None and now + self._costs.predict((session.app, job.start, job.stop)) > job.deadline:
-            self.shed += 1
-            self._answer(session, job, "dropped", "late", now)
-            return False
-        return True
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
-        batch = self._batches.pop(event.batch)
-        self.memory.returned(event.batch)
-        size = len(batch.jobs)
-        if event.times:
-            self._costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / size)
+        batch = self._dispatcher.done(event)
+        size = sum(done.kind != "dropped" for done in event.jobs)
         once = any(self.config.apps[batch.app].once[batch.start : batch.stop])
         again = set() if once else try_again(batch, event, self.sessions, self._backlog)
         self.executed += size - len(again)
@@ -313,6 +286,9 @@ class Scheduler:
 
     def _reply(self, session: Session, result: Result, nbytes: int = 0) -> None:
         self.outcomes[result.outcome] += 1
+        if result.outcome == "dropped":
+            reason = result.reason.partition(":")[0]
+            self.drops[reason] = self.drops.get(reason, 0) + 1
         done = result.outcome == "done"
         if result.seq >= session.acked:
             if result.outcome != "dropped":
@@ -333,14 +309,16 @@ class Scheduler:
         for job in self._receipts.take(now):
             self._send(self.sessions[job.session], receipt(self.sessions[job.session], job, now))
         if self._sweep_at is not None and now >= self._sweep_at:
-            for session in [s for s in self.sessions.values() if now - s.heard > self.config.lease]:
-                self._end(session, f"silent for {self.config.lease:.0f} s")
+            for session in list(self.sessions.values()):
+                self._sweep(session, now)
             self._recall(now)
             self._sweep_at = now + _SWEEP if self.sessions else None
 
     def _on_peer_gone(self, event: PeerGone, now: float) -> None:
-        for session in self.sessions.values():
-            if session.peer == event.peer:
+        for session in list(self.sessions.values()):
+            if session.peer == event.peer and event.reason:
+                self._end(session, event.reason)
+            elif session.peer == event.peer:
                 session.unbind()
 
     def _on_revoked(self, event: Revoked, now: float) -> None:
@@ -362,7 +340,7 @@ class Scheduler:
         self._drain()
 
     def _drain(self) -> None:
-        if self._batches or self._backlog.size or self._finished:
+        if self._dispatcher.running or self._backlog.size or self._finished:
             return
         self._finished = True
         for session in self.sessions.values():
@@ -372,6 +350,20 @@ class Scheduler:
     def _serve_waiting(self) -> None:
         for account in self.memory.serve():
             self._send(self.sessions[account.number], Credit(account.limit))
+
+    def _sweep(self, session: Session, now: float) -> None:
+        """Once a second: has its device gone, do its jobs wait in vain, does it fetch its answers?"""
+        wanted = bool(self.memory.waiting) and session.account.charge > 0
+        lease = self.config.lease / 2 if wanted else self.config.lease
+        if now - session.heard > lease:
+            self._end(session, f"silent for {lease:.0f} s")
+            return
+        for job in self._backlog.expired(session, now):
+            self._answer(session, job, "dropped", "late", now)
+        if session.acked == session.swept and self._dispatcher.unread(session):
+            for job in self._backlog.drop(session):
+                self._answer(session, job, "dropped", "answers are not fetched", now)
+        session.swept = session.acked
 
     def _recall(self, now: float) -> None:
         """Take back what idle sessions were granted and do not use: others wait for it."""

@@ -23,6 +23,7 @@ _REPORTS = 8192
 """Report numbers remembered; twice what a device keeps unconfirmed."""
 _MOST = 2048
 """Jobs and answers of one session; a device has at most some 300 frames between capture and delivery."""
+_ALPHA = 0.1
 _ASKS = 2
 """The protocol minor from which a device says how much it `wants`."""
 _PATH = 10.0
@@ -53,6 +54,11 @@ class Session:
         self.deficit = 0.0
         self.reported = 0
         self.fed = now
+        self.period = 0.0
+        """Seconds from frame to frame, by the device's stamps."""
+        self._last = (-1, 0)
+        self.swept = -1
+        """`acked` at the last sweep."""
         self._sizes: dict[int, int] = {}
         self.ownership = Ownership()
         self._reports: dict[int, None] = {}
@@ -151,6 +157,20 @@ class Session:
         stale = [seq for seq, result in self.results.items() if 0 < result.generation < generation]
         self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in stale))
         return tokens, [seq for seq in stale if self.results.pop(seq).outcome == "done"]
+
+    @property
+    def newest_first(self) -> bool:
+        """True if a frame is worth less than the one after it: live, and asked for neither a rate nor a deadline."""
+        return self.hello.mode == "live" and not self.hello.fps and not self.hello.slo_us
+
+    def paced(self, seq: int, stamp_us: int) -> None:
+        """A frame left the device: learn how far they are apart."""
+        before, stamp = self._last
+        if seq > before:
+            if before >= 0:
+                apart = max(0.0, (stamp_us - stamp) / 1e6 / (seq - before))
+                self.period += (apart - self.period) * (_ALPHA if self.period else 1.0)
+            self._last = seq, stamp_us
 
     def deadline(self, budget_us: int, stamp_us: int, now: float) -> float | None:
         """When a job must be done, on this host's clock.

@@ -52,6 +52,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     wants: tuple[Want, ...]
     submitted: float
     counts: tuple[int, ...]
+    slack: tuple[float | None, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -135,7 +136,7 @@ def _serve(line: Line, worker: Worker) -> bool:
     assert isinstance(order, Order)
     inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
     del parcel
-    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, ())
+    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), order.slack)
     done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))

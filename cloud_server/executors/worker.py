@@ -24,6 +24,7 @@ from wire.protocol import MAX_JOB, Payload
 
 __all__ = ["Worker"]
 
+_TOO_LATE = Ran("dropped", None, (), -1, "late")
 _Answer = tuple[BatchDone, dict[JobKey, Payload]]
 
 
@@ -64,9 +65,9 @@ class Worker:
         waited = perf_counter() - submitted
         seat = self._seats[command.app]
         runs, decodes = [], []
-        for payload in inputs[: len(command.jobs)]:
+        for payload, slack in zip(inputs, command.slack or (None,) * len(command.jobs)):
             began = perf_counter()
-            runs.append(seat.unpack(command, payload))
+            runs.append(seat.unpack(command, payload) if slack is None or waited <= slack else _TOO_LATE)
             decodes.append(perf_counter() - began)
         folds = len(inputs) > len(command.jobs) and seat.restore(command, inputs[-1], runs)
         crossings = [seat.crossing(command, ran) for ran in runs]

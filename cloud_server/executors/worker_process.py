@@ -108,7 +108,8 @@ class WorkerProcess:
         command = job.command
         counts, parts = flatten(job.inputs)
         order = Order(
-            command.batch, command.app, command.start, command.stop, command.jobs, tuple(job.wants), job.submitted, counts
+            command.batch, command.app, command.start, command.stop, command.jobs, tuple(job.wants), job.submitted, counts,
+            command.slack,
         )
         try:
             self.line.send([_ENCODE(order), *parts])

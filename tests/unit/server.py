@@ -28,7 +28,7 @@ SESSION, EPOCH, LINK = 7, 9, b"L"
 APP = AppInfo(
     name="app", version="1", fingerprint="f00d", stages=("source", "a", "b"), here=(False, True, True), batched=(False,) * 3,
 )
-HELLO = Hello(MINOR, "camera", "app", "1", "f00d", APP.stages)
+HELLO = Hello(MINOR, "camera", "app", "1", "f00d", APP.stages, mode="lossless")
 CREDIT, MAX_JOB = 1000, 500
 
 
@@ -203,7 +203,8 @@ class ServerUnderTest:
         machine = self.machine
         config = machine.config
         assert len(self._batches) == machine.running <= config.workers * config.depth
-        assert machine.queued == 0 or machine.running == config.workers * config.depth
+        may_begin = [session for session in machine.sessions.values() if session.queue and machine._dispatcher.may_begin(session)]
+        assert not may_begin or machine.running == config.workers * config.depth, "no worker idles"
         in_batches = [token for batch in self._batches.values() for token in batch.inputs]
         waiting = [job.token for session in machine.sessions.values() for job in session.queue]
         assert len(waiting) == machine.queued

@@ -21,7 +21,7 @@ def refusal(server: ServerUnderTest, **changes: Any) -> list[Any]:
 
 def test_a_device_that_fits_is_welcomed() -> None:
     """WELCOME carries credit, sizes and times in microseconds; a person is told who came."""
-    assert ServerUnderTest().connect() == [Note("info", "camera connected: app, live"), said(welcome())]
+    assert ServerUnderTest().connect() == [Note("info", "camera connected: app, lossless"), said(welcome())]
 
 
 def test_a_session_that_is_known_is_resumed_without_another_note() -> None:

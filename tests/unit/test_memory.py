@@ -21,7 +21,7 @@ def make(cap: int = 10_000, most: int = CREDIT, largest: int = LARGEST) -> Accou
 
 def arrive(account: Account, nbytes: int) -> None:
     """A SUBMIT arrives within credit and its job begins."""
-    assert account.receive(nbytes)
+    assert not account.receive(nbytes)
     account.keep(nbytes)
 
 
@@ -40,9 +40,9 @@ def test_a_payload_up_to_the_limit_is_within_credit_and_a_byte_more_is_not() -> 
     """The limit counts all bytes since WELCOME."""
     account = make()
     assert account.limit == CREDIT
-    assert account.receive(600)
-    assert account.receive(400)
-    assert not account.receive(1)
+    assert account.receive(600) == 0
+    assert account.receive(400) == 0
+    assert account.receive(1) == 1
 
 
 def test_a_limit_that_was_not_told_does_not_count() -> None:
@@ -50,12 +50,12 @@ def test_a_limit_that_was_not_told_does_not_count() -> None:
     account = make()
     arrive(account, 1000)
     account.keep(-1000)
-    assert not account.receive(1)
+    assert account.receive(1) == 1
     account = make()
     arrive(account, 1000)
     account.keep(-1000)
     assert account.announce() == 2000
-    assert account.receive(1000)
+    assert account.receive(1000) == 0
 
 
 def test_a_new_limit_is_told_when_half_the_window_is_free_or_the_next_job_would_not_fit() -> None:

@@ -24,7 +24,7 @@ def test_a_job_that_waited_past_its_deadline_is_shed() -> None:
     assert server.done(0, 1.5) == [
         Release(1), result(0, held=0.5, load=1.0), Release(2), result(1, "dropped", held=0.5, queued=0.5, reason="late"),
     ]
-    assert server.machine.shed == 1
+    assert server.machine.drops == {"late": 1}
 
 
 @pytest.mark.parametrize(("budget", "outcome"), [(0.53, "runs"), (0.52, "late")])

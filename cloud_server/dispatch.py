@@ -1,0 +1,101 @@
+"""What runs next: which jobs leave the backlog, together, and which are not worth running any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloud_server.batching import Backlog, Costs, Segment
+from cloud_server.events import BatchDone, RunBatch
+from cloud_server.handshake import SchedulerConfig
+from cloud_server.memory import Memory
+from cloud_server.sessions import Job, Session
+
+__all__ = ["Dispatcher"]
+
+_LONG = 0.01
+"""Seconds of a job beside which the pause between two of them, under a millisecond, is nothing."""
+
+
+class Dispatcher:
+    """Keeps the workers busy, each with at most `config.depth` batches: one it runs, the others behind it.
+
+    `running` are the batches given to workers and not answered, by number.
+    """
+
+    def __init__(self, config: SchedulerConfig, sessions: Mapping[int, Session], memory: Memory) -> None:
+        self.costs = Costs()
+        self.backlog = Backlog(self.costs)
+        self.running: dict[int, RunBatch] = {}
+        self._config = config
+        self._sessions = sessions
+        self._memory = memory
+        self._next_batch = 0
+
+    def next(self, now: float) -> tuple[RunBatch | None, list[tuple[Job, str]]]:
+        """A batch to run, if a worker has room and a job may begin; and the jobs not worth running, each with its reason: "" if
+        nobody waits for an answer."""
+        config, shed = self._config, list[tuple[Job, str]]()
+        if len(self.running) >= config.workers * config.depth:
+            return None, shed
+        first = self.backlog.pop(self.may_begin)
+        if first is None:
+            return None, shed
+        segment = (self._sessions[first.session].app, first.start, first.stop)
+        jobs = [first]
+        if any(config.apps[segment[0]].batched[first.start : first.stop]) and not first.alone:
+            jobs += self.backlog.pop_alike(segment, config.max_batch - 1, self.may_begin)
+        for job in list(jobs):
+            reason = self._why_not(job, segment, now)
+            if reason is not None:
+                jobs.remove(job)
+                shed.append((job, reason))
+        return (self._run(segment, jobs, now) if jobs else None), shed
+
+    def done(self, event: BatchDone) -> RunBatch:
+        """A batch was answered."""
+        batch = self.running.pop(event.batch)
+        self._memory.returned(event.batch)
+        if event.times:
+            ran = sum(done.kind != "dropped" for done in event.jobs)
+            self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
+        return batch
+
+    def may_begin(self, session: Session) -> bool:
+        """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
+        if self.unread(session):
+            return False
+        if not session.newest_first or len(self.running) < self._config.workers:
+            return True
+        return self.costs.predict((session.app, session.queue[0].start, session.queue[0].stop), _LONG) < _LONG
+
+    def unread(self, session: Session) -> bool:
+        """True if answers beyond its share wait for an ack and its jobs would add to them; but the next in order always runs."""
+        if session.account.held <= self._memory.share or not session.queue:
+            return False
+        return session.acked not in session.jobs and not session.queue[0].generation
+
+    def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
+        session = self._sessions[job.session]
+        if session.jobs.get(job.seq) is not job:
+            return ""
+        if job.generation:  # the next ones wait for it
+            return None
+        if job.cancelled or job.seq < session.acked:
+            return "cancelled"
+        return "late" if job.deadline is not None and now + self.costs.predict(segment) > job.deadline else None
+
+    def _run(self, segment: Segment, jobs: list[Job], now: float) -> RunBatch:
+        for job in jobs:
+            job.dispatched = now
+        takes = self.costs.predict(segment)
+        slack = tuple(None if job.deadline is None or job.generation else job.deadline - takes - now for job in jobs)
+        state = self._sessions[jobs[0].session].ownership.state if jobs[0].generation else 0
+        batch = RunBatch(
+            self._next_batch, *segment, tuple((job.session, job.seq) for job in jobs), tuple(job.token for job in jobs), state,
+            slack if any(each is not None for each in slack) else (),
+        )
+        self._next_batch += 1
+        self.running[batch.batch] = batch
+        if self._config.copies:
+            self._memory.lend(batch.batch, sum(job.nbytes for job in jobs))
+        return batch
