@@ -49,8 +49,8 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     """One job of a batch; `decode` is the seconds to unpack its payload.
 
     `kind` is done, filtered, failed, dropped if it came too late to begin, or again: the worker was lost with several
-    jobs, so it is not known whose doing it was. `killed` is the digest of the input of a job that, alone, cost its worker. `state` is the token of the
-    state after it, 0 if none was made; a worker, which knows no tokens, says 1.
+    jobs, so it is not known whose doing it was. `killed` is the digest of the input of a job that, alone, cost its worker.
+    `state` is the token of the state after it, 0 if none was made; a worker, which knows no tokens, says 1.
     """
 
     session: int

@@ -136,7 +136,7 @@ def _serve(line: Line, worker: Worker) -> bool:
     assert isinstance(order, Order)
     inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
     del parcel
-    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), order.slack)
+    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), slack=order.slack)
     done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))

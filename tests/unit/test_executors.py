@@ -43,10 +43,13 @@ class Bench:
         self.answers: SimpleQueue[tuple[BatchDone, dict[JobKey, Payload]]] = SimpleQueue()
         executor.start(lambda done, results: self.answers.put((done, results)))
 
-    def submit(self, *payloads: Payload, batch: int = 0, stop: int | None = None, wants: Sequence[Any] | None = None) -> None:
+    def submit(
+        self, *payloads: Payload, batch: int = 0, stop: int | None = None, wants: Sequence[Any] | None = None,
+        slack: tuple[float | None, ...] = (),
+    ) -> None:
         """Submit a batch of jobs of session 7."""
         jobs = tuple((7, seq) for seq in range(len(payloads)))
-        command = RunBatch(batch, self.app.name, 1, stop or self.app.n, jobs, tuple(range(len(jobs))))
+        command = RunBatch(batch, self.app.name, 1, stop or self.app.n, jobs, tuple(range(len(jobs))), slack=slack)
         self.executor.submit(command, payloads, wants or [None] * len(payloads))
 
     def answer(self) -> tuple[BatchDone, dict[JobKey, Payload]]:
@@ -125,6 +128,13 @@ def test_what_a_stage_throws_costs_its_job_only(bench: Benches, order: str) -> N
     assert done.jobs[1].stage == 1
     assert "worker_apps.py:" in done.jobs[1].error
     assert [value and value["total"] for value in values] == [6, None, 8]
+
+
+def test_a_job_whose_time_passed_in_line_does_not_run(bench: Benches) -> None:
+    """It is dropped as late without a look at its payload; who has time left, or no deadline, runs."""
+    done, values = bench("measure").run(1, 2, 3, slack=(-0.1, 60.0, None))
+    assert [(job.kind, job.error) for job in done.jobs] == [("dropped", "late"), ("done", ""), ("done", "")]
+    assert [value and value["total"] for value in values] == [None, 4, 6]
 
 
 def test_a_dropped_value_is_filtered_at_its_stage(bench: Benches) -> None:
