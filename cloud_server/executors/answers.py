@@ -14,7 +14,7 @@ from wire.protocol import MAX_HEAD, MAX_JOB, MAX_PARTS, MAX_SIGNATURE, MAX_STAGE
 
 __all__ = ["check_answer"]
 
-_KINDS = frozenset({"done", "filtered", "failed"})
+_KINDS = frozenset({"done", "filtered", "failed", "dropped"})
 _LONGEST_ERROR = 2**16
 _LONGEST = 1e9
 """Seconds; the most a message can carry is thousands of times as much."""
