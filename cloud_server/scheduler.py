@@ -131,6 +131,7 @@ class Scheduler:
             self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
         session.hello, session.checksum = hello, checksums(hello, self.config)
+        session.acked = min(session.acked, hello.acked)  # lower after the device's death: it begins again where its spool says
         self._acknowledge(session, hello.acked)
         limit = session.bind(event.peer, now)
         if self._sweep_at is None:

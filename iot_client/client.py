@@ -23,7 +23,7 @@ from iot_client.cuts import Crossings
 from iot_client.errors import AuthError, ClientError, Closed, ServerRefused, ServerUnreachable, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
-from iot_client.feeder import Feeder
+from iot_client.feeder import make_feeder
 from iot_client.goal import Goal
 from iot_client.host_watch import HostWatch
 from iot_client.intake import Intake
@@ -46,6 +46,10 @@ from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
 
 __all__ = ["Client", "Readable", "Result", "Statistics"]
+
+
+_SPOOLED_S = 1.0
+"""Seconds to wait for the server at the start where a spool takes what comes meanwhile."""
 
 
 class Readable(Protocol):
@@ -138,7 +142,8 @@ class Client:
         feed: Any = source if source is not None or not own_source or not app.source.owns_input else app.source
         self.spooler = spooler = open_spool(spool, app, device, feed, packer, self._on_note, memory // 4)
         self._session = Session(config if spooler is None else spooler.resume(config))
-        self._feeder = self._make_feeder(feed, frames, None if source is not None else rate, spooler.position if spooler else 0)
+        rate = None if source is not None else rate
+        self._feeder = make_feeder(feed, self, frames, rate, spooler.position if spooler else 0)
         self._aggregate = LocalAggregate(app.aggregate, device, self._on_note) if app.aggregate is not None and host is None else None
         pivot = config.pivot
         self._coordinator = Coordinator(
@@ -314,13 +319,6 @@ class Client:
         stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
         return f"{stuck}; {self._session.in_flight} in flight"
 
-    def _make_feeder(self, source: Readable | None, frames: int | None, rate: float | None, taken: int) -> Feeder | None:
-        if rate is not None and not rate > 0:
-            raise ValueError(f"rate={rate}; legal: frames per second above 0")
-        if frames is not None and frames < 0:
-            raise ValueError(f"frames={frames}; legal: 0 or more")
-        return None if source is None else Feeder(source, self, frames, rate, taken)
-
     def _set_up(self) -> None:
         try:
             self.app.source.setup()
@@ -331,7 +329,7 @@ class Client:
         self._executor.start(self._session.config.split)
 
     def _await_welcome(self) -> None:
-        answered = self._answered.wait(self._connect_timeout)
+        answered = self._answered.wait(self._connect_timeout if self.spooler is None else min(self._connect_timeout, _SPOOLED_S))
         if answered and self._refused is None and self._crash is None:
             return
         if not answered and self._spooling is not None:

@@ -20,8 +20,9 @@ __all__ = ["Pump", "Sink"]
 POLL_S = 0.1
 """How long a signal may wait while no result comes."""
 
-PATIENCE_S = 5.0
-"""For frames in flight after the first signal; half of what service managers usually grant before they kill."""
+PATIENCE_S, PATIENCE_SPOOLED_S = 4.0, 1.0
+"""For frames in flight after the first signal, so that all is over within five seconds, half of what service managers usually grant
+before they kill; with a spool less, since what is not finished then is not lost."""
 
 
 class Sink(Protocol):
@@ -147,7 +148,7 @@ class Pump:
         name = {Exit.INTERRUPTED: "Ctrl-C", Exit.TERMINATED: "SIGTERM", Exit.HANGUP: "hangup"}[Exit(128 + number)]
         self.end(Exit(128 + number), f"{name}: no more frames were taken")
         self._display.note("info", "frames in flight are dropped" if again else f"{name}: finishing the frames in flight")
-        self._client.stop(0.0 if again else PATIENCE_S)
+        self._client.stop(0.0 if again else PATIENCE_S if self._client.spooler is None else PATIENCE_SPOOLED_S)
 
     def _give_up(self, error: OutputError) -> None:
         """Results lead nowhere any more: capture ends, and what is in flight is not waited for."""

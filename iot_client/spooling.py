@@ -19,7 +19,7 @@ from wire.payload import Packer
 
 __all__ = ["Spooling", "open_spool"]
 
-_AHEAD = 32 * 2**20
+_AHEAD = 8 * 2**20
 """Bytes read ahead of a source that can be read again from any place: there is no need to copy a whole clip."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasks import END, Aggregate, App, Source, Task
 
-__all__ = ["ITEMS", "aggregated", "cloudy", "local"]
+__all__ = ["aggregated", "cloudy", "fast_aggregated", "local", "long", "sensor"]
 
 ITEMS = int(os.environ.get("SPOOL_ITEMS", "300"))
 PAUSE = float(os.environ.get("SPOOL_PAUSE", "0.002"))
@@ -82,3 +82,21 @@ local = App("spool_local", [Numbered(), Half(), Twice()])
 cloudy = App("spool_cloudy", [Numbered(), Half(), CloudTwice()])
 aggregated = App("spool_aggregated", [Numbered(), Half(), Twice(), Everything()])
 sensor = App("spool_sensor", [Sensor(), Half(), Twice()])
+
+
+class First(Task):
+    """The number in an array."""
+
+    def run(self, item: Any) -> Any:
+        return int(item[0])
+
+
+class Same(Task):
+    """Passes on what it gets."""
+
+    def run(self, item: Any) -> Any:
+        return item
+
+
+fast_aggregated = App("spool_fast", [Numbered(), First(), Twice(), Everything()])
+long = App("spool_long", [Numbered(), Same(), First(), Twice()])
