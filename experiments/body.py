@@ -164,16 +164,27 @@ class Workers:
         self._random = random.Random(seed)
         self._spend: Spend = spend or self._wait
         self._queue: deque[tuple[float, float, bool, Callable[[float], None]]] = deque()
+        self._urgent = 0
         self._lane_busy = False
 
     def time(self, milliseconds: float) -> float:
         """How many seconds this takes this time."""
         return milliseconds / 1e3 * (1.0 + self._spread * (2.0 * self._random.random() - 1.0))
 
-    def put(self, seconds: float, done: Callable[[float], None], ordered: bool = False, idle: float = 0.0) -> None:
-        """Have a worker busy for so long, and wait for `idle` more, then call `done(seconds waited for a worker)`."""
+    def put(
+        self, seconds: float, done: Callable[[float], None], ordered: bool = False, idle: float = 0.0, urgent: bool = False
+    ) -> None:
+        """Have a worker busy for so long, and wait for `idle` more, then call `done(seconds waited for a worker)`.
+
+        What is `urgent` goes before all that is not and has not begun.
+        """
         begun = self._agenda.now
-        self._queue.append((seconds, idle, ordered, lambda started: done(started - begun)))
+        work = (seconds, idle, ordered, lambda started: done(started - begun))
+        if urgent:
+            self._queue.insert(self._urgent, work)
+            self._urgent += 1
+        else:
+            self._queue.append(work)
         self._start()
 
     def _wait(self, seconds: float, idle: float, over: Callable[[], None]) -> None:
@@ -186,6 +197,7 @@ class Workers:
                 return
             seconds, idle, ordered, done = self._queue[index]
             del self._queue[index]
+            self._urgent -= index < self._urgent
             self._free -= 1
             self._lane_busy = self._lane_busy or ordered
             self._spend(seconds, idle, partial(self._end, done, ordered, self._agenda.now))

@@ -28,10 +28,11 @@ RULES = {
     "credit": "SUBMIT bytes since WELCOME never exceed the limit granted; the server sees no excess either",
     "window": "frames in flight are bounded",
     "state": "stages with state see frames in seq order, once each, in the ordered lane",
-    "twin": "a stage marked once is not run here after its SUBMIT left",
+    "twin": "a stage marked once runs here or at the server, never both",
     "spurious": "a Tick nobody asked for changes nothing",
     "finished": "nothing is said after Finished",
     "dedup": "one life of the server executes each stage of each (session, seq) at most once",
+    "twice": "no life of the server runs a stage marked once of a (session, seq) that another has run",
     "job": "a batch runs what was submitted, and a RESULT answers the device that asked",
     "fold": "each (device, session, seq) is folded at most once in a life, with its right value",
     "report": "a Done value reaches the aggregate, or is counted as discarded",
@@ -57,6 +58,8 @@ def validate(trace: Trace) -> list[str]:
     for check in checks.values():
         if isinstance(check, DeviceCheck):
             _check_reports(check, server)
+            if both := sorted(check.ran_once & server.ran_once):
+                check.problem("twin", f"(session, seq, stage) marked once and run here and by the server: {both[:9]}")
     return [problem for check in checks.values() for problem in check.problems]
 
 

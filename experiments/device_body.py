@@ -15,6 +15,7 @@ from iot_client.events import (
     RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.outcome import Done
+from iot_client.session import Session
 from wire.protocol import Envelope, Result, Submit
 
 __all__ = ["DeviceBody"]
@@ -101,9 +102,10 @@ class DeviceBody(Body):
         if type(event) is FrameCaptured:
             self.values[event.seq] = {0: (self.number, event.seq, ())}
         if value is not None and type(event) is MessageReceived and type(event.message) is Result:
+            assert isinstance(self.machine, Session)
             kept = self.values.get(event.message.seq)
-            if kept is not None:
-                kept[event.message.stop] = value
+            if kept is not None and self.machine.awaits(event.message, event.session, event.epoch):
+                kept.setdefault(event.message.stop, value)
         return event
 
     # -- source ------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ class DeviceBody(Body):
             done = StagesDone(command.seq, command.start, command.stop, kind, times, -1, "", nbytes, "v", encode_s)
         else:
             done = StagesDone(command.seq, command.start, command.stop, kind, times, last, "boom" if kind == "failed" else "")
-        self.workers.put(sum(times) + encode_s, lambda waited: self._ran(done, value, stop), command.ordered)
+        self.workers.put(sum(times) + encode_s, lambda waited: self._ran(done, value, stop), command.ordered, 0.0, command.urgent)
 
     def _ran(self, done: StagesDone, value: Value, stop: int) -> None:
         if not self.alive:
@@ -169,7 +171,7 @@ class DeviceBody(Body):
         steps = tuple(self._step(stage) for stage in range(done.start, stop))
         kept = self.values.get(done.seq)
         if kept is not None and done.kind == "done":
-            kept[done.stop] = (number, seq, path + steps)
+            kept.setdefault(done.stop, (number, seq, path + steps))
         self.feed(done)
 
     def _step(self, stage: int) -> tuple[Any, ...]:

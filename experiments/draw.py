@@ -28,12 +28,18 @@ def draw(seed: int) -> Scenario:
     steered = tuple(steer(Dice(f"steered {seed} {index}"), device, stages) for index, device in enumerate(devices))
     if steered != devices:
         stages, devices = with_ways(Dice(f"ways {seed}"), stages), steered
+    devices = tuple(_with_deadline(Dice(f"deadline {seed} {index}"), device) for index, device in enumerate(devices))
     end = max(_duration(device, stages) for device in devices)
     transfer = max(_transfer(device, stages) for device in devices)
     return Scenario(
         name=f"seed {seed}", stages=stages, devices=devices, server=_server(dice, stages, end),
         limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
     )
+
+
+def _with_deadline(dice: Dice, device: Device) -> Device:
+    """Every third device has one, from what no link can hold to what most can."""
+    return msgspec.structs.replace(device, deadline_ms=dice.scaled(20, 2_000)) if dice.chance(1 / 3) else device
 
 
 def _stages(dice: Dice) -> tuple[Stage, ...]:

@@ -58,7 +58,7 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
         splits=tuple(k > 0 and not app.why_not(k) for k in range(app.n + 1)),
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
-        max_age=plan.max_age_ms / 1e3, reports=scenario.aggregate and plan.online,
+        max_age=plan.max_age_ms / 1e3, deadline=plan.deadline_ms / 1e3, reports=scenario.aggregate and plan.online,
         memory=plan.memory or _MEMORY, codec=plan.codec, steer=_steer(plan),
     ))
     return machine, machine.start()

@@ -110,6 +110,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     spread: float = 0.3
     splits: tuple[tuple[float, int], ...] = ()
     max_age_ms: float = 1_000.0
+    deadline_ms: float = 0.0
     window: int = 0
     memory: int = 0
     starts_at: float = 0.0

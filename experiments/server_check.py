@@ -24,6 +24,8 @@ class ServerCheck(Check):
         super().__init__("server", scenario)
         self.folded: set[tuple[int, int]] = set()
         self._devices: dict[int, int] = {}
+        self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
+        self.ran_once: set[tuple[int, int, int]] = set()
         self._new_life()
         self.on.update({
             Started: self.on_started, Folded: self.on_folded, cloud.MessageReceived: self.on_message,
@@ -91,6 +93,10 @@ class ServerCheck(Check):
                 if (session, seq, stage) in self._executed:
                     self.problem("dedup", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
                 self._executed.add((session, seq, stage))
+                if stage in self._once:
+                    if (session, seq, stage) in self.ran_once:
+                        self.problem("twice", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
+                    self.ran_once.add((session, seq, stage))
 
     def on_batch_done(self, what: cloud.BatchDone) -> None:
         self._running.discard(what.batch)

@@ -82,7 +82,7 @@ class WeakBody(DeviceBody):
         self.workers.put(
             work + sum(size[3] for size in sizes),
             lambda waited: self._finished(command, done, value, stop, cpus, idles, sizes, self.agenda.now - begun - waited),
-            command.ordered, sum(idles),
+            command.ordered, sum(idles), command.urgent,
         )
 
     def _finished(

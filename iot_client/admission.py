@@ -52,6 +52,10 @@ class Window:
         if network < self._network or not self._network or now - self._network_at > 10.0:
             self._network, self._network_at = network, now
 
+    def cloud_ran(self, execution: float) -> None:
+        """One job whose frame is gone: seconds in its stages."""
+        self._cloud = _smooth(self._cloud, execution)
+
     def completed(self, now: float) -> None:
         """One frame has its outcome."""
         if self._last is not None and now - self._last < _PAUSE:

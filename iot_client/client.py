@@ -86,7 +86,8 @@ class Client:
         trace: file for the log of events and commands.
         keep_items: give each Result the captured item.
         connect_timeout: seconds to wait for the server at the start.
-        max_age: live mode: seconds after which a frame is given up.
+        max_age: live mode: seconds after which a frame is given up, where no deadline is given.
+        deadline: seconds from capture to outcome; what the server would answer too late is finished here, see docs/design.md.
         memory: bytes of frames kept, and of results not yet read.
         spool: a folder (or a Spool) that keeps items and final values over a crash and a long outage, see docs/spool.md.
         on_decided: called with each Decided, on the loop's thread.
@@ -109,7 +110,7 @@ class Client:
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
         checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: str | PathLike[str] | None = None,
         on_decided: Callable[[Decided], None] | None = None,
-        on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None,
+        on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None, deadline: float | None = None,
     ) -> None:
         if not 0 < port < 65536:
             raise ValueError(f"port={port}; legal: 1 to 65535")
@@ -121,7 +122,7 @@ class Client:
         terms = Terms(
             device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
-            cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None,
+            cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline,
             checksum=checksum if checksum is not None else host is not None and self._keys is None and not is_loopback(host),
         )
         self.device = device
@@ -157,7 +158,7 @@ class Client:
         self._coordinator.on_delivered = self._results.publish
         self._coordinator.may_capture = lambda: self._results.unread < memory
         self._executor = self._coordinator.executor = Executor(
-            app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.kept.__contains__,
+            app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
             stop=pivot, measured=goal is not None, on_note=self._on_note,
         )
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
@@ -326,7 +327,8 @@ class Client:
                 self._aggregate.start()
         except Exception as error:
             raise StageError(f"source or aggregate could not be set up: {type(error).__name__}: {error}") from error
-        self._executor.start(self._session.config.split)
+        raced = self._session.race is not None
+        self._executor.start(self._session.config.split, self._session.config.pivot if raced else 0)
 
     def _await_welcome(self) -> None:
         answered = self._answered.wait(self._connect_timeout if self.spooler is None else min(self._connect_timeout, _SPOOLED_S))

@@ -136,8 +136,8 @@ class _Run:
                 split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
-                spool=self._spool(),
-                checksum=config.checksum or None,
+                spool=self._spool(), checksum=config.checksum or None,
+                deadline=None if config.deadline_ms is None else config.deadline_ms / 1e3,
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
@@ -229,7 +229,7 @@ class _Run:
     def _write_summary(self, path: str, snapshot: SummarySnapshot, pump: Pump, attained: Attained | None) -> None:
         assert self._statistics is not None
         statistics = msgspec.structs.asdict(self._statistics)
-        names = ("split", "codec", "link", "bytes_received", "resent", "late_results", "reports_discarded")
+        names = ("split", "codec", "link", "bytes_received", "resent", "late_results", "twins", "waiting_for_server", "reports_discarded")
         extra = {name: statistics[name] for name in names}
         content = {
             "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,

@@ -79,6 +79,7 @@ class Config:
     port: int = DEFAULT_PORT
     source: str | None = None
     mode: str | None = None
+    deadline_ms: float | None = None
     rate: float | None = None
     frames: int | None = None
     workers: int = 1
@@ -100,6 +101,8 @@ class Config:
         _check(self.host is None or bool(self.host.strip()), "--host", self.host, "a name or an address")
         _check(1 <= self.port <= 65535, "--port", self.port, "1 to 65535")
         _check(self.mode is None or self.mode in MODES, "--mode", self.mode, " or ".join(MODES))
+        given = self.deadline_ms
+        _check(given is None or 0.0 < given <= 3.6e6, "--deadline-ms", given, "milliseconds above 0, at most 3600000")
         _check(self.rate is None or 0.0 < self.rate <= 1e6, "--rate", self.rate, "frames per second above 0")
         _check(self.frames is None or self.frames >= 1, "--frames", self.frames, "1 or more")
         _check(self.workers >= 1, "--workers", self.workers, "1 or more")
@@ -278,6 +281,8 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="print the app's stages, the legal stage counts and what is sent there, and exit")
     add("--source", help="camera index, video file, folder of images, image or stream URL; default: the app's own source")
     add("--mode", choices=MODES, help="newest frame first, or every frame; default: live for cameras and streams")
+    add("--deadline-ms", type=float, metavar="MS", help="from capture to outcome: what the server would answer too late is finished here; "
+        "live, what nobody finishes by then is dropped as late (default there: 1000, and nothing is finished here while the link is up)")
     add("--rate", type=float, metavar="FPS", help="frames per second to read; default: a file's own in live mode, else unlimited")
     add("--frames", type=int, metavar="N", help="end after N frames")
     add("--workers", type=int, default=1, metavar="N", help="threads that run stages here (%(default)s)")

@@ -117,6 +117,11 @@ class Coordinator:
         """Tell the loop something, from any thread; None only wakes it."""
         self.inbox.put((event, value, payload))
 
+    def wants(self, seq: int, stop: int) -> bool:
+        """False if a run of this frame up to `stop` is for nothing: it is delivered, or its value is there. Any thread."""
+        kept = self.kept.get(seq)
+        return kept is not None and stop not in kept.values
+
     # -- the loop ----------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -240,7 +245,8 @@ class Coordinator:
             self.bad_messages += 1
             self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, damaged=True))
             return
-        if type(message) is Result and message.outcome == "done":
+        awaited = type(message) is Result and self.session.awaits(message, envelope.session, envelope.epoch)
+        if type(message) is Result and awaited and message.outcome == "done":
             message = self._keep_result(message, payload)
         self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes))
         if type(message) is Welcome:

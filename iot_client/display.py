@@ -212,7 +212,8 @@ def _link(snapshot: SummarySnapshot, statistics: Statistics, target: Goal) -> st
     if statistics.link == "local":
         return "local"
     sent = f"{8e-6 * snapshot.bytes_per_s:.1f}{_of(target.max_mbit)} Mbit/s"
-    return f"link {statistics.link} {1e3 * statistics.rtt_s:.1f} ms {sent}"
+    waiting = f", {statistics.waiting_for_server} wait for it" if statistics.waiting_for_server else ""
+    return f"link {statistics.link} {1e3 * statistics.rtt_s:.1f} ms {sent}{waiting}"
 
 
 def _of(target: float | None, factor: float = 1.0) -> str:

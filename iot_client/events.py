@@ -35,7 +35,7 @@ class SourceEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The answer to one RunStages: `kind` is done, filtered, ended or failed (see tasks.run).
+    """The answer to one RunStages: `kind` is done, filtered, ended, failed or cancelled (see tasks.run).
 
     `cpu_s` is the CPU time of the whole run and its encoding, if it is measured; of a run that is studied `cpus`
     has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds).
@@ -139,7 +139,8 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Run stages [start, stop) on what is kept for seq; then `encode` it for sending if so, as `codec`.
 
     `ordered` runs go through one lane, in the order commanded (stateful stages). `study` asks for the CPU time of
-    each stage, and for the size of the value at these (k, codec).
+    each stage, and for the size of the value at these (k, codec). An `urgent` run goes before others that wait, and
+    ends between two stages when it is wanted no more.
     """
 
     seq: int
@@ -149,6 +150,7 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     ordered: bool = False
     codec: str = "raw"
     study: tuple[tuple[int, str], ...] | None = None
+    urgent: bool = False
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
@@ -195,9 +197,10 @@ class Recall(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class Reopen(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Close the transport to this server and open a new one."""
+    """Close the transport to this server and open a new one; `rtt` is its round trip in seconds, 0.0 if unknown."""
 
     peer: int = 0
+    rtt: float = 0.0
 
 
 class Note(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from functools import partial
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -19,8 +19,9 @@ from iot_client.errors import StageError
 from iot_client.events import RunStages, StagesDone
 from iot_client.spool_file import Damaged
 from iot_client.study import Study
+from iot_client.urgency import UrgentFirst
 from tasks import App, SetupFailed, Source
-from tasks.run import DONE, FAILED, Ran, Runner
+from tasks.run import CANCELLED, DONE, FAILED, Ran, Runner
 from tasks.values import keep_fields
 from wire.errors import UnsupportedValue
 from wire.payload import Packer
@@ -41,7 +42,8 @@ class Executor:
         workers: threads for unordered runs.
         want: fields of the final value to keep, as in `tasks.values.keep_fields`.
         answer: called with (StagesDone, value, payload) for every run, on the worker's thread.
-        wanted: False for a seq whose outcome is fixed already; its run is skipped.
+        wanted: False for a seq that needs no run up to this stage any more, since it has its outcome or the server's
+            answer; its run is skipped, and an urgent one ends with the stage it is at.
         stop: the stage a job ends before, where its value comes back; n by default.
         measured: take the CPU time of every run too.
         on_note: told of stages that do not close.
@@ -49,7 +51,7 @@ class Executor:
 
     def __init__(
         self, app: App, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
-        wanted: Callable[[int], bool] = lambda seq: True, stop: int | None = None, measured: bool = False,
+        wanted: Callable[[int, int], bool] = lambda seq, stop: True, stop: int | None = None, measured: bool = False,
         on_note: Callable[[str, str], None] = lambda level, text: None,
     ) -> None:
         self._app = app
@@ -60,23 +62,24 @@ class Executor:
         self._on_note = on_note
         self._measured = measured
         self._crossings = Crossings(app, app.n if stop is None else stop)
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._lane: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: UrgentFirst[_Job | None] = UrgentFirst()
+        self._lane: UrgentFirst[_Job | None] = UrgentFirst()
         self._workers = [_Worker(app, index) for index in range(workers)]
         self._lane_worker = _Worker(app, workers) if any(stage.stateful for stage in app.chain) else None
         self._empty_source = type(app.source).run is Source.run
         self._inline = Runner(app, perf_counter)
         self._threads: list[threading.Thread] = []
 
-    def start(self, stop: int) -> None:
+    def start(self, stop: int, ahead: int = 0) -> None:
         """Set up stages [0, stop) of every worker and what follows the cut here, and start the threads.
 
-        Stages that run here only when the server is gone are set up when first needed.
+        Stages that run here only when the server is gone are set up when first needed, but for those before `ahead`:
+        a deadline would not wait for them. If one of these cannot be set up that is told, and comes up again if needed.
 
         Raises:
             StageError: naming the stage.
         """
-        queues: list[tuple[_Worker, SimpleQueue[_Job | None]]] = [(worker, self._jobs) for worker in self._workers]
+        queues: list[tuple[_Worker, UrgentFirst[_Job | None]]] = [(worker, self._jobs) for worker in self._workers]
         if self._lane_worker is not None:
             queues.append((self._lane_worker, self._lane))
         try:
@@ -88,10 +91,18 @@ class Executor:
             for worker, _ in queues:
                 self._close_stages(worker)
             raise
+        self._prepare_ahead(stop, ahead)
         for worker, queue in queues:
             thread = threading.Thread(target=self._work, args=(worker, queue), name=f"stages-{worker.index}", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _prepare_ahead(self, stop: int, ahead: int) -> None:
+        try:
+            for worker in self._workers if ahead > stop else ():
+                worker.prepare(stop, ahead)
+        except StageError as error:
+            self._on_note("warning", f"no stage behind it can run here when the server is late: {error}")
 
     def _prepare_lane(self, worker: _Worker, stop: int) -> None:
         stateful = [index for index, stage in enumerate(self._app.chain) if stage.stateful]
@@ -111,9 +122,9 @@ class Executor:
             begun = thread_time() if self._measured else 0.0
             self._finish(command, self._inline.run(0, 1, value), begun)
         elif command.ordered:
-            self._lane.put((command, value))
+            self._lane.put((command, value), command.urgent)
         else:
-            self._jobs.put((command, value))
+            self._jobs.put((command, value), command.urgent)
 
     def close(self, patience: float = 2.0) -> bool:
         """End the threads; True if all are gone within `patience` seconds."""
@@ -124,7 +135,7 @@ class Executor:
             thread.join(patience)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self, worker: _Worker, queue: SimpleQueue[_Job | None]) -> None:
+    def _work(self, worker: _Worker, queue: UrgentFirst[_Job | None]) -> None:
         while (job := queue.get()) is not None:
             self._execute(worker, *job)
             del job  # else the last value's memory is kept until the next comes
@@ -138,8 +149,8 @@ class Executor:
 
     def _execute(self, worker: _Worker, command: RunStages, value: Any) -> None:
         start, stop = command.start, command.stop
-        if not self._wanted(command.seq):
-            self._answer(StagesDone(command.seq, start, stop, "cancelled"), None, None)
+        if not self._wanted(command.seq, stop):
+            self._answer(StagesDone(command.seq, start, stop, CANCELLED), None, None)
             return
         begun = thread_time() if self._measured else 0.0
         notes: Study | None = None
@@ -147,7 +158,7 @@ class Executor:
             if stop > worker.ready:
                 worker.prepare(max(1, start), stop)
             if command.study is None:
-                ran = worker.runner.run(start, stop, value)
+                ran = worker.runner.run(start, stop, value, partial(self._wanted, command.seq, stop) if command.urgent else None)
             else:
                 notes = Study(self._packer, self._crossings, command.study)
                 ran = notes.run(worker.runner, start, stop, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from iot_client.events import Note
 from iot_client.frame import READY, SENT, Frame
-from iot_client.outcome import Dropped
+from iot_client.outcome import Dropped, Failed
 from iot_client.peer import DOWN, REFUSED
 from iot_client.policy import Manual, Policy
 from iot_client.stream import Stream
@@ -31,10 +31,11 @@ class Fallback:
         state of the peer, `policy` says how frames begin where this device may not run them whole.
         """
         stream = self._stream
+        stream.unneeded.clear()  # a server that comes back answers what it still has, late
         for frame in [frame for frame in stream.frames.values() if frame.state in (READY, SENT)]:
             if self.may_run_here(frame):
                 if stream.running < 2 * self._config.workers:
-                    stream.run_twin(frame)
+                    stream.run_twin(frame, now)
             elif (link == REFUSED and not self._config.spooled) or (stream.live and link == DOWN and not self.may_have_run_once(frame)):
                 stream.settle(frame, Dropped("offline"), now)
         stream.start(self._alone if stream.can_run_all else policy, now)
@@ -44,7 +45,7 @@ class Fallback:
         text = f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {limit}"
         self._stream.out.append(Note("warning", text))
         if self.may_run_here(frame):
-            self._stream.run_twin(frame)
+            self._stream.run_twin(frame, now)
         else:
             self._stream.settle(frame, Dropped("oversize"), now)
 
@@ -54,4 +55,21 @@ class Fallback:
 
     def may_have_run_once(self, frame: Frame) -> bool:
         """True if the job left and holds a stage that must not run twice: its answer may still come."""
-        return frame.attempts > 0 and any(self._config.once[frame.split : self._config.pivot])
+        return frame.out and self._once(frame) >= 0
+
+    def new_life(self, now: float) -> None:
+        """The server knows nothing of what it was sent: what must not run twice may have run, and is lost."""
+        for frame in [frame for frame in self._stream.frames.values() if frame.state in (READY, SENT)]:
+            if self.may_have_run_once(frame):
+                self._stream.settle(frame, Failed(self._once(frame), "may have run: the server died with it"), now)
+            frame.out = False
+
+    def pending(self) -> int:
+        """Frames that wait for a server, since this device may not go on with them; from any thread."""
+        frames = list(self._stream.frames.values())
+        return sum(frame.state in (READY, SENT) and not self.may_run_here(frame) for frame in frames)
+
+    def _once(self, frame: Frame) -> int:
+        """The first stage of the job that must not run twice, or -1."""
+        stages = range(frame.split, self._config.pivot)
+        return next((stage for stage in stages if self._config.once[stage]), -1)

@@ -6,7 +6,7 @@
       `- dropped (stale, overload, offline, ...) from any state -----------'
 
 HEAD   stages [0, start) run here          SENT  the job is at the server
-READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: the link is down
+READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: link down, or deadline near
 BACK   waits for its turn at the stages with state, which run in seq order (TAIL)
 """
 
@@ -25,11 +25,12 @@ class Frame:
     """What the machine knows of one frame. Times in seconds, sizes in bytes.
 
     `split` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
-    `receipt_at` is when the server had it, less the time it held the receipt.
+    `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
+    somewhere; `twin_at` is when the twin was given to a worker.
     """
 
-    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "nbytes", "outcome", "payload", "receipt_at", "resend_at",
-                 "sent_at", "sent_bytes", "seq", "signature", "split", "state", "where")
+    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "nbytes", "out", "outcome", "payload", "receipt_at",
+                 "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split", "state", "twin_at", "where")
 
     def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
         self.seq = seq
@@ -45,7 +46,13 @@ class Frame:
         self.sent_at = 0.0
         self.resend_at = NEVER
         self.attempts = 0
+        self.out = False
+        self.twin_at = 0.0
         self.device_s: tuple[float, ...] = ()
         self.cloud_s: tuple[float, ...] = ()
         self.where = "device"
         self.outcome: Outcome | None = None
+
+    def awaits(self, start: int) -> bool:
+        """True if a server's RESULT of the stages from `start` on would be its answer."""
+        return self.attempts > 0 and self.state in (READY, SENT, TWIN) and start == self.split

@@ -53,6 +53,7 @@ _MOMENT = 0.5
 """Of what the link has carried lately: less is not believed before it lasts."""
 _HOPELESS = 1.0
 """Of the deadline: what is predicted to miss it is not sent, since what comes after it would be late by as much."""
+_UNKNOWN = -1.0
 _AHEAD = 2.0
 """Payloads that may stand in line for the uplink beyond what is in the air: one being sent, one to follow."""
 
@@ -212,6 +213,10 @@ class Guide:
         self.auto.answered(now)
         if kind is Done and frame.where == ("device" if frame.split == self._n else "cloud"):
             self.auto.delivered(frame.split, frame.codec, frame.captured_at, now)
+
+    def stage_seconds(self, stage: int) -> float:
+        """What a stage takes here now, as far as is known; below 0 if nothing is."""
+        return _UNKNOWN if self.auto is None else self.auto.profile.stage_seconds(stage)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -145,6 +145,10 @@ class Peer:
             return True
         return self.state == UP and epoch == self.epoch
 
+    def knows(self, session: int, epoch: int) -> bool:
+        """True if a message of this session and epoch belongs to the session as it stands."""
+        return self.state == UP and session == self._session and epoch == self.epoch
+
     def welcome(self, message: Welcome, epoch: int) -> None:
         """The session stands: counters start anew, as the spec says."""
         self.state = UP

@@ -210,6 +210,11 @@ class Profile:
         raw = self.sizes.of(k, "raw")
         return codec != "raw" and raw is not None and size.nbytes > 0.97 * raw.nbytes
 
+    def stage_seconds(self, stage: int) -> float:
+        """Wall seconds of a stage on this device as it is now; below 0 if unknown."""
+        cpu_s = self.cpu_s[stage]
+        return _UNKNOWN if cpu_s < 0.0 else cpu_s * self.stretch + min(self._idle[stage])
+
     def server_unknown(self, k: int) -> bool:
         """True if a stage behind the cut has never been seen on the server."""
         return any(self.server_s[i] < 0.0 and self._reach(i) >= 0.01 for i in range(k, self.stop))

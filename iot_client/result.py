@@ -42,7 +42,9 @@ class Statistics(msgspec.Struct, frozen=True):
     """How a client stands at one moment. `link` is local, down, probing, up or refused; sizes in bytes.
 
     `damaged` messages came here and were none, or had other buffers than their checksum says. Of a spool, `spooled`
-    items wait on disk to enter, and all rows have `spool_bytes`.
+    items wait on disk to enter, and all rows have `spool_bytes`. `twins` are jobs the device began itself because of their
+    deadline; `late_results` those of a server that came second. `waiting_for_server` are frames that only a server can go
+    on with while there is none.
 
     Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now.
     """
@@ -67,6 +69,8 @@ class Statistics(msgspec.Struct, frozen=True):
     damaged: int = 0
     spooled: int = 0
     spool_bytes: int = 0
+    twins: int = 0
+    waiting_for_server: int = 0
 
 
 class ResultQueue:

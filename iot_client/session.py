@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from iot_client.dispatch import Dispatch
 from iot_client.events import (
     Command, Event, Finished, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Recall, Release, Reported,
     ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StopRequested, Tick,
@@ -22,9 +23,10 @@ from iot_client.guide import Guide
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
+from iot_client.race import Race
 from iot_client.reports import Reports
 from iot_client.stream import SessionConfig, Stream
-from wire.protocol import Bye, Credit, Error, Message, Pong, Result, Submit, Welcome
+from wire.protocol import Bye, Credit, Error, Message, Pong, Result, Welcome
 
 __all__ = ["Session", "SessionConfig"]
 
@@ -40,11 +42,12 @@ class Session:
         self.guide = None if config.steer is None else Guide(config)
         self.policy: Policy = Manual(config.split, config.codec) if self.guide is None else self.guide.policy
         self.late_results = 0
-        self.resent = 0
         self.stream = Stream(config)
         self.damage = Damage(self.stream)
-        self._fallback = Fallback(self.stream)
+        self.fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
+        self.race = self._make_race()
+        self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide)
         self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
         self._started = self.peer is None
         self._stop_at: float | None = None
@@ -85,12 +88,14 @@ class Session:
                 if time is not None and time < due:
                     due = time
         stream = self.stream
+        if self.race is not None and self.peer is not None and self.peer.state == UP:
+            due = min(due, self.race.next_wakeup())
         if stream.pace and (enter_at := stream.next_wakeup()) is not None:
             due = min(due, enter_at)
         head = stream.frames.get(stream.head)
         if head is not None and head.state != SETTLED:
             if stream.live:
-                due = min(due, head.captured_at + self.config.max_age)
+                due = min(due, head.captured_at + self.config.age_bound)
             if head.state == SENT:
                 due = min(due, head.resend_at)
         return None if due == NEVER else due
@@ -106,9 +111,24 @@ class Session:
         return self.stream.captured - self.config.first
 
     @property
+    def resent(self) -> int:
+        """SUBMITs that were not a frame's first."""
+        return 0 if self.dispatch is None else self.dispatch.resent
+
+    @property
     def in_flight(self) -> int:
         """Captured frames without a delivered outcome."""
         return len(self.stream.frames)
+
+    def awaits(self, message: Result, session: int, epoch: int) -> bool:
+        """True if a RESULT of this session and epoch is its frame's answer: the body keeps no other's value."""
+        frame = self.stream.frames.get(message.seq)
+        return frame is not None and frame.awaits(message.start) and self.peer is not None and self.peer.knows(session, epoch)
+
+    @property
+    def waiting_for_server(self) -> int:
+        """Frames that only a server can go on with, while there is none."""
+        return 0 if self.peer is None or self.peer.state == UP else self.fallback.pending()
 
     # -- the source and the user -------------------------------------------------------------------
 
@@ -120,6 +140,8 @@ class Session:
     def _on_stages_done(self, event: StagesDone, now: float) -> None:
         if self.guide is not None:
             self.guide.ran(event, self.stream.frames.get(event.seq))
+        if self.race is not None:
+            self.race.ran(event, now)
         self.stream.stages_done(event, now)
 
     def _on_host_sampled(self, event: HostSampled, now: float) -> None:
@@ -200,6 +222,8 @@ class Session:
         self._started = True
         if message.warning:
             self._note("warning", message.warning)
+        if not message.resumed:
+            self.fallback.new_life(now)
         unanswered = [frame for frame in self.stream.frames.values() if frame.state in (SENT, READY)]
         for frame in unanswered:
             frame.state = READY
@@ -211,15 +235,19 @@ class Session:
         frame = self.stream.frames.get(message.seq)
         if self.guide is not None:
             self.guide.result(message, frame, event.nbytes, now)
-        if frame is None or frame.state not in (SENT, TWIN, READY) or not frame.attempts or message.start != frame.split:
-            self.late_results += 1
+        if frame is not None and message.start == frame.split:
+            frame.out = False
+        held = message.held_us / 1e6
+        if frame is None or not frame.awaits(message.start):
+            if message.outcome != "dropped":
+                self.late_results += 1
+                self.stream.window.cloud_ran(held - message.queue_us / 1e6)
             return
         if frame.state == TWIN and message.outcome == "dropped":
             return  # the device is at it already
         if frame.state == READY:
             self.stream.ready.remove(frame)
         frame.cloud_s = tuple(time / 1e6 for time in message.times_us)
-        held = message.held_us / 1e6
         if frame.attempts == 1:
             self.stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)
         self._conclude(frame, message, now)
@@ -236,7 +264,8 @@ class Session:
         elif message.outcome == "failed":
             self.stream.settle(frame, Failed(message.stage, message.reason), now)
         elif self.stream.live:
-            self.stream.settle(frame, Dropped(f"server: {message.reason}"), now)
+            if self.race is None or not self.race.rescue(frame, now):
+                self.stream.settle(frame, Dropped(f"server: {message.reason}"), now)
         else:
             # The server will not do it: wait for its next life, or for the device's own hands.
             frame.state = SENT
@@ -263,6 +292,9 @@ class Session:
         for seq in peer.pong(message, now):
             if self.guide is not None:
                 self.guide.lost(seq)
+            frame = self.stream.frames.get(seq)
+            if frame is not None and not self.damage.seen:  # else it may be the receipt that was damaged
+                frame.out = False
             self.damage.again(seq)
         self.reports.answered_up_to(message.stamp_us / 1e6)
 
@@ -303,12 +335,12 @@ class Session:
         if stream.live:
             stream.keep_newest("stale" if peer is None or peer.state == UP else "overload", now)
         if peer is None or peer.state == UP:
-            if peer is not None and stream.ready:
-                self._send_ready(peer, now)
+            if self.dispatch is not None:
+                self.dispatch.pump(now)
             if stream.waiting:
                 stream.start(self.policy, now)
         elif self._started:
-            self._fallback.carry_on(peer.state, self.policy, now)
+            self.fallback.carry_on(peer.state, self.policy, now)
         if stream.settled:
             for frame in stream.deliver(now):
                 self._hand_over(frame)
@@ -327,41 +359,10 @@ class Session:
         out, stream.out = stream.out, []
         return out
 
-    def _send_ready(self, peer: Peer, now: float) -> None:
-        ready = self.stream.ready
-        while ready:
-            frame = ready[0]
-            if frame.payload > peer.max_job:
-                self._fallback.oversize(frame, peer.max_job, now)
-                continue
-            if self.guide is not None and self.guide.too_late(frame, now):
-                self.stream.settle(frame, Dropped("late"), now)
-                continue
-            if not peer.may_send(frame.payload):
-                peer.ask(frame.payload)
-                return
-            if self.guide is not None and not self.guide.may_send(frame.payload, now):
-                return
-            ready.popleft()
-            self._submit(frame, peer, now)
-
-    def _submit(self, frame: Frame, peer: Peer, now: float) -> None:
-        budget_us = -1
-        if self.stream.live:
-            budget_us = max(0, int((frame.captured_at + self.config.max_age - now) * 1e6))
-        self.resent += frame.attempts > 0
-        frame.attempts += 1
-        frame.state = SENT
-        frame.sent_at = now
-        frame.sent_bytes += frame.payload
-        frame.resend_at = NEVER
-        message = Submit(
-            frame.seq, frame.split, self.config.pivot, frame.seq - 1, budget_us, int(now * 1e6), self.stream.head,
-            frame.codec, frame.signature,
-        )
-        self.stream.out.append(peer.submit(message, frame.payload))
-        if self.guide is not None:
-            self.guide.sent(frame, now)
+    def _make_race(self) -> Race | None:
+        if self.peer is None or not self.config.deadline or not self.stream.can_run_all:
+            return None
+        return Race(self.stream, self.fallback, None if self.guide is None else self.guide.stage_seconds)
 
     def _hand_over(self, frame: Frame) -> None:
         if self.reports.enabled and type(frame.outcome) is Done:

@@ -22,5 +22,6 @@ def statistics_of(
         session.resent, session.late_results, session.reports.pending, session.reports.discarded,
         aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
         guide.standing(now) if guide is not None else None, coordinator.bad_messages,
-        *((0, 0) if spooling is None else spooling.figures),
+        *((0, 0) if spooling is None else spooling.figures), session.race.started if session.race is not None else 0,
+        session.waiting_for_server,
     )

@@ -13,7 +13,7 @@ import msgspec
 from iot_client.admission import Window
 from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
-from iot_client.frame import BACK, HEAD, READY, SETTLED, TAIL, TWIN, WAITING, Frame
+from iot_client.frame import BACK, HEAD, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.peer import PeerConfig
 from iot_client.policy import Policy, SteerConfig
@@ -32,7 +32,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     `splits[k]` says whether k stages on the device are legal; `stateful` and `once` say it per stage.
     `pivot` is where jobs end: the first stage with state after the cut, or n. `hello` is None for a device
     that runs alone. With `spooled` what a run cannot finish is on disk: `first` is the seq it begins with, and
-    `reports_before` how many final values of earlier runs wait there.
+    `reports_before` how many final values of earlier runs wait there. With a `deadline` the device finishes itself, in
+    time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
     """
 
     session: int
@@ -47,6 +48,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     window: int = 0
     max_age: float = 1.0
+    deadline: float = 0.0
     depth: int = 1
     memory: int = 256 * 2**20
     reports: bool = False
@@ -57,6 +59,11 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     spooled: bool = False
     first: int = 0
     reports_before: int = 0
+
+    @property
+    def age_bound(self) -> float:
+        """Live mode: seconds after capture at which a frame is given up."""
+        return self.deadline or self.max_age
 
     def why_not(self, k: int, lacks: tuple[int, ...]) -> str:
         """Why the split cannot move to k, in words; "" if it can. The server cannot run the stages in `lacks`."""
@@ -95,6 +102,8 @@ class Stream:
         self.out: list[Command] = []
         self.waiting: deque[Frame] = deque()
         """Frames no worker has begun."""
+        self.unneeded: list[int] = []
+        """Jobs at the server that the device has finished itself."""
         self.pace = 0.0
         """Frames per second that may enter at most; 0.0 for any."""
         self._entered_at = float("-inf")
@@ -104,11 +113,23 @@ class Stream:
         self._kept = 0
         self._permits = 0
         self._ordered = any(config.stateful[: config.pivot])
+        self._raced = config.deadline > 0 and self.live and config.steer is None
+        """The window then bounds what is at the server: frames that wait for it are not lost, they may get their twin."""
 
     @property
     def head(self) -> int:
         """Every seq below has been delivered."""
         return self._delivery.head
+
+    def next_to_send(self) -> Frame | None:
+        """The READY frame whose turn it is, if the window allows one more: the oldest, but of frames with twins the newest.
+
+        An older one is about to get its twin: its answer would come too late.
+        """
+        if not self._raced:
+            return self.ready[0]
+        at_server = sum(frame.state == SENT for frame in self.frames.values())
+        return self.ready[-1] if at_server < self.window.size else None
 
     @property
     def can_run_all(self) -> bool:
@@ -171,7 +192,7 @@ class Stream:
 
     def _has_hands(self) -> bool:
         """True if one more frame may begin, as far as workers and window go."""
-        return self.running < 2 * self.config.workers and self._under_way < self.window.size
+        return self.running < 2 * self.config.workers and (self._under_way < self.window.size or self._raced)
 
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
@@ -193,10 +214,11 @@ class Stream:
             frame.split, frame.codec, study = policy.heading(now)
             self._run(frame, HEAD, 0, min(frame.split, self.config.pivot), self._ordered, study)
 
-    def run_twin(self, frame: Frame) -> None:
-        """Run here what was meant for the server."""
+    def run_twin(self, frame: Frame, now: float) -> None:
+        """Run here what was meant for the server, before frames that no worker has begun."""
         if frame.state == READY:
             self.ready.remove(frame)
+        frame.twin_at = now
         self._run(frame, TWIN, frame.split, self.config.pivot, self._ordered)
 
     def stages_done(self, event: StagesDone, now: float) -> None:
@@ -206,6 +228,8 @@ class Stream:
         if frame is None or not self._awaits(frame, event.start):
             return
         frame.device_s += event.times
+        if frame.state == TWIN and frame.out:
+            self.unneeded.append(frame.seq)
         if event.kind == "done":
             self._advance(frame, event, now)
         elif event.kind == "filtered":
@@ -249,7 +273,8 @@ class Stream:
     ) -> None:
         frame.state = state
         self.running += 1
-        self.out.append(RunStages(frame.seq, start, stop, state == HEAD and stop < self.config.pivot, ordered, frame.codec, study))
+        encode = state == HEAD and stop < self.config.pivot
+        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, state == TWIN))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -281,7 +306,7 @@ class Stream:
         if not self.frames:
             return
         for frame in list(self.frames.values()):
-            left = frame.captured_at + self.config.max_age - now
+            left = frame.captured_at + self.config.age_bound - now
             if left > 0 or (left == 0 and not due):
                 return
             if frame.state != SETTLED:

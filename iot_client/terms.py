@@ -46,6 +46,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     prior: Knowledge | None = None
     checksum: bool = False
     spooled: bool = False
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -54,6 +55,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         _check(not self.spooled or self.mode == "lossless", "spool", self.spooled, lossless)
         _check(self.workers >= 1, "workers", self.workers, "at least 1")
         _check(self.max_age > 0, "max_age", self.max_age, "seconds above 0")
+        _check(self.deadline is None or 0 < self.deadline <= 3600, "deadline", self.deadline, "seconds above 0, at most 3600")
         _check(self.memory > 0, "memory", self.memory, "bytes above 0")
         _check(self.policy in _POLICIES, "policy", self.policy, f"one of {', '.join(_POLICIES)}")
         parse_codec(self.codec)
@@ -81,7 +83,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             splits=(False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1))), stateful=stateful,
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory, reports=app.aggregate is not None and self.remote,
-            codec=self.codec, steer=self._steer(app, lacks, pivot),
+            codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot),
         )
 
     def _steer(self, app: App, lacks: frozenset[int], pivot: int) -> SteerConfig | None:

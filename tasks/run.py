@@ -17,9 +17,9 @@ from tasks.errors import SetupFailed
 from tasks.task import DROP, END, StatefulTask, Task
 from tasks.values import PLAIN, copy_value, freeze
 
-__all__ = ["DONE", "ENDED", "FAILED", "FILTERED", "Ran", "Runner"]
+__all__ = ["CANCELLED", "DONE", "ENDED", "FAILED", "FILTERED", "Ran", "Runner"]
 
-DONE, FILTERED, ENDED, FAILED = "done", "filtered", "ended", "failed"
+DONE, FILTERED, ENDED, FAILED, CANCELLED = "done", "filtered", "ended", "failed", "cancelled"
 
 ERROR_TEXT = 4096
 """Longest error text kept of a failed stage, in characters."""
@@ -103,8 +103,11 @@ class Runner:
         if errors:
             raise errors[0]
 
-    def run(self, start: int, stop: int, value: Any) -> Ran:
-        """Run stages [start, stop) on `value`; never raises for what a stage does."""
+    def run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None) -> Ran:
+        """Run stages [start, stop) on `value`; never raises for what a stage does.
+
+        `wanted` is asked between two stages; where it says no, the run ends there, as CANCELLED.
+        """
         timer, times = self._timer, []
         index = start
         before = timer()
@@ -121,6 +124,8 @@ class Runner:
                     if value is END:
                         return self._ended(index, tuple(times))
                     freeze(value)
+                if wanted is not None and index + 1 < stop and not wanted():
+                    return Ran(CANCELLED, None, tuple(times))
         except _BROKEN as error:
             times[index - start :] = [timer() - before]
             return Ran(FAILED, None, tuple(times), index, self.explain(index, error))

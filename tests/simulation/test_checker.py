@@ -166,6 +166,12 @@ def dedup(r: Records) -> None:
     insert(r, index, r[index].what)
 
 
+def twice(r: Records) -> None:
+    submitted = r[find(r, LOSSLESS, iot.SendMessage, sends(Submit))].what
+    index = find(r, SERVER, cloud.RunBatch, lambda what: (submitted.session, submitted.message.seq) in what.jobs)
+    insert(r, index, r[index].what)
+
+
 def job(r: Records) -> None:
     change(r, find(r, SERVER, cloud.RunBatch), inputs=(4711,))
 
@@ -203,7 +209,7 @@ BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, way,
-        credit, window, state, twin, spurious, finished, dedup, job, fold, report, memory, refusal, workers, leak,
+        credit, window, state, twin, spurious, finished, dedup, twice, job, fold, report, memory, refusal, workers, leak,
     )
 }
 

@@ -41,8 +41,8 @@ def hello(acked: int = 0) -> SendMessage:
 
 
 def run(seq: int, start: int, stop: int, *, encode: bool = False, ordered: bool = False) -> RunStages:
-    """The command to run stages here."""
-    return RunStages(seq, start, stop, encode, ordered)
+    """The command to run stages here; a twin's is urgent."""
+    return RunStages(seq, start, stop, encode, ordered, urgent=start > 0 and not ordered)
 
 
 def submit(

@@ -110,7 +110,7 @@ def test_what_nobody_waits_for_any_more_is_not_run(bench: Benches) -> None:
         seen.append(item)
         return item
 
-    one = bench(Input(), look, wanted=lambda seq: seq != 1)
+    one = bench(Input(), look, wanted=lambda seq, stop: seq != 1)
     assert one.ran("given up", seq=1) == (StagesDone(1, 1, 2, "cancelled"), None, None)
     assert one.ran("wanted", seq=2)[1] == "wanted"
     assert seen == ["wanted"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.device import (
-    CLOUD_S, EPOCH, at_server, deliver, notes, ping, run, served, submit, submits, without_permits,
+    CLOUD_S, EPOCH, SESSION, at_server, deliver, notes, ping, run, served, submit, submits, without_permits,
 )
 
 from iot_client.admission import Window
-from iot_client.events import Note, Reopen
+from iot_client.events import Note, Reopen, SendMessage
 from iot_client.outcome import Done, Dropped, Filtered
-from wire.protocol import Credit
+from wire.protocol import Cancel, Credit
 
 
 # -- late, twice, lost ---------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_a_result_that_comes_while_the_twins_ordered_run_goes_on_is_ignored() ->
     device.ran(0, 0, 1, 1.0)
     device.link_down(1.2)
     device.connect(1.3, resumed=True)
-    assert device.ran(0, 1, 2, 1.4) == [run(0, 2, 4, ordered=True)]
+    assert device.ran(0, 1, 2, 1.4) == [SendMessage(Cancel(0), SESSION, EPOCH), run(0, 2, 4, ordered=True)]
     assert device.answered(0, 1.5) == []
     device.ran(0, 2, 4, 1.6)
     assert (device.outcomes, device.session.late_results) == ([Done("device")], 1)

@@ -10,7 +10,7 @@ from tests.unit.device import (
 )
 
 from iot_client.events import Note, Refuse
-from iot_client.outcome import Done, Dropped
+from iot_client.outcome import Done, Dropped, Failed
 
 
 def once(**options: Any) -> Device:
@@ -44,14 +44,42 @@ def test_a_once_stage_before_the_cut_or_behind_the_pivot_forbids_no_twin() -> No
     assert run(0, 2, 3) in device.link_down(1.2)
 
 
+DIED = Failed(1, "may have run: the server died with it")
+
+
+def test_a_once_job_without_an_answer_fails_when_its_server_died() -> None:
+    """A new life of the server knows nothing of it: it may have run, and is sent nowhere again."""
+    device = at_server(once(), 2)
+    device.receipt(0, 1.1)
+    device.link_down(1.2)
+    assert submits(device.connect(1.5, epoch=EPOCH + 1)) == []
+    assert device.outcomes == [DIED, DIED]
+
+
+def test_a_once_job_proven_lost_runs_here() -> None:
+    """What was sent before a PING and has no receipt when its PONG comes never arrived: it ran nowhere."""
+    device = at_server(once(limit=100))
+    device.tick(1.1)
+    assert submits(device.pong(1.1, 1.2, limit=100)) == []
+    assert run(0, 1, 3) in device.link_down(1.3)
+
+
+def test_a_once_job_that_the_server_gave_back_is_sent_to_the_next() -> None:
+    """A dropped RESULT says that it did not run."""
+    device = at_server(once(splits=(False, True, True, False)))
+    device.answered(0, 1.2, "dropped", reason="shutdown")
+    device.link_down(1.3)
+    assert submits(device.connect(1.5, epoch=EPOCH + 1)) == [0]
+
+
 def test_a_once_job_too_large_for_the_next_server_is_not_run_here_either() -> None:
-    """It left for the first server and may have run there, so the only honest outcome is a drop."""
+    """It left for the first server and may have run there."""
     device = served(once=(False, True, False))
     device.capture(1.0)
     device.ran(0, 0, 1, 1.0, nbytes=400)
     device.link_down(1.1)
     device.connect(1.2, epoch=EPOCH + 1, max_job=300)
-    assert device.outcomes == [Dropped("oversize")]
+    assert device.outcomes == [DIED]
 
 
 def test_in_lossless_mode_frames_only_the_cloud_can_finish_wait_for_it() -> None:

@@ -97,15 +97,15 @@ class Bench:
         self.notes: list[tuple[str, str]] = []
         self.app = App("bench", stages)
         self.executor = Executor(
-            self.app, Packer(), workers=workers, want=options.pop("want", None), wanted=options.pop("wanted", lambda seq: True),
+            self.app, Packer(), workers=workers, want=options.pop("want", None), wanted=options.pop("wanted", lambda seq, stop: True),
             answer=lambda done, value, payload: self.answers.put((done, value, payload)),
             on_note=lambda level, text: self.notes.append((level, text)),
         )
         self.executor.start(options.pop("stop", self.app.n))
 
-    def run(self, value: Any, start: int, stop: int, *, seq: int = 0, encode: bool = False, ordered: bool = False) -> None:
+    def run(self, value: Any, start: int, stop: int, *, seq: int = 0, **options: Any) -> None:
         """Give the executor a run."""
-        self.executor.run(RunStages(seq, start, stop, encode, ordered), value)
+        self.executor.run(RunStages(seq, start, stop, **options), value)
 
     def answer(self) -> tuple[StagesDone, Any, Payload | None]:
         """The next answer."""

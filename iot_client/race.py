@@ -1,0 +1,157 @@
+"""When the device begins its own run of a job that is at a server: at the last moment at which it is still in time.
+
+    latest = captured + deadline - own time of the stages left - margin - who is at the workers first
+
+The first answer wins, from wherever it comes. Own times are high quantiles of the runs seen here, or what the
+profile knows; a job of unknown length gets its twin at once, since that teaches, one at a time. A live frame that this
+device can finish in time no more is left to the server: running it would only make the next one late too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iot_client.events import StagesDone
+from iot_client.fallback import Fallback
+from iot_client.frame import NEVER, READY, SENT, TWIN, Frame
+from iot_client.stream import Stream
+from metrics.estimate import RollingQuantile
+
+__all__ = ["Race"]
+
+_SAMPLES = 64
+_HIGH, _TYPICAL = 0.95, 0.5
+_MARGIN = 0.005
+"""Seconds for the hand-over between threads and the millisecond poll() rounds up to."""
+_KNOWN = 3
+"""Runs of a stage after which its time counts as known: the first is often cold."""
+_LESSON = 1.0
+"""Seconds between two twins that are started only to learn."""
+_STALE = 10.0
+"""Seconds after which a stage not run here is looked at again: what else computes on the device changes."""
+_HOPELESS = 60.0
+"""The same for a stage that alone takes longer than the deadline."""
+_UNKNOWN = -1.0
+
+
+class _Cost:
+    """What a job takes here: its high and its typical seconds, whether all of it is known, and since when."""
+
+    __slots__ = ("high", "known", "seen_at", "typical")
+
+    def __init__(self) -> None:
+        self.high = self.typical = 0.0
+        self.known = True
+        self.seen_at = NEVER
+
+
+class Race:
+    """The twins of one stream.
+
+    Args:
+        foresee: seconds of a stage here by what else is known, below 0 if nothing is.
+    """
+
+    def __init__(self, stream: Stream, fallback: Fallback, foresee: Callable[[int], float] | None = None) -> None:
+        self._stream = stream
+        self._fallback = fallback
+        self._foresee = foresee or (lambda stage: _UNKNOWN)
+        config = stream.config
+        self._deadline, self._workers, self._pivot, self._n = config.deadline, config.workers, config.pivot, config.n
+        self._seen = [RollingQuantile(_SAMPLES) for _ in range(config.n)]
+        self._seen_at = [float("-inf")] * config.n
+        self._heads = RollingQuantile(_SAMPLES)
+        self._costs: dict[int, _Cost] = {}
+        self._taught_at = float("-inf")
+        self._due = NEVER
+        self.started = 0
+
+    def ran(self, event: StagesDone, now: float) -> None:
+        """A run ended here: it says what its stages take."""
+        for stage, seconds in enumerate(event.times, event.start):
+            self._seen[stage].add(seconds)
+            self._seen_at[stage] = now
+        if event.nbytes:
+            self._heads.add(sum(event.times) + event.encode_s)
+        self._costs.clear()
+
+    def start(self, now: float) -> bool:
+        """Begin every twin that must not wait any longer, and note when the next one is due; True if any began."""
+        began, stream, self._due = self.started, self._stream, NEVER
+        ahead, oldest, twins = self._queue()
+        for frame in list(stream.frames.values()):
+            if frame.state not in (READY, SENT) or not self._fallback.may_run_here(frame):
+                continue
+            cost = self._cost(frame.split)
+            end = frame.captured_at + self._deadline
+            lesson = self._lesson_at(cost) if not twins else NEVER
+            at = min(lesson, end - cost.high - _MARGIN - self._blocked() - ahead / self._workers)
+            if now < at:
+                self._due = min(self._due, at)
+            elif twins < 2 * self._workers and (now >= lesson or self._in_time(cost, ahead, oldest, end, now)):
+                if now >= lesson:
+                    self._taught_at = now
+                self._run(frame, now)
+                ahead, oldest, twins = self._queue()
+        return self.started > began
+
+    def rescue(self, frame: Frame, now: float) -> bool:
+        """Run here at once what the server will not do in time; False if this device cannot either."""
+        ahead, oldest, _ = self._queue()
+        if not self._fallback.may_run_here(frame):
+            return False
+        if not self._in_time(self._cost(frame.split), ahead, oldest, frame.captured_at + self._deadline, now):
+            return False
+        self._run(frame, now)
+        return True
+
+    def next_wakeup(self) -> float:
+        """When the next twin must start, as things stand since `start`."""
+        return self._due
+
+    def _run(self, frame: Frame, now: float) -> None:
+        self.started += 1
+        self._stream.run_twin(frame, now)
+
+    def _queue(self) -> tuple[float, float, int]:
+        """Of the twins at the workers: the typical seconds of all, when the first began, and how many there are."""
+        twins = [frame for frame in self._stream.frames.values() if frame.state == TWIN]
+        return sum(self._cost(twin.split).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)
+
+    def _in_time(self, cost: _Cost, ahead: float, oldest: float, end: float, now: float) -> bool:
+        """True if a twin that begins behind those under way is probably in time; without drops it runs anyway."""
+        if not self._stream.live:
+            return True
+        waits = max(0.0, ahead - (now - oldest)) / self._workers
+        return now + waits + cost.typical <= end
+
+    def _lesson_at(self, cost: _Cost) -> float:
+        """When a twin is due for what it teaches, whatever its deadline."""
+        if cost.typical > self._deadline:
+            return max(self._taught_at + _LESSON, cost.seen_at + _HOPELESS)
+        return self._taught_at + _LESSON if not cost.known else max(self._taught_at + _LESSON, cost.seen_at + _STALE)
+
+    def _blocked(self) -> float:
+        """Seconds for which a new frame's stages may keep every worker from a twin that outranks them."""
+        return self._heads.quantile(_HIGH) or 0.0
+
+    def _cost(self, start: int) -> _Cost:
+        cost = self._costs.get(start)
+        if cost is None:
+            cost = self._costs[start] = self._reckon(start)
+        return cost
+
+    def _reckon(self, start: int) -> _Cost:
+        cost = _Cost()
+        for stage in range(start, self._n):
+            seen = self._seen[stage]
+            high, typical = seen.quantile(_HIGH) or 0.0, seen.quantile(_TYPICAL) or 0.0
+            if len(seen) < _KNOWN:
+                foreseen = self._foresee(stage)
+                cost.known = cost.known and foreseen >= 0.0
+                high, typical = max(high, foreseen, 0.0), min(typical, foreseen) if foreseen >= 0.0 else 0.0
+            elif stage < self._pivot:
+                cost.seen_at = min(cost.seen_at, self._seen_at[stage])
+            cost.high += high
+            cost.typical += typical
+        return cost
