@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from time import monotonic
 from types import FrameType
@@ -18,7 +20,10 @@ import msgspec
 from cloud_server.config import Config, ConfigError, Exit, parse
 from cloud_server.console import Console
 from cloud_server.coordinator import Server
+from cloud_server.events import Tick
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
+from cloud_server.executors.confine import Limits, fair_share
+from cloud_server.executors.parcels import lines_here
 from cloud_server.recorder import Recorder, RecorderError
 from cloud_server.status import StatusLine, recorded, served
 from cloud_server.store import StoreError, open_store
@@ -87,6 +92,11 @@ class _Signals:
     def __init__(self) -> None:
         self.server: Server | None = None
         self.received: list[int] = []
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self._ends = ours, theirs
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._rouse, name="signals", daemon=True).start()
         self._before: dict[int, Any] = {}
         for number in _SIGNALS:
             before = signal.getsignal(number)
@@ -104,6 +114,15 @@ class _Signals:
         """Put the handlers back that were there before."""
         for number, before in self._before.items():
             signal.signal(number, before)
+        signal.set_wakeup_fd(-1)
+        self._ends[1].close()  # which ends `_rouse`
+
+    def _rouse(self) -> None:
+        """Wake the loop at each signal: one that comes just before it sleeps does not, and its handler would wait as long."""
+        with self._ends[0] as end:
+            while end.recv(1):
+                if self.server is not None:
+                    self.server.inbox.put((Tick(), None))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.received.append(number)
@@ -117,6 +136,10 @@ class _Run:
 
     def __init__(self, config: Config, console: Console, signals: _Signals) -> None:
         self._config, self._console, self._signals = config, console, signals
+        if config.executor == "process" and not lines_here():
+            text = "this system lacks the sockets of worker processes: workers are threads, and a stage that crashes ends the server"
+            console.note("warning", text)
+            self._config = replace(config, executor="thread")
         self._stop_by = inf
         self._served = False
 
@@ -163,9 +186,11 @@ class _Run:
         config, note = self._config, self._console.note
         if config.executor == "inline":
             return InlineExecutor(apps, on_note=note)
-        if config.executor == "thread":
-            return ThreadExecutor(apps, config.workers, on_note=note)
-        return ProcessExecutor(self._paths, config.workers, on_note=note)
+        if config.executor == "process":
+            memory = fair_share(config.workers + config.spares) if config.worker_memory is None else config.worker_memory
+            limits = Limits(memory=memory, seconds=config.task_timeout)
+            return ProcessExecutor(self._paths, config.workers, spares=config.spares, limits=limits, on_note=note)
+        return ThreadExecutor(apps, config.workers, on_note=note)
 
     def _serve(self, server: Server, recorder: Recorder) -> None:
         config, console, signals = self._config, self._console, self._signals

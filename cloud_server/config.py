@@ -18,8 +18,10 @@ from wire.protocol import DEFAULT_PORT, MAX_JOB
 __all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse", "size", "version"]
 
 DEFAULT_APP = "examples.ball_tracking.app:app"
-EXECUTORS = ("thread", "inline", "process")
+EXECUTORS = ("process", "thread", "inline")
 _MIN_JOB = 2**16
+_SHORTEST = 0.1
+_LEAST_MEMORY = 64 * 2**20
 _LEASES = (2.0, 3600.0)
 """A device pings every half second; it must be able to miss some."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -50,7 +52,10 @@ class Config:
     port: int = DEFAULT_PORT
     insecure: bool = False
     workers: int = 1
-    executor: str = "thread"
+    executor: str = "process"
+    spares: int = 1
+    task_timeout: float = 10.0
+    worker_memory: int | None = None
     results: str | None = None
     trace: str | None = None
     max_memory: int = 512 * 2**20
@@ -67,6 +72,11 @@ class Config:
         _check(self.workers >= 1, "--workers", self.workers, "1 or more, or auto")
         _check(self.executor in EXECUTORS, "--executor", self.executor, ", ".join(EXECUTORS))
         _check(self.executor != "inline" or self.workers == 1, "--workers", self.workers, "1 with --executor inline")
+        _check(self.spares >= 0, "--spares", self.spares, "0 or more")
+        limit = self.task_timeout
+        _check(limit == 0 or limit >= _SHORTEST, "--task-timeout", limit, "0.1 or more seconds, or 0")
+        least = self.worker_memory is None or self.worker_memory == 0 or self.worker_memory >= _LEAST_MEMORY
+        _check(least, "--worker-memory", self.worker_memory, "64M or more, or 0")
         _check(_MIN_JOB <= self.max_job <= MAX_JOB, "--max-job", self.max_job, "64K to 64M")
         most, job = self.max_memory_per_device, self.max_job
         _check(self.max_memory >= 2 * job, "--max-memory", self.max_memory, f"at least twice the {job} bytes of --max-job")
@@ -143,8 +153,8 @@ _DESCRIPTION = "Run the stages that devices send here, for any number of devices
 _EPILOG = """\
 examples:
   cloud-server                                   ball tracking for clients on this machine
-  cloud-server --app mine.app:app --workers 4    your own app, four worker threads
-  cloud-server --executor process --workers 4    the same in processes: for stages of pure Python, or that may crash
+  cloud-server --app mine.app:app --workers 4    your own app, four worker processes
+  cloud-server --executor thread --workers 4     the same in threads: one copy less of each frame, but a crash ends it all
   cloud-server --results out.sqlite              keep every final value, each once, also over restarts
   cloud-server --port 0 >server.log              any free port; the first line says which
 
@@ -174,6 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--insecure", action="store_true", help="allow a --host that other machines can reach, without encryption or keys")
     add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each core")
     add("--executor", choices=EXECUTORS, default=Config.executor, help="what a worker is (%(default)s)")
+    add("--spares", type=int, default=Config.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")
+    add("--task-timeout", type=float, default=Config.task_timeout, metavar="S",
+        help="a process that is longer at a job, or a batch of jobs, is killed and replaced (%(default)g seconds; 0: never)")
+    add("--worker-memory", type=size, metavar="SIZE",
+        help="memory a process may have (default: 80%% of this host's, shared by workers and spares; 0: any)")
     add("--results", metavar="FILE", help="keep final values: SQLite for .sqlite, .sqlite3 and .db, else JSON lines; appended to")
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
     add("--max-memory", type=size, metavar="SIZE", help="bytes all devices together may have here at a time, in fair shares (512M)")

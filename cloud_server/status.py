@@ -65,9 +65,11 @@ def served(server: Server) -> tuple[str, dict[str, Any]]:
         text += f"; {statistics.bad_messages} messages were none"
     if statistics.damaged:
         text += f"; {statistics.damaged} messages were damaged"
+    if machine.quarantine.refused:
+        text += f"; {machine.quarantine.refused} jobs were refused, as their like killed workers"
     return text, {
         "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
-        "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages,
+        "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages, "refused": machine.quarantine.refused,
     }
 
 

@@ -10,7 +10,9 @@ under way shall still be answered. The child ends when its line does; if the par
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
@@ -32,6 +34,8 @@ __all__ = [
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
+_LINGER = 0.3
+"""Seconds that stages' threads get to end by themselves."""
 
 
 class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -125,6 +129,9 @@ def serve(line: Line, worker: Worker, ready: Ready) -> None:
     while _serve(line, worker):
         pass
     line.send([_ENCODE(Leaving(tuple(worker.close())))])
+    late = threading.Timer(_LINGER, os._exit, (0,))  # threads that a stage started and nobody ends
+    late.daemon = True
+    late.start()
 
 
 def _serve(line: Line, worker: Worker) -> bool:

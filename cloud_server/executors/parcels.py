@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LARGE", "Line", "line_pair"]
+__all__ = ["LARGE", "Line", "line_pair", "lines_here"]
 
 LARGE = 4096
 """Parts of so many bytes go through shared memory."""
@@ -52,6 +52,17 @@ def line_pair() -> tuple[socket.socket, socket.socket]:
         OSError: this system has no local datagram sockets with connections (it is not Linux).
     """
     return socket.socketpair(socket.AF_UNIX, getattr(socket, "SOCK_SEQPACKET", 5))
+
+
+def lines_here() -> bool:
+    """True if this system has what a Line needs."""
+    try:
+        ends = line_pair()
+    except OSError:
+        return False
+    for end in ends:
+        end.close()
+    return True
 
 
 class _Slot:

@@ -179,11 +179,11 @@ def _server(setting: _Setting, network: Network, folder: Path, plan: Plan, stack
     else:
         argv = [
             sys.executable, "-m", "cloud_server", "--app", lab.app, "--host", network.server_ip,
-            "--port", str(PORT), "--workers", str(lab.server.workers), "--insecure", "--quiet",
+            "--port", str(PORT), "--workers", str(lab.server.workers), "--insecure", "--quiet", "--executor", "thread",
         ]  # fmt: skip
     server = stack.enter_context(Child(in_namespace(network.server_ns, argv), errors=folder / "server.err", what="server"))
     server.expect("ready", LOADING)
-    if lab.server.cpu:  # a weak server loads as fast as any: that is no part of the run
+    if lab.server.cpu:  # threads, so that it holds for the stages as well; a weak server loads as fast as any: that is no part of the run
         stack.enter_context(CpuQuota(lab.server.cpu)).add(server.pid)
     return server
 

@@ -35,7 +35,7 @@ heeded_signals, start_server = server_process.heeded_signals, server_process.sta
 @pytest.mark.parametrize(("executor", "workers"), [("thread", 2), ("process", 2), ("inline", 1)])
 def test_every_executor_serves_the_same(start_server: Start, executor: str, workers: int) -> None:
     """One ready line, results with outcomes, an end by SIGTERM with code 0 and a summary, and no process left."""
-    run = start_server(*MEASURE, "--executor", executor, "--workers", workers)
+    run = start_server(*MEASURE, "--executor", executor, "--workers", workers, "--spares", 0)
     plural = "s" if workers > 1 else ""
     assert run.ready() == f"ready: measure on tcp://127.0.0.1:{run.port}, {workers} {executor} worker{plural}"
     family = psutil.Process(run.process.pid).children()
@@ -129,7 +129,7 @@ def test_a_signal_before_it_is_ready_ends_at_once(start_server: Start) -> None:
     """Loading a model takes long; nobody has to wait for it in order to stop."""
     run = start_server("--app", "tests.worker_apps:slow")
     assert run.process.stdout is not None
-    assert run.process.stdout.readline() == "a large model\n"
+    assert re.fullmatch(r"worker process \d+: a large model\n", run.process.stdout.readline())
     began = time.monotonic()
     code, _, err = run.end(signal.SIGINT)
     assert time.monotonic() - began < 3.0
