@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, SENT, Frame
+from iot_client.frame import NEVER, SENT, SETTLED, Frame
 from iot_client.guide import Guide
 from iot_client.outcome import Dropped
+from iot_client.ownership import Ownership
 from iot_client.peer import Peer
 from iot_client.race import Race
 from iot_client.stream import Stream
@@ -17,7 +18,9 @@ __all__ = ["Dispatch"]
 class Dispatch:
     """From READY to SENT, on one link that is UP."""
 
-    def __init__(self, stream: Stream, peer: Peer, fallback: Fallback, race: Race | None, guide: Guide | None) -> None:
+    def __init__(
+        self, stream: Stream, peer: Peer, fallback: Fallback, race: Race | None, guide: Guide | None, owner: Ownership | None
+    ) -> None:
         self.resent = 0
         self._stream = stream
         self._config = stream.config
@@ -25,6 +28,7 @@ class Dispatch:
         self._fallback = fallback
         self._race = race
         self._guide = guide
+        self._owner = owner
 
     def pump(self, now: float) -> None:
         """Send what may be sent, and begin here what must not wait for its answer any longer."""
@@ -44,6 +48,9 @@ class Dispatch:
             if frame is None:
                 return
             if frame.payload > peer.max_job:
+                if frame.generation and self._owner is not None:
+                    self._owner.too_large(frame, now)
+                    return
                 self._fallback.oversize(frame, peer.max_job, now)
                 continue
             if guide is not None and guide.too_late(frame, now):
@@ -66,12 +73,14 @@ class Dispatch:
         self.resent += frame.attempts > 0
         frame.attempts += 1
         frame.out = True
-        frame.state = SENT
+        if frame.state != SETTLED:  # else it is sent again for the state after it
+            frame.state = SENT
         frame.sent_at = now
         frame.sent_bytes += frame.payload
         frame.resend_at = NEVER
         message = Submit(
-            frame.seq, frame.split, config.pivot, frame.seq - 1, budget_us, int(now * 1e6), stream.head, frame.codec, frame.signature,
+            frame.seq, frame.split, frame.stop, frame.seq - 1, budget_us, int(now * 1e6), stream.head, frame.codec, frame.signature,
+            frame.generation,
         )
         stream.out.append(self._peer.submit(message, frame.payload))
         if self._guide is not None:

@@ -14,9 +14,10 @@ from iot_client.outcome import Outcome
 from wire.protocol import Message
 
 __all__ = [
-    "Capture", "Command", "Decided", "Deliver", "Event", "Finished", "FrameCaptured", "Garbled", "HostSampled", "LinkDown", "LinkUp",
-    "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen", "Reported", "ReportsRecalled", "RunStages", "SendMessage",
-    "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone", "StopRequested", "Tick",
+    "Capture", "Command", "Decided", "Deliver", "Event", "ExportState", "Finished", "FrameCaptured", "Garbled", "HostSampled",
+    "ImportState", "KeepState", "LinkDown", "LinkUp", "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen",
+    "Reported", "ReportsRecalled", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone",
+    "StateExported", "StopRequested", "Tick",
 ]
 
 
@@ -54,6 +55,14 @@ class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     cpu_s: float = 0.0
     cpus: tuple[float, ...] = ()
     sizes: tuple[tuple[int, str, int, float], ...] = ()
+
+
+class StateExported(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to ExportState; `error` is why the states cannot travel, if they cannot."""
+
+    seq: int
+    nbytes: int = 0
+    error: str = ""
 
 
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -127,7 +136,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event = Union[
     FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested,
-    StartedAlone, ReportsRecalled, Tick,
+    StartedAlone, ReportsRecalled, StateExported, Tick,
 ]
 
 
@@ -140,7 +149,8 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     `ordered` runs go through one lane, in the order commanded (stateful stages). `study` asks for the CPU time of
     each stage, and for the size of the value at these (k, codec). An `urgent` run goes before others that wait, and
-    ends between two stages when it is wanted no more.
+    ends between two stages when it is wanted no more. Jobs end before stage `until`, -1 for the usual one. A
+    `replay` is run whatever became of its frame, for the state after it.
     """
 
     seq: int
@@ -151,10 +161,34 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     codec: str = "raw"
     study: tuple[tuple[int, str], ...] | None = None
     urgent: bool = False
+    until: int = -1
+    replay: bool = False
+
+
+class ExportState(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Encode the states of stages [stage, stop), as they are before frame seq, and keep them by that seq."""
+
+    seq: int
+    stage: int
+    stop: int
+
+
+class ImportState(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Give stages [stage, stop) the states kept for seq; runs commanded after this start from them."""
+
+    seq: int
+    stage: int
+    stop: int
+
+
+class KeepState(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Of the states kept only those before frame seq are needed, and of delivered frames before it only final values."""
+
+    seq: int
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
-    """Send a message; with the payload kept for `payload` (a seq) unless that is -1."""
+    """Send a message; with the payload kept for `payload` (a seq) unless that is -1: of a STATE the state kept for it."""
 
     message: Message
     session: int
@@ -164,7 +198,10 @@ class SendMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The outcome of seq, final, in seq order; the body hands it to the user."""
+    """The outcome of seq, final, in seq order; the body hands it to the user.
+
+    With `keep` its value at the cut is still needed, until KeepState with a later seq or Release.
+    """
 
     seq: int
     outcome: Outcome
@@ -175,6 +212,7 @@ class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
     cloud_s: tuple[float, ...] = ()
     sent_bytes: int = 0
     codec: str = ""
+    keep: bool = False
 
 
 class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -244,4 +282,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The source ended and every frame has its outcome."""
 
 
-Command = Union[Capture, RunStages, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note, Refuse, Decided, Finished]
+Command = Union[
+    Capture, RunStages, ExportState, ImportState, KeepState, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note, Refuse,
+    Decided, Finished,
+]

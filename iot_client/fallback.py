@@ -33,6 +33,8 @@ class Fallback:
         stream = self._stream
         stream.unneeded.clear()  # a server that comes back answers what it still has, late
         for frame in [frame for frame in stream.frames.values() if frame.state in (READY, SENT)]:
+            if frame.generation and stream.can_run_all:
+                continue  # in turn, when the stages with state are here
             if self.may_run_here(frame):
                 if stream.running < 2 * self._config.workers:
                     stream.run_twin(frame, now)
@@ -51,7 +53,7 @@ class Fallback:
 
     def may_run_here(self, frame: Frame) -> bool:
         """True if the device may run the frame's job itself."""
-        return self._stream.can_run_all and not self.may_have_run_once(frame)
+        return self._stream.can_run_all and not frame.generation and not self.may_have_run_once(frame)
 
     def may_have_run_once(self, frame: Frame) -> bool:
         """True if the job left and holds a stage that must not run twice: its answer may still come."""
@@ -71,5 +73,5 @@ class Fallback:
 
     def _once(self, frame: Frame) -> int:
         """The first stage of the job that must not run twice, or -1."""
-        stages = range(frame.split, self._config.pivot)
+        stages = range(frame.split, frame.stop)
         return next((stage for stage in stages if self._config.once[stage]), -1)

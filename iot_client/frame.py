@@ -7,7 +7,7 @@
 
 HEAD   stages [0, start) run here          SENT  the job is at the server
 READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: link down, or deadline near
-BACK   waits for its turn at the stages with state, which run in seq order (TAIL)
+BACK   waits for its turn at the stages with state, which run in seq order: here (TAIL), or at the server (READY)
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ NEVER = float("inf")
 class Frame:
     """What the machine knows of one frame. Times in seconds, sizes in bytes.
 
-    `split` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
+    `split`, `stop` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
+    `stop` is where its job ends, `generation` that of the owner of the stages with state in it, 0 if it has none.
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
     somewhere; `twin_at` is when the twin was given to a worker.
     """
 
-    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "nbytes", "out", "outcome", "payload", "receipt_at",
-                 "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split", "state", "twin_at", "where")
+    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "generation", "nbytes", "out", "outcome", "payload",
+                 "receipt_at", "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split", "state", "stop", "twin_at", "where")
 
     def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
         self.seq = seq
@@ -38,6 +39,8 @@ class Frame:
         self.nbytes = nbytes
         self.state = WAITING
         self.split = 0
+        self.stop = 0
+        self.generation = 0
         self.codec = "raw"
         self.receipt_at = 0.0
         self.payload = 0
@@ -53,6 +56,6 @@ class Frame:
         self.where = "device"
         self.outcome: Outcome | None = None
 
-    def awaits(self, start: int) -> bool:
-        """True if a server's RESULT of the stages from `start` on would be its answer."""
-        return self.attempts > 0 and self.state in (READY, SENT, TWIN) and start == self.split
+    def awaits(self, start: int, generation: int) -> bool:
+        """True if a server's RESULT of the stages from `start` on, in this generation, would be its answer."""
+        return generation == self.generation and self.attempts > 0 and self.state in (READY, SENT, TWIN) and start == self.split

@@ -13,20 +13,22 @@ from typing import Any
 
 from iot_client.dispatch import Dispatch
 from iot_client.events import (
-    Command, Event, Finished, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, Recall, Release, Reported,
-    ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StopRequested, Tick,
+    Command, Event, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, ReportsRecalled, SourceEnded,
+    SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick,
 )
 from iot_client.damage import Damage
+from iot_client.departures import Departures
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED, TWIN, Frame
 from iot_client.guide import Guide
 from iot_client.outcome import Done, Dropped, Failed, Filtered
+from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
 from iot_client.race import Race
 from iot_client.reports import Reports
 from iot_client.stream import SessionConfig, Stream
-from wire.protocol import Bye, Credit, Error, Message, Pong, Result, Welcome
+from wire.protocol import Bye, Credit, Error, Message, Pong, Result, State, Welcome
 
 __all__ = ["Session", "SessionConfig"]
 
@@ -47,8 +49,12 @@ class Session:
         self.fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
         self.race = self._make_race()
-        self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide)
+        self.owner: Ownership | None = None
+        if self.peer is not None and config.stops and isinstance(self.policy, Manual):
+            self.owner = Ownership(self.stream, self.peer, self.policy)
+        self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide, self.owner)
         self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
+        self._departures = Departures(self.stream, self.reports, self.owner)
         self._started = self.peer is None
         self._stop_at: float | None = None
         self._finished = False
@@ -57,10 +63,12 @@ class Session:
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
             Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
+            StateExported: self._on_state_exported,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
             Error: self._on_error, Bye: self._on_bye,
+            State: self._on_state,
         }
 
     # -- the contract ------------------------------------------------------------------------------
@@ -87,6 +95,8 @@ class Session:
             for time in (self.peer.next_wakeup(), self.reports.next_wakeup()):
                 if time is not None and time < due:
                     due = time
+        if self.owner is not None:
+            due = min(due, self.owner.next_wakeup())
         stream = self.stream
         if self.race is not None and self.peer is not None and self.peer.state == UP:
             due = min(due, self.race.next_wakeup())
@@ -162,8 +172,7 @@ class Session:
         self._started = True
 
     def _on_reports_recalled(self, event: ReportsRecalled, now: float) -> None:
-        for seq in self.reports.recalled(event.seqs):
-            self.stream.out.append(Release(seq))
+        self._departures.recalled(event.seqs)
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
         problem = self.config.why_not(event.k, () if self.peer is None else self.peer.lacks)
@@ -173,6 +182,10 @@ class Session:
             self.policy.k = event.k
         else:
             self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
+
+    def _on_state_exported(self, event: StateExported, now: float) -> None:
+        assert self.owner is not None
+        self.owner.exported(event, now)
 
     # -- the server --------------------------------------------------------------------------------
 
@@ -228,6 +241,8 @@ class Session:
         for frame in unanswered:
             frame.state = READY
         self.stream.ready = deque(unanswered)
+        if self.owner is not None:
+            self.owner.welcome(message, now)
         self.reports.reconnected()
 
     def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
@@ -238,7 +253,7 @@ class Session:
         if frame is not None and message.start == frame.split:
             frame.out = False
         held = message.held_us / 1e6
-        if frame is None or not frame.awaits(message.start):
+        if frame is None or not frame.awaits(message.start, message.generation):
             if message.outcome != "dropped":
                 self.late_results += 1
                 self.stream.window.cloud_ran(held - message.queue_us / 1e6)
@@ -275,8 +290,14 @@ class Session:
         peer.credit(message)
         if message.receipt == "submit":
             self._on_receipt(message, now)
-        if message.receipt == "report" and self.reports.received(message.seq):
-            self.stream.out += [Release(message.seq), Reported(message.seq)] if self.config.spooled else [Release(message.seq)]
+        if self.owner is not None:
+            self.owner.receipt(message.receipt, message.seq)
+        if message.receipt == "report":
+            self._departures.received(message.seq)
+
+    def _on_state(self, message: State, peer: Peer, event: MessageReceived, now: float) -> None:
+        if self.owner is not None:
+            self.owner.received(message)
 
     def _on_receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
@@ -296,6 +317,10 @@ class Session:
             if frame is not None and not self.damage.seen:  # else it may be the receipt that was damaged
                 frame.out = False
             self.damage.again(seq)
+            if self.owner is not None:
+                self.owner.lost(seq)
+        if self.owner is not None:
+            self.owner.answered(message.stamp_us / 1e6, now)
         self.reports.answered_up_to(message.stamp_us / 1e6)
 
     def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
@@ -334,28 +359,30 @@ class Session:
             stream.pace = self.guide.pace
         if stream.live:
             stream.keep_newest("stale" if peer is None or peer.state == UP else "overload", now)
+        owner = self.owner
+        if owner is not None and stream.turns.waiting:
+            owner.pass_turns()
         if peer is None or peer.state == UP:
             if self.dispatch is not None:
                 self.dispatch.pump(now)
-            if stream.waiting:
+            if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
                 stream.start(self.policy, now)
-        elif self._started:
+        elif self._started and (owner is None or owner.alone(now)):
             self.fallback.carry_on(peer.state, self.policy, now)
         if stream.settled:
             for frame in stream.deliver(now):
-                self._hand_over(frame)
+                self._departures.leave(frame)
                 if self.guide is not None:
                     self.guide.delivered(frame, now)
+        if owner is not None:
+            owner.settle(now)
         if self.reports.enabled and peer is not None and peer.state == UP:
-            for message in self.reports.sendable(now):
-                stream.out.append(peer.send(message, message.seq))
-            if self.reports.behind and (count := self.reports.recall()):
-                stream.out.append(Recall(self.reports.last, count))
+            self._departures.report(peer, now)
         if stream.open:
             if self._started:
                 stream.permit(now)
         elif not self._finished and not stream.frames:
-            self._finish(now)
+            self._finished = self._departures.finish(peer, now)
         out, stream.out = stream.out, []
         return out
 
@@ -363,30 +390,6 @@ class Session:
         if self.peer is None or not self.config.deadline or not self.stream.can_run_all:
             return None
         return Race(self.stream, self.fallback, None if self.guide is None else self.guide.stage_seconds)
-
-    def _hand_over(self, frame: Frame) -> None:
-        if self.reports.enabled and type(frame.outcome) is Done:
-            discarded = self.reports.add(frame.seq)
-            if discarded >= 0:
-                self.stream.out.append(Release(discarded))
-        else:
-            self.stream.out.append(Release(frame.seq))
-
-    def _finish(self, now: float) -> None:
-        """Nothing in flight; reports may still be on their way for a moment."""
-        peer, reports = self.peer, self.reports
-        if peer is not None and peer.state == UP and reports.pending and reports.may_linger(now):
-            return
-        self._finished = True
-        for seq in reports.close():
-            self.stream.out.append(Release(seq))
-        if self.config.spooled and reports.pending:
-            self._note("info", f"{reports.pending} final values wait in the spool for the next run")
-        if reports.discarded:
-            self._note("warning", f"{reports.discarded} reports never reached the aggregate")
-        if peer is not None:
-            self.stream.out += peer.goodbye()
-        self.stream.out.append(Finished())
 
     def _note(self, level: str, text: str) -> None:
         self.stream.out.append(Note(level, text))

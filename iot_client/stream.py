@@ -6,7 +6,7 @@ Knows nothing of servers: the session moves frames from READY to SENT and brings
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -30,7 +30,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is about; times in seconds, sizes in bytes.
 
     `splits[k]` says whether k stages on the device are legal; `stateful` and `once` say it per stage.
-    `pivot` is where jobs end: the first stage with state after the cut, or n. `hello` is None for a device
+    `pivot` is where jobs end: the first stage with state after the cut, or n. If the state moves, `stops[k]` says where
+    jobs from k may end, the latest first; else it is empty. `hello` is None for a device
     that runs alone. With `spooled` what a run cannot finish is on disk: `first` is the seq it begins with, and
     `reports_before` how many final values of earlier runs wait there. With a `deadline` the device finishes itself, in
     time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
@@ -55,6 +56,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     resend: float = 2.0
     codec: str = "raw"
     steer: SteerConfig | None = None
+    stops: tuple[tuple[int, ...], ...] = ()
     peer: PeerConfig = PeerConfig()
     spooled: bool = False
     first: int = 0
@@ -72,7 +74,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
         if k == self.n:
             return ""
         # Jobs go on ending at the pivot, so that each stage with state stays where it is.
-        if k > self.pivot or any(self.stateful[k : self.pivot]):
+        if not self.stops and (k > self.pivot or any(self.stateful[k : self.pivot])):
             return "lies beyond a stage with state"
         lacking = self.lacking(k, lacks)
         return f"is not possible: the server lacks what these stages need: {lacking}" if lacking else ""
@@ -80,7 +82,13 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     def lacking(self, split: int, lacks: tuple[int, ...]) -> str:
         """Names of the stages that a job from `split` needs and the server cannot run."""
         names = self.hello.stages if self.hello else ()
-        return ", ".join(names[stage] for stage in lacks if split <= stage < self.pivot)
+        return ", ".join(names[stage] for stage in lacks if split <= stage < self.stop_of(split, lacks))
+
+    def stop_of(self, k: int, lacks: Collection[int]) -> int:
+        """Where jobs from k end, as late as the stages allow that the server cannot run."""
+        stops = self.stops[k] if self.stops else ()
+        possible = (stop for stop in stops if not any(k <= stage < stop for stage in lacks))
+        return next(possible, stops[-1] if stops else self.pivot)
 
 
 class Stream:
@@ -112,9 +120,17 @@ class Stream:
         self._under_way = 0
         self._kept = 0
         self._permits = 0
-        self._ordered = any(config.stateful[: config.pivot])
+        self._in_order = tuple(any(config.stateful[:k]) for k in range(config.n + 1))
         self._raced = config.deadline > 0 and self.live and config.steer is None
         """The window then bounds what is at the server: frames that wait for it are not lost, they may get their twin."""
+        self.stop = config.pivot
+        """Where jobs of frames that begin now end."""
+        self.generation = 0
+        """Of the server, if it owns the stages with state in these jobs."""
+        self.turns: Order[Frame] = Order(config.first)
+        """The frames of such jobs, before they are sent."""
+        self.journal: dict[int, Frame | None] = {}
+        """What such a job has been or will be made of, in order, as far as it may be needed again; None: its frame ended before."""
 
     @property
     def head(self) -> int:
@@ -212,14 +228,21 @@ class Stream:
             frame = self.waiting.popleft()
             self._under_way += 1
             frame.split, frame.codec, study = policy.heading(now)
-            self._run(frame, HEAD, 0, min(frame.split, self.config.pivot), self._ordered, study)
+            frame.stop, frame.generation = self.stop, self.generation
+            stop = min(frame.split, frame.stop)
+            self._run(frame, HEAD, 0, stop, self._in_order[stop], study)
 
     def run_twin(self, frame: Frame, now: float) -> None:
         """Run here what was meant for the server, before frames that no worker has begun."""
         if frame.state == READY:
             self.ready.remove(frame)
         frame.twin_at = now
-        self._run(frame, TWIN, frame.split, self.config.pivot, self._ordered)
+        self._run(frame, TWIN, frame.split, frame.stop, self._in_order[frame.stop])
+
+    def replay(self, frame: Frame) -> None:
+        """Run the job of a frame that has its outcome once more, for the state after it."""
+        self.running += 1
+        self.out.append(RunStages(frame.seq, frame.split, frame.stop, False, True, frame.codec, replay=True))
 
     def stages_done(self, event: StagesDone, now: float) -> None:
         """A run ended, in whatever way."""
@@ -248,12 +271,16 @@ class Stream:
     def _advance(self, frame: Frame, event: StagesDone, now: float) -> None:
         if frame.state == HEAD:
             self.window.device_took(sum(event.times) + event.encode_s)
-            if event.stop < self.config.pivot:
-                frame.state = READY
+            if event.stop < frame.stop:
                 frame.payload = event.nbytes
                 frame.signature = event.signature
                 self._kept += event.nbytes
-                self.ready.append(frame)
+                if frame.generation:
+                    frame.state = BACK
+                    self.turns.ready(frame)
+                else:
+                    frame.state = READY
+                    self.ready.append(frame)
                 return
         if event.stop < self.config.n:
             self.back(frame)
@@ -266,15 +293,16 @@ class Stream:
             return start == 0
         if frame.state == TWIN:
             return start == frame.split
-        return frame.state == TAIL and start == self.config.pivot
+        return frame.state == TAIL and start == frame.stop
 
     def _run(
         self, frame: Frame, state: int, start: int, stop: int, ordered: bool, study: tuple[tuple[int, str], ...] | None = None
     ) -> None:
         frame.state = state
         self.running += 1
-        encode = state == HEAD and stop < self.config.pivot
-        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, state == TWIN))
+        encode, urgent = state == HEAD and stop < frame.stop, state == TWIN and not frame.generation
+        until = frame.stop if frame.stop != self.config.pivot else -1
+        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, urgent, until))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -287,8 +315,10 @@ class Stream:
             self.window.completed(now)
         if frame.state == READY and frame in self.ready:
             self.ready.remove(frame)
-        if frame.state < BACK and self.config.pivot < self.config.n:
+        if (frame.stop or self.stop) < self.config.n and frame.seq >= self._gate.head:
             self._gate.ready(frame)
+        if frame.generation and frame.seq >= self.turns.head:
+            self.turns.ready(frame)
         frame.state = SETTLED
         frame.outcome = outcome
         self._delivery.ready(frame)
@@ -322,7 +352,7 @@ class Stream:
         if self._gate.waiting:
             for frame in self._gate.passing():
                 if frame.state == BACK:
-                    self._run(frame, TAIL, self.config.pivot, self.config.n, True)
+                    self._run(frame, TAIL, frame.stop, self.config.n, True)
         if not self._delivery.waiting:
             return ()
         delivered = list(self._delivery.passing())
@@ -330,11 +360,38 @@ class Stream:
             self._deliver(frame, now)
         return delivered
 
+    def let_go(self, frame: Frame) -> None:
+        """What was kept of a frame that left is not needed any more."""
+        self._kept -= frame.nbytes + frame.payload
+
+    @property
+    def next_seq(self) -> int:
+        """Of the frame that begins next."""
+        return self.waiting[0].seq if self.waiting else self.captured
+
+    def end_jobs_at(self, stop: int) -> None:
+        """From the next frame on. Those under way of jobs that ended at n pass no gate, so it begins there too."""
+        if stop < self.config.n and self.stop == self.config.n:
+            self._gate = Order(self.next_seq)
+        self.stop = stop
+
+    @property
+    def under_way(self) -> int:
+        """Frames begun that have no outcome."""
+        return self._under_way
+
+    @property
+    def full(self) -> bool:
+        """True if what is kept leaves no room for another frame."""
+        return self._kept >= self.config.memory
+
     def _deliver(self, frame: Frame, now: float) -> None:
         del self.frames[frame.seq]
-        self._kept -= frame.nbytes + frame.payload
+        keep = frame.seq in self.journal
+        if not keep:
+            self.let_go(frame)
         assert frame.outcome is not None
         self.out.append(Deliver(
             frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,
-            frame.sent_bytes, frame.codec if frame.sent_bytes else "",
+            frame.sent_bytes, frame.codec if frame.sent_bytes else "", keep,
         ))
