@@ -133,7 +133,7 @@ class Session:
     def awaits(self, message: Result, session: int, epoch: int) -> bool:
         """True if a RESULT of this session and epoch is its frame's answer: the body keeps no other's value."""
         frame = self.stream.frames.get(message.seq)
-        return frame is not None and frame.awaits(message.start) and self.peer is not None and self.peer.knows(session, epoch)
+        return frame is not None and frame.awaits(message.start, message.generation) and self.peer is not None and self.peer.knows(session, epoch)
 
     @property
     def waiting_for_server(self) -> int:
