@@ -19,7 +19,8 @@ from collections.abc import Container
 
 import msgspec
 
-from wire.signing import PublicKey, SigningError, SigningKey, is_signed
+from wire.keys import KeyProblem, Pair, text_of
+from wire.signing import is_signed, signed
 
 __all__ = ["MAX_UNPACKED", "Bundle", "BundleError", "Expected", "Header", "digest_of", "seal", "unpack", "verify"]
 
@@ -55,7 +56,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True, kw_only=True, forbid_
     body: bytes
     nbytes: int
     unpacked: int
-    signer: PublicKey
+    signer: bytes
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ _decode_head = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
-def seal(key: SigningKey, pickled: bytes, *, expected: Expected, created: int, expires: int) -> Bundle:
+def seal(key: Pair, pickled: bytes, *, expected: Expected, created: int, expires: int) -> Bundle:
     """Sign an app's bytes for one server and one device; `expected.digest` is of no account.
 
     Raises:
@@ -102,7 +103,7 @@ def seal(key: SigningKey, pickled: bytes, *, expected: Expected, created: int, e
         device=expected.device, python=expected.python, created=created, expires=expires, body=hashlib.sha256(body).digest(),
         nbytes=len(body), unpacked=len(pickled), signer=key.public,
     ))
-    return Bundle(_encode((header, key.sign(_CONTEXT + header))), body, digest_of(header))
+    return Bundle(_encode((header, signed(_CONTEXT + header, key))), body, digest_of(header))
 
 
 def digest_of(header: bytes) -> str:
@@ -110,7 +111,7 @@ def digest_of(header: bytes) -> str:
     return hashlib.sha256(_CONTEXT + header).hexdigest()
 
 
-def verify(head: bytes, body: bytes | memoryview, *, expected: Expected, trusted: Container[PublicKey], now: float) -> Header:
+def verify(head: bytes, body: bytes | memoryview, *, expected: Expected, trusted: Container[bytes], now: float) -> Header:
     """The header of a bundle that may be opened.
 
     Args:
@@ -153,7 +154,7 @@ def unpack(body: bytes | memoryview, unpacked: int) -> bytes:
     return pickled
 
 
-def _signed(head: bytes, trusted: Container[PublicKey]) -> tuple[Header, bytes]:
+def _signed(head: bytes, trusted: Container[bytes]) -> tuple[Header, bytes]:
     """The header and its bytes, if somebody who is trusted signed them."""
     try:
         raw, signature = _decode_head(head)
@@ -164,11 +165,11 @@ def _signed(head: bytes, trusted: Container[PublicKey]) -> tuple[Header, bytes]:
         raise BundleError("no bundle: its header is not written as headers are")
     if header.signer not in trusted:
         raise BundleError(
-            f"its signer {header.signer[:60]} is not trusted here; `cloud-server signers allow KEY NAME` on the server would change that"
+            f"its signer is not trusted here; `cloud-server signers allow NAME {text_of(header.signer[:32])}` on the server would change that"
         )
     try:
         valid = is_signed(_CONTEXT + raw, signature, header.signer)
-    except SigningError as error:
+    except KeyProblem as error:
         raise BundleError(str(error)) from None
     if not valid:
         raise BundleError("the signature does not belong to the bundle: it was altered, or signed with another key")

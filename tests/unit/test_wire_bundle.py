@@ -11,9 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from wire.bundle import Bundle, BundleError, Expected, digest_of, seal, unpack, verify
-from wire.signing import SigningError, SigningKey, read_signers, signing_key, write_signers, write_signing_key
+from wire.keys import KeyProblem, Pair, make_pair, write_pair
+from wire.signing import make_signing_key, signing_key, write_signing_key
 
-KEY, OTHER = SigningKey(b"k" * 32), SigningKey(b"o" * 32)
+KEY, OTHER = make_signing_key(secret=b"k" * 32), make_signing_key(secret=b"o" * 32)
 EXPECTED = Expected(
     digest="", app="ball", app_version="1", fingerprint="f00d", device="cam", server="cloud", python="3.11"
 )
@@ -21,7 +22,7 @@ NOW = 1_000_000
 PICKLED = b"cos\nsystem\n(S'touch canary'\ntR." * 10
 
 
-def sealed(key: SigningKey = KEY, **changes: Any) -> Bundle:
+def sealed(key: Pair = KEY, **changes: Any) -> Bundle:
     times = {name: changes.pop(name, default) for name, default in (("created", NOW), ("expires", NOW + 3600))}
     return seal(key, PICKLED, expected=replace(EXPECTED, **changes), **times)
 
@@ -104,41 +105,26 @@ def test_unpacking_stops_at_what_was_signed() -> None:
             unpack(bundle.body, size)
 
 
-def test_a_secret_key_is_its_owners_alone(tmp_path: Path) -> None:
-    """It is written for its owner's eyes, read back equal, never replaced, and refused where others can read it."""
+def test_a_signing_key_is_its_owners_alone(tmp_path: Path) -> None:
+    """It is written for its owner's eyes, read back equal, never replaced by accident, and refused where others can read it."""
     path = tmp_path / "new" / "ship.key"
-    key = write_signing_key(path)
+    pair = write_signing_key(path, "ann")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert signing_key(path).public == key.public != write_signing_key(tmp_path / "second").public
-    with pytest.raises(SigningError, match="exists"):
+    assert signing_key(path) == pair != write_signing_key(tmp_path / "second")
+    with pytest.raises(KeyProblem, match="there already"):
         write_signing_key(path)
     path.chmod(0o640)
-    with pytest.raises(SigningError, match="chmod 600"):
+    with pytest.raises(KeyProblem, match="chmod 600"):
         signing_key(path)
-    with pytest.raises(SigningError, match="ship-key init"):
+    with pytest.raises(KeyProblem, match="ship-key init"):
         signing_key(tmp_path / "none")
 
 
-@pytest.mark.parametrize("text", ["", *(f"spillway-signing-key 1\n{rest}" for rest in ("", "AAAA\n", "!\n")), "-----BEGIN\n"])
-def test_what_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
-    """A file of something else is named, not used."""
-    path = tmp_path / "key"
-    path.write_text(text)
-    path.chmod(0o600)
-    with pytest.raises(SigningError):
-        signing_key(path)
-
-
-def test_the_signers_are_a_list_of_names(tmp_path: Path) -> None:
-    """It reads back as written, is empty where there is none, and a bad line is named by its number."""
-    path = tmp_path / "signers"
-    assert read_signers(path) == {}
-    write_signers(path, {KEY.public: "ann", OTHER.public: "bob the builder"})
-    assert read_signers(path) == {KEY.public: "ann", OTHER.public: "bob the builder"}
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text(f"# ours\n\n{KEY.public} ann\ned25519:AAAA eve\n")
-    with pytest.raises(SigningError, match=":4: "):
-        read_signers(path)
-    path.chmod(0o666)
-    with pytest.raises(SigningError, match="changed by others"):
-        read_signers(path)
+def test_another_kind_of_key_signs_nothing(tmp_path: Path) -> None:
+    """The key a device proves its name with is refused, and so is a file whose halves do not belong together."""
+    write_pair(tmp_path / "device.key", make_pair("cam"))
+    with pytest.raises(KeyProblem, match="'curve', where 'sign'"):
+        signing_key(tmp_path / "device.key")
+    write_pair(tmp_path / "torn", replace(KEY, public=OTHER.public), kind="sign")
+    with pytest.raises(KeyProblem, match="do not belong together"):
+        signing_key(tmp_path / "torn")
