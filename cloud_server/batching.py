@@ -38,7 +38,8 @@ class Costs:
         """A job of this segment took its share of a batch: `seconds`."""
         old = self._seconds.get(segment)
         self._seconds[segment] = seconds if old is None else old + _ALPHA * (seconds - old)
-        self.largest = max(_UNKNOWN, max(self._seconds.values()))
+        if "#" not in segment[0]:  # a shipped app takes none of the seconds that are shared out
+            self.largest = max(_UNKNOWN, max(known for (app, _, _), known in self._seconds.items() if "#" not in app))
 
     def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
         """Seconds to expect; `unknown` (1 ms) for what never ran."""
@@ -79,7 +80,7 @@ class Backlog:
             elif passed == len(self._ring) - 1:
                 break  # alone nobody owes anything for what nobody else wanted
             else:
-                cost = self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop))
+                cost = min(self._costs.largest, self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop)))
                 if session.deficit >= cost:
                     session.deficit -= cost
                     break

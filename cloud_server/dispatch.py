@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from cloud_server.batching import Backlog, Costs, Segment
 from cloud_server.events import BatchDone, RunBatch
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.memory import Memory
+from cloud_server.offer import AppInfo, pool_of
 from cloud_server.sessions import Job, Session
 
 __all__ = ["Dispatcher"]
 
+_OWN = ""
 _LONG = 0.01
 """Seconds of a job beside which the pause between two of them, under a millisecond, is nothing."""
 
@@ -26,23 +29,34 @@ class Dispatcher:
         self.costs = Costs()
         self.backlog = Backlog(self.costs)
         self.running: dict[int, RunBatch] = {}
+        self.apps = dict(config.apps)
+        self._rooms = {_OWN: config.workers * config.depth}
+        self._busy: Counter[str] = Counter()
         self._config = config
         self._sessions = sessions
         self._memory = memory
         self._next_batch = 0
 
+    def open(self, name: str, app: AppInfo, workers: int) -> None:
+        """A shipped app has workers of its own now: a slow one, or one that hangs, holds up nobody else's jobs."""
+        self.apps[name] = app
+        self._rooms[name] = workers * self._config.depth
+
+    def close(self, name: str) -> None:
+        """They are gone."""
+        self.apps.pop(name, None)
+        self._rooms.pop(name, None)
+
     def next(self, now: float) -> tuple[RunBatch | None, list[tuple[Job, str]]]:
         """A batch to run, if a worker has room and a job may begin; and the jobs not worth running, each with its reason: "" if
         nobody waits for an answer."""
         config, shed = self._config, list[tuple[Job, str]]()
-        if len(self.running) >= config.workers * config.depth:
-            return None, shed
         first = self.backlog.pop(self.may_begin)
         if first is None:
             return None, shed
         segment = (self._sessions[first.session].app, first.start, first.stop)
         jobs = [first]
-        if any(config.apps[segment[0]].batched[first.start : first.stop]) and not first.alone:
+        if any(self.apps[segment[0]].batched[first.start : first.stop]) and not first.alone:
             jobs += self.backlog.pop_alike(segment, config.max_batch - 1, self.may_begin)
         for job in list(jobs):
             reason = self._why_not(job, segment, now)
@@ -54,6 +68,7 @@ class Dispatcher:
     def done(self, event: BatchDone) -> RunBatch:
         """A batch was answered."""
         batch = self.running.pop(event.batch)
+        self._busy[pool_of(batch.app)] -= 1
         self._memory.returned(event.batch)
         if event.times:
             ran = sum(done.kind != "dropped" for done in event.jobs)
@@ -62,9 +77,10 @@ class Dispatcher:
 
     def may_begin(self, session: Session) -> bool:
         """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
-        if self.unread(session):
+        busy, room = self._busy[pool_of(session.app)], self._rooms.get(pool_of(session.app), 0)
+        if busy >= room or self.unread(session):
             return False
-        if not session.newest_first or len(self.running) < self._config.workers:
+        if not session.newest_first or busy < room // self._config.depth:
             return True
         return self.costs.predict((session.app, session.queue[0].start, session.queue[0].stop), _LONG) < _LONG
 
@@ -96,6 +112,7 @@ class Dispatcher:
         )
         self._next_batch += 1
         self.running[batch.batch] = batch
-        if self._config.copies:
+        self._busy[pool_of(batch.app)] += 1
+        if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum(job.nbytes for job in jobs))
         return batch

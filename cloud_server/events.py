@@ -11,11 +11,12 @@ from typing import Union
 
 import msgspec
 
+from cloud_server.offer import AppInfo
 from wire.protocol import Message
 
 __all__ = [
-    "BatchDone", "Command", "Event", "Finished", "Fold", "Forget", "JobDone", "MessageReceived", "Note", "PeerGone", "Release", "Revoked",
-    "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
+    "BatchDone", "BundleFailed", "BundleLoaded", "Command", "DropBundle", "Event", "Finished", "Fold", "Forget", "JobDone", "LoadBundle",
+    "MessageReceived", "Note", "PeerGone", "Release", "Revoked", "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
 ]
 
 JobKey = tuple[int, int]
@@ -95,7 +96,24 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The time asked for by `next_wakeup` has come; a spurious one changes nothing."""
 
 
-Event = Union[MessageReceived, BatchDone, PeerGone, Revoked, StopRequested, Tick]
+class BundleLoaded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to LoadBundle: `workers` processes have the app of this session, and no later than in `expires_in` seconds
+    it may be asked for last."""
+
+    session: int
+    app: AppInfo
+    expires_in: float
+    workers: int = 1
+
+
+class BundleFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The other answer, or what became of a loaded one later: it is refused, and why."""
+
+    session: int
+    text: str
+
+
+Event = Union[MessageReceived, BatchDone, PeerGone, Revoked, StopRequested, Tick, BundleLoaded, BundleFailed]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -163,4 +181,26 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Stopping is complete."""
 
 
-Command = Union[RunBatch, SendMessage, Fold, Release, Forget, Note, Finished]
+class LoadBundle(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Check the bundle in the payload with this token against what its device said of it; if it holds, start workers for it.
+
+    `app` names it in RunBatch; the other fields are those of HELLO.
+    """
+
+    session: int
+    app: str
+    token: int
+    digest: str
+    name: str
+    version: str
+    fingerprint: str
+    device: str
+
+
+class DropBundle(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """End the workers of a shipped app; batches they have are answered as failed."""
+
+    app: str
+
+
+Command = Union[RunBatch, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from cloud_server.offer import AppInfo, ShipConfig, shipped_as
 from cloud_server.sessions import Session
 from wire.protocol import CODECS, MINOR, Hello, Welcome
 
@@ -13,30 +16,10 @@ _CHECKSUMS = 2
 """The minor version that brought them."""
 
 
-class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the machine must know of an app; the tuples have one entry per stage of the chain.
-
-    `here` says which stages this host may run; `batched` which have `run_batch`; `once` which may not be tried again;
-    `stateful` which keep state, () for none.
-    """
-
-    name: str
-    version: str
-    fingerprint: str
-    stages: tuple[str, ...]
-    here: tuple[bool, ...]
-    batched: tuple[bool, ...]
-    once: tuple[bool, ...] = ()
-    lacks: tuple[int, ...] = ()
-    stateful: tuple[bool, ...] = ()
-    source_hash: str = ""
-    aggregate: bool = False
-
-
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes: `memory` for all devices together, `credit` for one; `copies`: workers get their own.
 
-    `epoch` names this life of the server; never 0, never reused.
+    There are no shipped apps without `ship`. `epoch` names this life of the server; never 0, never reused.
     """
 
     server: str
@@ -55,14 +38,17 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_sessions: int = 4096
     checksum: bool = False
     copies: bool = False
+    ship: ShipConfig | None = None
 
 
 def why_not(
-    hello: Hello, config: SchedulerConfig, known: Session | None, sessions: int, stopping: bool, sender: str = ""
+    hello: Hello, config: SchedulerConfig, offered: Callable[[], AppInfo | tuple[str, str] | None], known: Session | None, sessions: int,
+    stopping: bool, sender: str = "",
 ) -> tuple[str, str] | None:
     """The error code and text with which this HELLO is refused, or None.
 
     Args:
+        offered: what is served under the name in HELLO, if anything, or why it is not; asked only of who may be answered.
         known: the session of this number, if there is one; sessions: how many there are.
         sender: the name under which the device's key is allowed, "" without keys. A session belongs to its key, and the
             device's name is that name, or that name, a slash and more (a device with two cameras: cam1/left, cam1/right).
@@ -73,29 +59,30 @@ def why_not(
         return "forbidden", f"session {known.number:x} belongs to another key"
     if stopping:
         return "shutdown", f"{config.server} is shutting down"
-    app = config.apps.get(hello.app)
+    app = offered()
+    if isinstance(app, tuple):
+        return app
     if app is None:
         return "unknown_app", f"app {hello.app!r} is not served here; served: {', '.join(sorted(config.apps))}"
     if hello.fingerprint != app.fingerprint:
         return "fingerprint", _difference(hello, app)
     if not any(codec in CODECS for codec in hello.codecs):
         return "codec", f"no codec in common: device {', '.join(hello.codecs)}; server {', '.join(CODECS)}"
-    if known is not None and (known.device, known.app) != (hello.device, hello.app):
+    if known is not None and (known.device, known.app) != (hello.device, shipped_as(hello, known.number)):
         return "busy", f"session {known.number:x} belongs to another device or app"
     if known is None and sessions >= config.max_sessions:
         return "busy", f"{sessions} sessions are the most this server takes"
     return None
 
 
-def welcome(hello: Hello, config: SchedulerConfig, limit: int, resumed: bool) -> Welcome:
+def welcome(hello: Hello, config: SchedulerConfig, app: AppInfo, limit: int, resumed: bool) -> Welcome:
     """The terms: credit, sizes, times, what this host lacks, and how many jobs it runs at a time."""
-    app = config.apps[hello.app]
     differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
     warning = "the source text of the app differs between device and server; its declared shape agrees" if differs else ""
     return Welcome(
         MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
         tuple(codec for codec in CODECS if codec in hello.codecs), app.lacks, resumed, warning,
-        config.workers, checksums(hello, config),
+        config.ship.workers if hello.bundle and config.ship else config.workers, checksums(hello, config),
     )
 
 

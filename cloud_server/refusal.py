@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloud_server.events import MessageReceived
 from cloud_server.handshake import SchedulerConfig
+from cloud_server.offer import AppInfo
 from cloud_server.sessions import Session
 from wire.codecs import family
 from wire.protocol import CODECS, Submit
@@ -12,10 +13,9 @@ __all__ = ["why_not_run"]
 
 
 def why_not_run(
-    message: Submit, session: Session, event: MessageReceived, excess: int, config: SchedulerConfig
+    message: Submit, session: Session, event: MessageReceived, excess: int, config: SchedulerConfig, app: AppInfo
 ) -> tuple[str, str] | None:
     """The outcome and reason with which this SUBMIT is answered unrun, or None; `excess` is the bytes beyond the limit."""
-    app = config.apps[session.app]
     if not 0 < message.start < message.stop <= len(app.stages):
         return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
     if not all(app.here[message.start : message.stop]):

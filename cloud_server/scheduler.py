@@ -7,13 +7,15 @@ REPORT -> Fold, once. No clock, socket or thread in here: `handle(event, now) ->
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cloud_server.aftermath import awaited, remember, try_again
+from cloud_server.bundles import WAIT, Bundles
 from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
-    BatchDone, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Release, RunBatch,
-    Revoked, SendMessage, StopRequested, Tick,
+    BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone,
+    Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.job import Job, result_of, unrun
@@ -22,6 +24,7 @@ from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, damaged, receipt
 from cloud_server.refusal import why_not_run
 from cloud_server.sessions import Session, hand_over, left_behind, unwanted
+from cloud_server.sharing import recalled, served
 from wire.protocol import (
     Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
@@ -48,6 +51,9 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._dispatcher = Dispatcher(config, self.sessions, self.memory)
         self._backlog = self._dispatcher.backlog
+        self._bundles = Bundles(
+            config, self._dispatcher, self.sessions, lambda command: self._out.append(command), self._end, self._on_message
+        )
         self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
         self._stopping = False
@@ -56,13 +62,14 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
             Tick: self._on_tick, StopRequested: self._on_stop, Revoked: self._on_revoked,
+            BundleLoaded: self._bundles.loaded, BundleFailed: self._bundles.failed,
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
             Cancel: lambda message, session, event, now: session.cancel(message.seq),
-            State: self._on_state, Skip: self._on_skip, Plan: self._on_unsupported, Bundle: self._on_unsupported,
+            State: self._on_state, Skip: self._on_skip, Error: lambda message, session, event, now: None,
+            Plan: lambda message, session, event, now: self._refuse(event, "unsupported", "Plan is not supported by this version"),
             Bye: lambda message, session, event, now: self._end(session, message.reason or "bye"),
-            Error: lambda message, session, event, now: None,
         }
 
     # -- the contract ------------------------------------------------------------------------------
@@ -72,17 +79,15 @@ class Scheduler:
         self._handlers[type(event)](event, now)
         if self._backlog.size:
             self._dispatch(now)
-        if self.memory.waiting:
-            self._serve_waiting()
+        for session, credit in served(self.memory, self.sessions):
+            self._send(session, credit)
         out, self._out = self._out, []
         return out
 
     def next_wakeup(self) -> float | None:
         """When a Tick is due, or None."""
         due = self._receipts.next_due()
-        if due is None or (self._sweep_at is not None and self._sweep_at < due):
-            return self._sweep_at
-        return due
+        return self._sweep_at if due is None or (self._sweep_at is not None and self._sweep_at < due) else due
 
     @property
     def queued(self) -> int:
@@ -105,6 +110,9 @@ class Scheduler:
         if type(event.message) is Hello:
             self._on_hello(event.message, event, now)
             return
+        if type(event.message) is Bundle:
+            self._bundles.receive(event, now)
+            return
         session = self.sessions.get(event.session)
         if session is None or (session.peer, session.sender) != (event.peer, event.sender) or event.epoch != self.config.epoch:
             self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
@@ -120,9 +128,12 @@ class Scheduler:
 
     def _on_hello(self, hello: Hello, event: MessageReceived, now: float) -> None:
         session = self.sessions.get(event.session)
-        refusal = why_not(hello, self.config, session, len(self.sessions), self._stopping, event.sender)
+        offered = partial(self._bundles.offered, hello, event, now)
+        refusal = why_not(hello, self.config, offered, session, len(self.sessions), self._stopping, event.sender)
+        self._sweep_at = self._sweep_at or now + _SWEEP
         if refusal is not None:
-            self._refuse(event, *refusal)
+            if refusal != WAIT:
+                self._refuse(event, *refusal)
             return
         resumed = session is not None
         if session is None:
@@ -134,9 +145,7 @@ class Scheduler:
         session.acked = min(session.acked, hello.acked)  # lower after the device's death: it begins again where its spool says
         self._acknowledge(session, hello.acked)
         limit = session.bind(event.peer, now)
-        if self._sweep_at is None:
-            self._sweep_at = now + _SWEEP
-        self._send(session, welcome(hello, self.config, limit, resumed))
+        self._send(session, welcome(hello, self.config, self._dispatcher.apps[session.app], limit, resumed))
 
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._acknowledge(session, message.acked)
@@ -151,7 +160,9 @@ class Scheduler:
             return
         job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
                   session.deadline(message.budget_us, message.stamp_us, now), alone=message.generation > 0, generation=message.generation)
-        problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, excess, self.config)
+        problem = ("dropped", "shutdown") if self._stopping else why_not_run(
+            message, session, event, excess, self.config, self._dispatcher.apps[session.app]
+        )
         problem = problem or self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
         if problem is not None:
@@ -190,7 +201,7 @@ class Scheduler:
 
     def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:
         if event.token:
-            if session.report(message.seq):
+            if session.report(message.seq) and session.app in self.config.apps:
                 self._out.append(Fold(session.app, session.device, session.number, message.seq, event.token))
             self._out.append(Release(event.token))
         self._send(session, Credit(session.account.announce(), "report", message.seq, event.nbytes, 0))
@@ -226,9 +237,6 @@ class Scheduler:
         if job is not None:
             self._backlog.push(session, job)
 
-    def _on_unsupported(self, message: Message, session: Session, event: MessageReceived, now: float) -> None:
-        self._refuse(event, "unsupported", f"{type(message).__name__} is not supported by this version")
-
     # -- work --------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
@@ -247,7 +255,8 @@ class Scheduler:
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
         batch = self._dispatcher.done(event)
         size = sum(done.kind != "dropped" for done in event.jobs)
-        once = any(self.config.apps[batch.app].once[batch.start : batch.stop])
+        app = self._dispatcher.apps.get(batch.app)
+        once = app is None or any(app.once[batch.start : batch.stop])
         again = set() if once else try_again(batch, event, self.sessions, self._backlog)
         self.executed += size - len(again)
         for token in batch.inputs:
@@ -268,7 +277,8 @@ class Scheduler:
             return
         session.close(done.seq)
         result = result_of(job, done, batch, event, now, self.load)
-        if self.config.record and done.kind == "done" and batch.stop == len(self.config.apps[batch.app].stages):
+        app = self.config.apps.get(batch.app)
+        if self.config.record and app is not None and done.kind == "done" and batch.stop == len(app.stages):
             self._out.append(Fold(batch.app, session.device, session.number, done.seq))
         self._reply(session, result, done.nbytes)
         if job.generation:
@@ -312,8 +322,10 @@ class Scheduler:
         if self._sweep_at is not None and now >= self._sweep_at:
             for session in list(self.sessions.values()):
                 self._sweep(session, now)
-            self._recall(now)
-            self._sweep_at = now + _SWEEP if self.sessions else None
+            for session, error in recalled(self.memory, self.sessions, now):
+                self._send(session, error)
+            self._bundles.sweep(now)
+            self._sweep_at = now + _SWEEP if self.sessions or self._bundles.entries else None
 
     def _on_peer_gone(self, event: PeerGone, now: float) -> None:
         for session in list(self.sessions.values()):
@@ -329,6 +341,7 @@ class Scheduler:
 
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]
+        self._bundles.end(session.number)
         session.account.end()
         self._out += left_behind(session, self._backlog.drop(session))
         self._out.append(Note("info", f"{session.device} left: {reason}"))
@@ -348,10 +361,6 @@ class Scheduler:
             self._send(session, Bye("server shutting down"))
         self._out.append(Finished())
 
-    def _serve_waiting(self) -> None:
-        for account in self.memory.serve():
-            self._send(self.sessions[account.number], Credit(account.limit))
-
     def _sweep(self, session: Session, now: float) -> None:
         """Once a second: has its device gone, do its jobs wait in vain, does it fetch its answers?"""
         wanted = bool(self.memory.waiting) and session.account.charge > 0
@@ -365,13 +374,6 @@ class Scheduler:
             for job in self._backlog.drop(session):
                 self._answer(session, job, "dropped", "answers are not fetched", now)
         session.swept = session.acked
-
-    def _recall(self, now: float) -> None:
-        """Take back what idle sessions were granted and do not use: others wait for it."""
-        for account in self.memory.recalled(((session.fed, session.account) for session in self.sessions.values()), now):
-            session = self.sessions[account.number]
-            self._send(session, Error("hello_required", "others wait for memory this device does not use: say HELLO for what is left"))
-            session.unbind()
 
     # -- talking -----------------------------------------------------------------------------------
 

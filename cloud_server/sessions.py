@@ -14,6 +14,7 @@ from collections import deque
 from cloud_server.events import Command, Forget, JobDone, Release
 from cloud_server.job import Job
 from cloud_server.memory import Account, Memory
+from cloud_server.offer import shipped_as
 from cloud_server.ownership import Ownership
 from wire.protocol import Hello, Result, State, Submit
 
@@ -41,7 +42,7 @@ class Session:
         self.number = number
         self.hello = hello
         self.account = Account(number, memory)
-        self.app = hello.app
+        self.app = shipped_as(hello, number)
         self.device = hello.device
         self.sender = sender
         self.peer: bytes | None = peer

@@ -23,7 +23,7 @@ from cloud_server.executors.confine import Limits, confine, follow
 from cloud_server.executors.parcels import Line
 from cloud_server.executors.seam import ExecutorError, Want
 from cloud_server.executors.worker import Worker
-from cloud_server.handshake import AppInfo
+from cloud_server.offer import AppInfo
 from tasks import TaskError, load
 from wire.protocol import Payload
 

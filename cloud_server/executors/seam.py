@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from cloud_server.events import BatchDone, JobKey, RunBatch
-from cloud_server.handshake import AppInfo
+from cloud_server.offer import AppInfo
 from tasks import App
 from wire.protocol import Payload
 

@@ -21,7 +21,7 @@ from cloud_server.executors.confine import Limits
 from cloud_server.executors.output import Output
 from cloud_server.executors.parcels import Line, line_pair
 from cloud_server.executors.seam import OnNote, Want, silent
-from cloud_server.handshake import AppInfo
+from cloud_server.offer import AppInfo
 from wire.protocol import Payload
 
 __all__ = ["Job", "WorkerProcess"]
