@@ -165,7 +165,7 @@ def _signed(head: bytes, trusted: Container[bytes]) -> tuple[Header, bytes]:
         raise BundleError("no bundle: its header is not written as headers are")
     if header.signer not in trusted:
         raise BundleError(
-            f"its signer {text_of(header.signer[:32])} is not trusted here; `cloud-server signers allow NAME KEY` on the server changes that"
+            f"its signer {text_of(header.signer[:32])} is not trusted here; `cloud-server signers allow NAME KEY` there changes that"
         )
     try:
         valid = is_signed(_CONTEXT + raw, signature, header.signer)
