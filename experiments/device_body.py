@@ -98,9 +98,11 @@ class DeviceBody(Body):
         self.feed(MessageReceived(envelope.message, envelope.session, envelope.epoch, nbytes), value)
 
     def keep(self, event: Any, value: Any) -> Any:
-        """Keep what was captured, and the value of a RESULT as decoded."""
+        """Keep what was captured, what a run gave, and the value of a RESULT as decoded."""
         if type(event) is FrameCaptured:
             self.values[event.seq] = {0: (self.number, event.seq, ())}
+        if value is not None and type(event) is StagesDone and event.seq in self.values:
+            self.values[event.seq].setdefault(event.stop, value)
         if value is not None and type(event) is MessageReceived and type(event.message) is Result:
             assert isinstance(self.machine, Session)
             kept = self.values.get(event.message.seq)
@@ -169,10 +171,7 @@ class DeviceBody(Body):
             return
         number, seq, path = value
         steps = tuple(self._step(stage) for stage in range(done.start, stop))
-        kept = self.values.get(done.seq)
-        if kept is not None and done.kind == "done":
-            kept.setdefault(done.stop, (number, seq, path + steps))
-        self.feed(done)
+        self.feed(done, (number, seq, path + steps) if done.kind == "done" else None)
 
     def _step(self, stage: int) -> tuple[Any, ...]:
         if not self.scenario.stages[stage].stateful:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Path"]
 
-_RECONNECT = (0.05, 0.2)
-"""Seconds between attempts to connect (RECONNECT_IVL and its maximum)."""
+_RECONNECT = (0.05, 0.1)
+"""Seconds between attempts to connect (RECONNECT_IVL, and as much again by chance)."""
+_TIMEOUT = 0.25
+"""Seconds until an attempt without an answer is given up (CONNECT_TIMEOUT of a known path)."""
 _LAN = 1e-5
 """Shortest delay of any path in seconds: nothing arrives at the instant it is sent."""
 _EARLY = 0.5
@@ -122,7 +124,9 @@ class Path:
         if attempt != self._attempt:
             return
         stands = self.link.connects(self.agenda.now)
-        if stands is None or not self.server.alive:
+        if stands is None:
+            self.agenda.at(self.agenda.now + _TIMEOUT, self._retry, attempt)
+        elif not self.server.alive:
             self._retry(attempt)
         else:
             self.agenda.at(stands, self._stands, attempt, self.server.life)

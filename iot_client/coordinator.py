@@ -337,7 +337,7 @@ class Coordinator:
     def _reopen(self, command: Reopen) -> None:
         assert self.channel is not None
         self._outbox.clear()
-        self.channel.reopen()
+        self.channel.reopen(command.rtt)
 
     def _note(self, command: Note) -> None:
         self._on_note(command.level, command.text)

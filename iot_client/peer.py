@@ -9,7 +9,8 @@
 
 Where a key is not, or no longer, allowed the link is DOWN until it is opened anew, less and less often: it may be
 allowed at any time. ZeroMQ reconnects silently and its buffers hide a dead peer, so life is judged by what is heard here. Silence
-means nothing while our own bytes may still fill the uplink: the limit grows with what is outstanding.
+means nothing while our own bytes may still fill the uplink: the limit grows with the payload under way, at the rate at
+which receipts say that the link delivers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import msgspec
 
 from iot_client.events import Command, Note, Refuse, Reopen, SendMessage
+from metrics.estimate import DeliveryRate
 from wire.protocol import Bye, Credit, Error, Hello, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
@@ -35,6 +37,10 @@ _PING_GAP = 0.1
 
 _ASK = 0.02
 """Seconds between two pings at least, where one asks for credit."""
+_SLOWER = 4.0
+"""How much slower than its receipts said a link may become at once without being taken for dead."""
+_STRANGE = 15.0
+"""Seconds without a link after which the path may be another one than it was."""
 _MOST_DOUBT = 16.0
 """A RESULT or a REPORT may fill a slow link for longer than the silence allowed, on every attempt: each silence
 since the last one that passed doubles the patience, up to this factor."""
@@ -47,10 +53,12 @@ class PeerConfig(msgspec.Struct, frozen=True):
     """Longest time between two messages of ours; WELCOME may ask for another."""
     silence: float = 3.0
     """Heartbeats without a word from the server after which the link counts as dead."""
-    hello_retry: float = 1.0
+    hello_retry: float = 0.5
+    """Seconds, or four round trips, until an unanswered HELLO is a reason to open another link; doubled each time."""
     backoff_max: float = 4.0
     slowest_link: float = 62_500.0
-    """Bytes per second assumed at worst (0.5 Mbit/s) when bytes are outstanding."""
+    """Bytes per second assumed (0.5 Mbit/s) where no receipt has told what the link delivers."""
+    knock: float = 1.0
     knock_max: float = 8.0
     """Longest time between two tries of a device that is not let in."""
 
@@ -90,14 +98,18 @@ class Peer:
         self._backoff = config.hello_retry
         self._unanswered: dict[int, tuple[int, int]] = {}
         self._outstanding = 0
+        self._delivery = DeliveryRate()
         self._doubt = 1.0
-        self._knock = config.hello_retry
+        self._down_since = 0.0
+        self._share = session % 997 / 997
+        self._knock = config.knock
         self._denied = ""
         self._uneven = uneven
         self._pings = 0
         self._garbled = 0
         self._reopen_at = _NEVER
         self._reopen_after = _REOPEN
+        self._knows_path = True
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -113,7 +125,7 @@ class Peer:
     def link_down(self, now: float) -> None:
         """The transport broke; libzmq is connecting again by itself, unless what it got was no ZMTP: then it never does."""
         if self.state != REFUSED:
-            self.state = DOWN
+            self._down(now)
             self._reopen_at, self._reopen_after = now + _REOPEN, _REOPEN
 
     def denied(self, reason: str, now: float) -> list[Command]:
@@ -161,7 +173,8 @@ class Peer:
         self.checksum = message.checksum
         self._unanswered.clear()
         self._outstanding = 0
-        self._backoff = self._knock = self._config.hello_retry
+        self._delivery.reset()
+        self._backoff, self._knock = self._config.hello_retry, self._config.knock
         self._denied = ""
         self._heartbeat = message.heartbeat_us / 1e6 or self._config.heartbeat
         self._ping_at = self._heard
@@ -177,6 +190,8 @@ class Peer:
         """The payload of this SUBMIT is no longer under way."""
         nbytes, _ = self._unanswered.pop(seq, (0, 0))
         self._outstanding -= nbytes
+        if nbytes:
+            self._delivery.received(seq, self._heard, rtt_s=self.min_rtt)
 
     def pong(self, message: Pong, now: float) -> list[int]:
         """One round trip measured, the time held there taken off; returns the seqs of the SUBMITs that were lost.
@@ -193,6 +208,7 @@ class Peer:
             self.limit = message.limit
         lost = [seq for seq, (_, stamp_us) in self._unanswered.items() if stamp_us < message.stamp_us]
         for seq in lost:
+            self._delivery.lost(seq)
             self.answered(seq)
         return lost
 
@@ -217,7 +233,7 @@ class Peer:
     def bye(self, reason: str) -> list[Command]:
         """The server ends the session; try again later."""
         self.state = DOWN
-        return [Note("info", f"server said goodbye: {reason or 'no reason given'}"), Reopen(self.index)]
+        return [Note("info", f"server said goodbye: {reason or 'no reason given'}"), Reopen(self.index, self.min_rtt)]
 
     def garbled(self, now: float) -> list[Command]:
         """Something was unreadable, here or at the server: ask soon what got lost; the third in a row means the link is beyond help."""
@@ -227,7 +243,7 @@ class Peer:
         if self._garbled >= _HOPELESS:
             self._garbled = 0
             self.state = DOWN
-            return [Note("warning", "nothing that comes can be read: connecting anew"), Reopen(self.index)]
+            return [Note("warning", "nothing that comes can be read: connecting anew"), Reopen(self.index, self.min_rtt)]
         if self.state == UP:
             self._ping_at = min(self._ping_at, max(now, self._pinged_at + _PING_GAP))
         elif self._backoff == self._config.hello_retry:  # it may have been our HELLO, or the WELCOME
@@ -257,11 +273,19 @@ class Peer:
         self.answered(message.seq)
         self._unanswered[message.seq] = nbytes, message.stamp_us
         self._outstanding += nbytes
+        self._delivery.sent(message.seq, nbytes, message.stamp_us / 1e6)
         return SendMessage(message, self._session, self.epoch, message.seq, self.index)
 
     def goodbye(self) -> list[Command]:
         """Leave politely, if anyone listens."""
         return [self.send(Bye("finished"))] if self.state == UP else []
+
+    def _down(self, now: float) -> None:
+        """No link any more; how long it takes does not count from the last attempt but from here."""
+        if self.state == UP:
+            self._down_since = now
+        self.state = DOWN
+        self._reopen_at, self._reopen_after = now + self._config.backoff_max, self._config.backoff_max
 
     # -- time --------------------------------------------------------------------------------------
 
@@ -270,7 +294,7 @@ class Peer:
         if self.state == UP:
             return min(self._ping_at, self._heard + self._silence())
         if self.state == PROBING:
-            return self._hello_at + self._backoff
+            return self._hello_at + max(self._backoff, 4 * self.rtt)
         if self.state == DOWN and self._reopen_at != _NEVER:
             return self._reopen_at
         return None
@@ -278,21 +302,24 @@ class Peer:
     def tick(self, now: float, acked: int) -> list[Command]:
         """Heartbeat, HELLO again, or give the link up."""
         if self.state == UP and now >= self._heard + self._silence():
-            self.state = DOWN
+            self._down(now)
             self._doubt = min(2 * self._doubt, _MOST_DOUBT)
-            return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index)]
+            return [Note("warning", f"server silent for {now - self._heard:.1f} s: connecting anew"), Reopen(self.index, self.min_rtt)]
         if self.state == UP and now >= self._ping_at:
             self._ping_at = now + self._heartbeat * self._next_share()
             self._pinged_at = now
             return [self.send(Ping(int(now * 1e6), acked, self.sent, self._wants))]
-        if self.state == PROBING and now >= self._hello_at + self._backoff:
-            self.state = DOWN
-            self._backoff = min(2 * self._backoff, self._config.backoff_max)
-            return [Reopen(self.index)]
+        if self.state == PROBING and now >= self._hello_at + max(self._backoff, 4 * self.rtt):
+            self._down(now)
+            self._backoff = min(2 * self._backoff * (1.0 + self._share / 4), self._config.backoff_max)
+            return [Reopen(self.index, self.min_rtt)]
         if self.state == DOWN and now >= self._reopen_at:
             self._reopen_after = min(2 * self._reopen_after, self._config.backoff_max)
-            self._reopen_at = now + self._reopen_after
-            return [Reopen(self.index)]
+            self._reopen_at = now + self._reopen_after * (1.0 + self._share / 4)
+            # The next network may be a slow one: after a while every other socket waits as if nothing were known.
+            strange = now - self._down_since > _STRANGE and self._reopen_after == self._config.backoff_max
+            self._knows_path = not (strange and self._knows_path)
+            return [Reopen(self.index, self.min_rtt if self._knows_path else 0.0)]
         return []
 
     def _next_share(self) -> float:
@@ -308,5 +335,14 @@ class Peer:
         return SendMessage(hello, self._session, 0, -1, self.index)
 
     def _silence(self) -> float:
-        quiet = max(self._config.silence * self._heartbeat, 4 * self.rtt)
-        return quiet * self._doubt + self._outstanding / self._config.slowest_link
+        """Seconds without a word that mean that the link is dead.
+
+        Receipts come in order, so a link that delivers is never silent for longer than the oldest payload takes.
+        """
+        quiet = max(self._config.silence * self._heartbeat, 4 * self.rtt) * self._doubt
+        if not self._unanswered:
+            return quiet
+        if not self._delivery.rate:
+            return quiet + self._outstanding / self._config.slowest_link
+        oldest = next(iter(self._unanswered.values()))[0]
+        return quiet + _SLOWER * oldest / self._delivery.rate

@@ -43,8 +43,8 @@ class Channel(Protocol):
             True if `wake` is readable.
         """
 
-    def reopen(self) -> None:
-        """Drop the link with all that is under way on it and connect anew."""
+    def reopen(self, rtt: float = 0.0) -> None:
+        """Drop the link with all that is under way on it and connect anew; `rtt` is its round trip in seconds, 0.0 if unknown."""
 
     def close(self) -> None:
         """Give everything back; unsent messages are lost."""

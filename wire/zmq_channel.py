@@ -67,9 +67,7 @@ def _make_socket(
     if kind == zmq.DEALER:
         options |= {
             zmq.IMMEDIATE: 1,  # EAGAIN instead of queueing to a server that was never there
-            zmq.CONNECT_TIMEOUT: 500,  # a blackhole is retried soon after it opens
-            zmq.RECONNECT_IVL: 50,
-            zmq.RECONNECT_IVL_MAX: 200,
+            zmq.RECONNECT_IVL: 50,  # and up to as much again, by chance; a growing one would be what recovery waits for
         }
     else:
         options |= {zmq.ROUTER_MANDATORY: 1, zmq.BACKLOG: 512}
@@ -86,6 +84,17 @@ def _curve(keys: DeviceKeys | ServerKeys | None) -> dict[int, int | bytes]:
     if isinstance(keys, DeviceKeys):
         return mine | {zmq.CURVE_SERVERKEY: keys.server}
     return {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: keys.pair.secret, zmq.ZAP_DOMAIN: DOMAIN, zmq.ZAP_ENFORCE_DOMAIN: 1}
+
+
+def _patience(rtt: float) -> dict[int, int]:
+    """How long, in ms, a connection may take to stand: a blackhole then costs no more than this after it opens.
+
+    TCP's own timers would begin at a second (RFC 6298) and double; three round trips leave room for one packet that is
+    lost. The handshake takes two round trips, four with keys. `rtt` 0.0: nothing is known of the path.
+    """
+    if not rtt:
+        return {zmq.CONNECT_TIMEOUT: 1000, zmq.HANDSHAKE_IVL: 2000}
+    return {zmq.CONNECT_TIMEOUT: max(250, int(3000 * rtt)), zmq.HANDSHAKE_IVL: max(500, int(8000 * rtt))}
 
 
 class _Owned:
@@ -203,10 +212,10 @@ class ZmqChannel(_Owned):
                 woken = True
         return woken
 
-    def reopen(self) -> None:
+    def reopen(self, rtt: float = 0.0) -> None:
         self._check_owner()
         self._close_sockets()
-        self._open()
+        self._open(rtt)
 
     def close(self) -> None:
         self._close_sockets()
@@ -234,9 +243,11 @@ class ZmqChannel(_Owned):
             f"with {text_of(keys.server)}, and enroll this device anew if the server's key was changed on purpose", True,
         )
 
-    def _open(self) -> None:
+    def _open(self, rtt: float = 0.0) -> None:
         self._connected = False
         self._socket = _make_socket(self._context, zmq.DEALER, self._max_message, self._keys)
+        for option, milliseconds in _patience(rtt).items():
+            self._socket.setsockopt(option, milliseconds)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._changes_due = 0
         self._socket.connect(self._endpoint)

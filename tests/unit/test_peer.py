@@ -104,12 +104,12 @@ def test_a_server_that_forgot_us_is_greeted_again(state: str, then: tuple[str, l
 
 
 def test_a_greeting_on_its_way_is_not_repeated() -> None:
-    """Many ERROR(hello_required), one for each message in flight, cause one HELLO in half a second."""
+    """Many ERROR(hello_required), one for each message in flight, cause one HELLO in a quarter of a second."""
     device = device_in(UP)
     lost = Error("hello_required", "who?")
     assert device.hears(lost, 1.0) == [hello()]
-    assert device.hears(lost, 1.49) == []
-    assert device.hears(lost, 1.5) == [hello()]
+    assert device.hears(lost, 1.24) == []
+    assert device.hears(lost, 1.25) == [hello()]
 
 
 @pytest.mark.parametrize("code", ["version", "unknown_app", "fingerprint", "codec"])

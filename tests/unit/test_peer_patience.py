@@ -43,8 +43,8 @@ def confirmed(peer: Peer, message: Message, now: float) -> None:
         peer.credit(message)
 
 
-def test_hello_is_tried_after_1_2_and_then_every_4_seconds() -> None:
-    """Unanswered HELLOs close the link after 1 s, 2 s, 4 s, 4 s; a WELCOME starts the count anew."""
+def test_hello_is_tried_less_and_less_often_up_to_every_4_seconds() -> None:
+    """Unanswered HELLOs close the link after 0.5 s, twice that and up to a quarter more by chance, and so on; a WELCOME starts anew."""
     device = Device()
     waits, now = [], 0.0
     for _ in range(4):
@@ -55,10 +55,37 @@ def test_hello_is_tried_after_1_2_and_then_every_4_seconds() -> None:
         assert device.tick(due) == [Reopen()]
         waits.append(due - now)
         now = due + 0.5
-    assert waits == [1.0, 2.0, 4.0, 4.0]
+    assert waits == pytest.approx([0.5, 1.0, 2.0, 4.0], rel=0.01)  # the chance of session 7 is small
     device.connect(now)
     device.link_up(now)
-    assert device.session.next_wakeup() == now + 1.0
+    assert device.session.next_wakeup() == now + 0.5
+
+
+def test_patience_follows_what_receipts_say_the_link_delivers() -> None:
+    """Not more than four times what the oldest payload under way takes, however many stand behind it."""
+    peer = make_peer()
+    peer.min_rtt = 0.01
+    for seq in range(8):
+        submitted(peer, seq, 100_000, 0.0)
+    for seq in range(6):  # 200,000 bytes a second: half a second each
+        confirmed(peer, Credit(1000, "submit", seq, 100_000), 0.5 * (seq + 1))
+    assert patience(peer, heard_at=3.0) == pytest.approx(1.5 + 4 * 0.5, rel=0.05)
+
+
+def test_a_new_link_begins_with_what_is_known_of_the_path() -> None:
+    """The transport is told the least round trip seen, so that its timers fit; and forgets it after a long time without a link."""
+    device = served()
+    device.pong(0.0, 0.08)
+    device.tick(0.58)
+    reopened = [command for command in device.tick(1.6) if type(command) is Reopen]
+    assert reopened == [Reopen(0, 0.08)]
+    later = []
+    for _ in range(8):
+        due = device.session.next_wakeup()
+        assert due is not None
+        later += [command for command in device.tick(due) if type(command) is Reopen]
+    assert Reopen(0, 0.08) in later
+    assert Reopen(0, 0.0) in later
 
 
 def test_a_ping_leaves_at_once_and_every_heartbeat() -> None:
