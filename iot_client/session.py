@@ -132,8 +132,9 @@ class Session:
 
     def awaits(self, message: Result, session: int, epoch: int) -> bool:
         """True if a RESULT of this session and epoch is its frame's answer: the body keeps no other's value."""
-        frame = self.stream.frames.get(message.seq)
-        return frame is not None and frame.awaits(message.start, message.generation) and self.peer is not None and self.peer.knows(session, epoch)
+        frame, peer = self.stream.frames.get(message.seq), self.peer
+        its = frame is not None and frame.awaits(message.start, message.generation)
+        return its and peer is not None and peer.knows(session, epoch)
 
     @property
     def waiting_for_server(self) -> int:
