@@ -25,6 +25,11 @@ def main() -> int:
         print(f"cloud-server: {problem}", file=sys.stderr)
         return 1
     try:
+        from cloud_server.keys_command import COMMANDS
+        from cloud_server.keys_command import main as keys
+
+        if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+            return keys(sys.argv[1:])
         from cloud_server.command import main as command
 
         code = command()

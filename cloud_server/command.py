@@ -29,6 +29,8 @@ from cloud_server.status import StatusLine, recorded, served
 from cloud_server.store import StoreError, open_store
 from metrics.trace import TraceWriter
 from tasks import App, TaskError, load
+from wire.keys import KeyProblem
+from wire.zap import GateFailed
 from wire.zmq_channel import BindError
 from wire.heap import keep_freed_memory
 
@@ -52,7 +54,9 @@ class _OutputError(OSError):
 _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (ConfigError, Exit.USAGE),
     (TaskError, Exit.USAGE),
+    (KeyProblem, Exit.USAGE),
     (BindError, Exit.ADDRESS),
+    (GateFailed, Exit.FAILED),
     (StoreError, Exit.OUTPUT),
     (_OutputError, Exit.OUTPUT),
     (ExecutorError, Exit.FAILED),
@@ -153,7 +157,7 @@ class _Run:
         server = Server(
             apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
             max_memory=config.max_memory, max_per_device=config.max_memory_per_device, max_job=config.max_job, lease=config.lease,
-            trace=trace, on_note=console.note, checksum=config.checksum,
+            trace=trace, on_note=console.note, checksum=config.checksum, keys=config.keys_folder,
         )
         try:
             recorder.start()
@@ -199,7 +203,8 @@ class _Run:
         console.on_closed = server.stop
         where = f"tcp://{f'[{config.host}]' if ':' in config.host else config.host}:{server.port}"
         workers = f"{config.workers} {config.executor} worker{'s' if config.workers > 1 else ''}"
-        console.ready(f"{', '.join(self._paths)} on {where}, {workers}", host=config.host, port=server.port, pid=os.getpid())
+        keys = "" if config.keys_folder is None else f", with the keys in {config.keys_folder}"
+        console.ready(f"{', '.join(self._paths)} on {where}, {workers}{keys}", host=config.host, port=server.port, pid=os.getpid())
         status = StatusLine(server, console)
         while not server.finished:
             patience = min(status.patience(), self._stop_by - monotonic())

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wire.address import is_loopback
+from wire.identity import SERVER_KEY
+from wire.keys import default_folder
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 
 __all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse", "size", "version"]
@@ -25,6 +27,13 @@ _LEAST_MEMORY = 64 * 2**20
 _LEASES = (2.0, 3600.0)
 """A device pings every half second; it must be able to miss some."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+_NO_KEYS = (
+    "--host {host}: other machines could reach this server, so it needs a key, and the keys of its devices. Run `cloud-server keys init` "
+    "here, `iot-client enroll HOST --server-key KEY` on each device and `cloud-server devices allow NAME KEY` here (each prints the "
+    "next), then start it again. On a network where everybody may use the server and read its traffic, --insecure does without"
+)
 
 
 class Exit(enum.IntEnum):
@@ -51,6 +60,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     insecure: bool = False
+    keys: str | None = None
     workers: int = 1
     executor: str = "process"
     spares: int = 1
@@ -87,12 +97,18 @@ class Config:
         if self.results and self.trace:
             apart = os.path.realpath(self.results) != os.path.realpath(self.trace)
             _check(apart, "--trace", self.trace, "another file than that of --results")
-        if not self.insecure and not is_loopback(self.host):
-            raise ConfigError(
-                f"--host {self.host}: other machines could reach this server, and links are not encrypted and nobody has to prove who "
-                "he is in this version. Keep 127.0.0.1 and let devices come through an ssh tunnel (ssh -L), or, on a network where "
-                "everybody may use the server and read its traffic, add --insecure"
-            )
+        if self.insecure and self.keys is not None:
+            raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
+        if self.keys_folder is None and not self.insecure and not is_loopback(self.host):
+            raise ConfigError(_NO_KEYS.format(host=self.host))
+
+    @property
+    def keys_folder(self) -> Path | None:
+        """Whose keys links need: those of --keys, or beyond this machine the user's; None: none."""
+        if self.keys is not None:
+            return Path(self.keys).expanduser()
+        own = default_folder("server")
+        return own if not self.insecure and not is_loopback(self.host) and (own / SERVER_KEY).exists() else None
 
 
 def size(text: str) -> int:
@@ -148,7 +164,13 @@ def _check(condition: bool, name: str, value: object, legal: str) -> None:
         raise ConfigError(f"{name} {value!r}: must be {legal}")
 
 
-_DESCRIPTION = "Run the stages that devices send here, for any number of devices and apps."
+_DESCRIPTION = """\
+Run the stages that devices send here, for any number of devices and apps.
+
+  cloud-server                  serve
+  cloud-server keys ...         this server's key: init, show
+  cloud-server devices ...      the devices it lets in: list, allow, revoke
+"""
 
 _EPILOG = """\
 examples:
@@ -156,6 +178,7 @@ examples:
   cloud-server --app mine.app:app --workers 4    your own app, four worker processes
   cloud-server --executor thread --workers 4     the same in threads: one copy less of each frame, but a crash ends it all
   cloud-server --results out.sqlite              keep every final value, each once, also over restarts
+  cloud-server --host 0.0.0.0                    for other machines, with keys: first `cloud-server keys init`
   cloud-server --port 0 >server.log              any free port; the first line says which
 
 A line that starts with "ready:" comes when the workers are set up and the port is open. Warnings and errors are
@@ -164,7 +187,7 @@ written on standard error, all else on standard output.
 exit codes:
     0  SIGTERM (jobs under way were answered), or the reader of its output was closed
     1  this host lacks something (OpenCV, a stage's or an aggregate's setup), or a bug; the text says what
-    2  the command line asks for what is not there: option, app, or an address open to others without --insecure
+    2  the command line asks for what is not there: option, app, or an address open to others without keys
     4  the address cannot be bound: the port is in use, or the host is not this machine's
     6  --results or --trace cannot be written
   129, 130  ended by a hangup or Ctrl-C, in the same order as by SIGTERM; a second one ends at once
@@ -181,7 +204,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--app", action="append", metavar="MODULE:ATTRIBUTE", help=f"an app to serve, may be repeated ({DEFAULT_APP})")
     add("--host", default=Config.host, help="address to listen on (%(default)s); * for all of this machine's")
     add("--port", type=int, default=DEFAULT_PORT, help="port to listen on (%(default)s); 0 for any free one")
-    add("--insecure", action="store_true", help="allow a --host that other machines can reach, without encryption or keys")
+    own = str(default_folder("server")).replace("%", "%%")  # a format, to argparse
+    add("--keys", metavar="DIR", help=f"keys of this server and its devices; for other machines by default {own}")
+    add("--insecure", action="store_true", help="no keys: whoever can reach --host is served, and may read along")
     add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each core")
     add("--executor", choices=EXECUTORS, default=Config.executor, help="what a worker is (%(default)s)")
     add("--spares", type=int, default=Config.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")

@@ -18,6 +18,11 @@ def main() -> int:
     if problem:
         print(f"iot-client: {problem}", file=sys.stderr)
         return 1
+    from iot_client.enroll_command import COMMAND
+    from iot_client.enroll_command import main as enroll
+
+    if sys.argv[1:2] == [COMMAND]:
+        return enroll(sys.argv[2:])
     from iot_client.opencv import quiet_opencv
 
     quiet_opencv()

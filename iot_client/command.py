@@ -130,9 +130,10 @@ class _Run:
 
     def _client(self) -> Client:
         config, app, goal, split = self._config, self._app, self._goal, self._split()
+        host = config.host or (DEFAULT_HOST if split < app.n or goal is not None else None)
         try:
             return Client(
-                app, host=config.host or (DEFAULT_HOST if split < app.n or goal is not None else None), port=config.port, mode=self._mode,
+                app, host=host, keys=config.keys_for(host), port=config.port, mode=self._mode,
                 split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,

@@ -15,7 +15,11 @@ from typing import Any
 from iot_client.errors import ClientError
 from iot_client.goal import Goal
 from iot_client.saved import default_folder
+from wire.address import is_loopback
 from wire.codecs import parse_codec
+from wire.identity import DeviceKeys
+from wire.keys import KeyProblem
+from wire.keys import default_folder as default_folder_of_keys
 
 __all__ = ["DEFAULT_APP", "DEFAULT_HOST", "MODES", "POLICIES", "Config", "ConfigError", "Exit", "parse", "version"]
 
@@ -86,6 +90,8 @@ class Config:
     want: tuple[str, ...] | None = None
     device: str | None = None
     checksum: bool = False
+    keys: str | None = None
+    insecure: bool = False
     results: str | None = None
     video: str | None = None
     show: bool = False
@@ -110,6 +116,8 @@ class Config:
         _check(self.device is None or 0 < len(self.device) <= 64, "--device", self.device, "1 to 64 characters")
         playable = self.video is None or self.video.lower().endswith(VIDEO_SUFFIXES)
         _check(playable, "--video", self.video, f"a name that ends in {', '.join(VIDEO_SUFFIXES)}")
+        if self.insecure and self.keys is not None:
+            raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
         self._check_goal()
         self._check_outputs()
         self._check_spool()
@@ -125,6 +133,23 @@ class Config:
     def folder(self) -> str | None:
         """Where automatic mode keeps what it learns; None: nowhere."""
         return None if self.no_profile else self.profiles or str(default_folder())
+
+    def keys_for(self, host: str | None) -> Path | None:
+        """The folder with the keys for a link to this host; None: a link without keys.
+
+        Raises:
+            ConfigError: the host is not this machine, and no key fits it.
+        """
+        if host is None or self.insecure or (self.keys is None and is_loopback(host)):
+            return None
+        folder = default_folder_of_keys("device") if self.keys is None else Path(self.keys).expanduser()
+        try:
+            DeviceKeys.load(folder, host, self.port)
+        except KeyProblem as error:
+            raise ConfigError(
+                f"--host {host}: {error}. On a network where everybody may read along and pose as that server, --insecure does without keys"
+            ) from None
+        return folder
 
     def _check_goal(self) -> None:
         for option, (name, field, factor, legal) in _GOALS.items():
@@ -214,6 +239,8 @@ Run a vision pipeline on this device: all of it, or its first stages with the re
                                 are answered and the server does as little as possible
   iot-client [STAGES] --slo-ms MS, --max-cpu PERCENT, --max-mbit MBIT/S
                                 automatic with other goals, which may be combined; without STAGES it starts with all of them here
+  iot-client enroll HOST --server-key KEY
+                                once for a server on another machine: each gets to know the other's key
 """
 
 _EPILOG = """\
@@ -238,7 +265,7 @@ exit codes:
     1  this host lacks something (OpenCV, a stage's setup), or a bug; the text says what
     2  the command line asks for what is not there: option, app, stage count (the legal ones are listed)
     3  no server answered at host:port
-    4  the server refused: its app is unknown or has another fingerprint, or the protocol version differs
+    4  the server refused: its app is unknown or has another fingerprint, the protocol version differs, or a key is not known
     5  the source cannot be read, or stopped delivering
     6  an output cannot be written (disk full, no permission, no display)
   129, 130, 143  ended by a hangup, Ctrl-C or SIGTERM: frames in flight are finished; a second one drops them
@@ -288,7 +315,10 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=1, metavar="N", help="threads that run stages here (%(default)s)")
     add("--want", metavar="A,B", help="fields of the final value to return, * for all; default: all but images")
     add("--checksum", action="store_true", help="checksums over all images and arrays; default: where the server is not this machine")
-    add("--device", metavar="NAME", help="this device's name, in results and on the server; default: the host name")
+    keys = str(default_folder_of_keys("device")).replace("%", "%%")
+    add("--keys", metavar="DIR", help=f"folder of keys, see iot-client enroll; where the server is another machine by default {keys}")
+    add("--insecure", action="store_true", help="no keys: anybody on the way may read along, or pose as the server")
+    add("--device", metavar="NAME", help="this device's name, in results and on the server; default: that of its key, else the host name")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:

@@ -82,5 +82,5 @@ def place(host: str, port: int | None = None) -> str:
 
 def pinned(folder: Path, host: str, port: int) -> bytes | None:
     """The key of this server: that of its host and port, else that of its host."""
-    known = read_keyring(folder / SERVERS)
+    known = read_keyring(folder / SERVERS, distinct=False)
     return known.get(place(host, port), known.get(place(host)))

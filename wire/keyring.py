@@ -33,8 +33,8 @@ def check_name(name: str) -> str:
     return name
 
 
-def read_keyring(path: Path) -> dict[str, bytes]:
-    """Keys by name; none if there is no such file.
+def read_keyring(path: Path, *, distinct: bool = True) -> dict[str, bytes]:
+    """Keys by name; none if there is no such file. A key has one name, unless they need not be `distinct`.
 
     Raises:
         KeyProblem: a line says nothing, or others can write to the file. OSError: it cannot be read.
@@ -57,13 +57,13 @@ def read_keyring(path: Path) -> dict[str, bytes]:
         if len(words) != 2:
             raise KeyProblem(f"{where}: {line[:80]!r}; a line is a name and a key")
         name, key = check_name(words[0]), key_of(words[1], f"{where}: key")
-        if name in keys or key in names:
+        if name in keys or (distinct and key in names):
             raise KeyProblem(f"{where}: {name!r} or its key stands in another line as well; keep one of them")
         keys[name], names[key] = key, name
     return keys
 
 
-def edit_keyring(path: Path, change: Callable[[dict[str, bytes]], None], title: str) -> None:
+def edit_keyring(path: Path, change: Callable[[dict[str, bytes]], None], title: str, *, distinct: bool = True) -> None:
     """Change the file as a whole; two who do it at once wait for each other.
 
     Args:
@@ -75,7 +75,7 @@ def edit_keyring(path: Path, change: Callable[[dict[str, bytes]], None], title: 
     """
     fresh_folder(path.parent)
     with _alone(path.parent):
-        keys = read_keyring(path)
+        keys = read_keyring(path, distinct=distinct)
         change(keys)
         replace_file(path, f"# {title}\n" + "".join(f"{name} {text_of(key)}\n" for name, key in keys.items()), 0o600)
 

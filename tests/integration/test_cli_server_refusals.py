@@ -58,12 +58,13 @@ def test_a_foreign_address_is_refused(start_server: Start) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "::", "192.168.0.7", "example.org"])
-def test_an_open_address_needs_consent(start_server: Start, host: str) -> None:
+def test_an_open_address_needs_keys_or_consent(start_server: Start, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without keys, what others can reach is refused, with the ways out."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     code, words = refused(start_server, "--host", host)
     assert code == 2
     assert "--insecure" in words
-    assert "ssh tunnel" in words
+    assert "cloud-server keys init" in words and "iot-client enroll" in words and "cloud-server devices allow" in words
 
 
 def test_consent_opens_the_address(start_server: Start) -> None:
