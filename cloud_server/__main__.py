@@ -11,7 +11,7 @@ from pathlib import Path
 
 __all__ = ["main"]
 
-_PATIENCE_S = 2.0
+_PATIENCE_S = 0.5
 """How long threads that an app started may keep the process after its end."""
 
 

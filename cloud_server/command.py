@@ -24,9 +24,12 @@ from cloud_server.events import Tick
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.confine import Limits, fair_share
 from cloud_server.executors.parcels import lines_here
+from cloud_server.figures import figures
 from cloud_server.recorder import Recorder, RecorderError
 from cloud_server.status import StatusLine, recorded, served
 from cloud_server.store import StoreError, open_store
+from metrics.health import Vitals, ask, parse_address
+from metrics.pulse import Pulse
 from metrics.trace import TraceWriter
 from tasks import App, TaskError, load
 from wire.keys import KeyProblem
@@ -36,8 +39,8 @@ from wire.heap import keep_freed_memory
 
 __all__ = ["main"]
 
-DRAIN_S = 5.0
-"""How long a stop may take, from the signal to the end."""
+DRAIN_S = 4.0
+"""How long jobs under way may take after the signal, so that all is over within five seconds."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SUMMARY_SHOWN = 2000
 """Characters of an aggregate's summary as text; as JSON it is whole."""
@@ -72,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         console = Console(quiet=config.quiet, log_json=config.log_json)
+        if config.health is not None:
+            return _ask(config.health, console)
         keep_freed_memory()
         return _Run(config, console, signals).run()
     except tuple(kind for kind, _ in _EXITS) as error:
@@ -159,17 +164,21 @@ class _Run:
             max_memory=config.max_memory, max_per_device=config.max_memory_per_device, max_job=config.max_job, lease=config.lease,
             trace=trace, on_note=console.note, checksum=config.checksum, keys=config.keys_folder,
         )
+        vitals = _vitals(config, server, recorder)
         try:
+            vitals.__enter__()
             recorder.start()
             _bind(server, config)
-            self._serve(server, recorder)
+            self._serve(server, vitals)
         finally:
+            vitals.stopping()
             self._signals.server = self._signals.server or server  # from here on a signal is only counted
             patience = min(DRAIN_S, self._stop_by - monotonic()) if self._served else 0.0
             summaries = recorder.close(max(0.5, patience))
             server.close(max(0.2, min(patience, self._stop_by - monotonic())))
             if trace is not None:
                 trace.close()
+            vitals.close()
         self._conclude(server, recorder, summaries, trace)
         return self._signals.exit if self._signals.received else Exit.OK
 
@@ -196,7 +205,7 @@ class _Run:
             return ProcessExecutor(self._paths, config.workers, spares=config.spares, limits=limits, on_note=note)
         return ThreadExecutor(apps, config.workers, on_note=note)
 
-    def _serve(self, server: Server, recorder: Recorder) -> None:
+    def _serve(self, server: Server, vitals: Vitals) -> None:
         config, console, signals = self._config, self._console, self._signals
         self._served = True
         signals.server = server
@@ -204,13 +213,19 @@ class _Run:
         where = f"tcp://{f'[{config.host}]' if ':' in config.host else config.host}:{server.port}"
         workers = f"{config.workers} {config.executor} worker{'s' if config.workers > 1 else ''}"
         keys = "" if config.keys_folder is None else f", with the keys in {config.keys_folder}"
-        console.ready(f"{', '.join(self._paths)} on {where}, {workers}{keys}", host=config.host, port=server.port, pid=os.getpid())
+        health = "" if vitals.port is None else f", health on port {vitals.port}"
+        console.ready(
+            f"{', '.join(self._paths)} on {where}, {workers}{keys}{health}", host=config.host, port=server.port, pid=os.getpid(),
+            **({} if vitals.port is None else {"health_port": vitals.port}),
+        )
+        vitals.serving()
         status = StatusLine(server, console)
         while not server.finished:
             patience = min(status.patience(), self._stop_by - monotonic())
             server.turn(None if patience == inf else max(0.0, patience))
             status.tell()
             if signals.received or console.closed:
+                vitals.stopping()
                 self._stop_by = min(self._stop_by, monotonic() + DRAIN_S)
                 if len(signals.received) > 1:
                     self._stop_by = monotonic()
@@ -235,6 +250,25 @@ class _Run:
             console.note("warning", f"{server.scheduler.running} batches were still running and are given up")
         if console.closed:
             console.note("error", "standard output was closed, so the server stopped")
+
+
+def _vitals(config: Config, server: Server, recorder: Recorder) -> Vitals:
+    """Raises BindError."""
+    pulse = Pulse(lambda: server.turns, server.wake)
+    try:
+        return Vitals(pulse, lambda: figures(server, recorder), config.health_host, config.health_port)
+    except OSError as error:
+        raise _no_address(error, config.health_host, config.health_port or 0, "--health-port") from None
+
+
+def _ask(address: str, console: Console) -> int:
+    try:
+        host, port = parse_address(address)
+    except ValueError as error:
+        raise ConfigError(f"--health: {error}") from None
+    well, words = ask(host, port)
+    console.note("info" if well else "error", words)
+    return Exit.OK if well else Exit.FAILED
 
 
 def _open_trace(path: str | None) -> TraceWriter | None:
@@ -271,14 +305,14 @@ def _bind(server: Server, config: Config) -> None:
         raise _no_address(error, config.host, config.port) from None
 
 
-def _no_address(error: OSError, host: str, port: int) -> BindError:
+def _no_address(error: OSError, host: str, port: int, option: str = "--port") -> BindError:
     if error.errno == errno.EADDRINUSE:
         text = (
             f"port {port} on {host} is in use, perhaps by another cloud-server; `ss -ltnp 'sport = :{port}'` (or `lsof -i :{port}`) "
-            "shows who has it, and --port takes another (0: any free one)"
+            f"shows who has it, and {option} takes another (0: any free one)"
         )
     elif error.errno == errno.EACCES:
-        text = f"port {port} may not be opened by this user; give --port 1024 or more"
+        text = f"port {port} may not be opened by this user; give {option} 1024 or more"
     else:
         text = f"cannot listen on {host}: {error.strerror or error}; --host must be an address of this machine"
     return BindError(error.errno, text)

@@ -75,6 +75,9 @@ class Config:
     lease: float = 60.0
     quiet: bool = False
     log_json: bool = False
+    health_host: str = "127.0.0.1"
+    health_port: int | None = None
+    health: str | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.host.strip()), "--host", self.host, "a name or an address")
@@ -92,6 +95,9 @@ class Config:
         _check(self.max_memory >= 2 * job, "--max-memory", self.max_memory, f"at least twice the {job} bytes of --max-job")
         _check(most >= job, "--max-memory-per-device", most, f"at least the {job} bytes of --max-job")
         _check(_LEASES[0] <= self.lease <= _LEASES[1], "--lease", self.lease, "{:g} to {:g} seconds".format(*_LEASES))
+        legal = "0 (any free one) to 65535, and not that of --port"
+        _check(self.health_port is None or 0 <= self.health_port <= 65535, "--health-port", self.health_port, legal)
+        _check(self.health_port is None or self.health_port != self.port or self.port == 0, "--health-port", self.health_port, legal)
         for option, path in (("--results", self.results), ("--trace", self.trace)):
             _check(path is None or bool(path), option, path, "a file")
         if self.results and self.trace:
@@ -191,7 +197,8 @@ exit codes:
     4  the address cannot be bound: the port is in use, or the host is not this machine's
     6  --results or --trace cannot be written
   129, 130  ended by a hangup or Ctrl-C, in the same order as by SIGTERM; a second one ends at once
-Jobs under way get up to 5 seconds to finish.
+Jobs under way get up to 4 seconds to finish; all is over within 5.
+With --health-port: /healthz (the loop turns), /readyz (serving), /metrics (Prometheus; pip install 'spillway[metrics]').
 """
 
 
@@ -223,5 +230,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--lease", type=float, default=Config.lease, metavar="S", help="seconds a silent device may come back in and go on (%(default)g)")
     add("--quiet", action="store_true", help="nothing but the ready line; warnings and errors still come on standard error")
     add("--log-json", action="store_true", help="write every line as a JSON object")
+    add("--health-port", type=int, metavar="N", help="answer HTTP requests about health, readiness and metrics there; 0 for any free port")
+    add("--health-host", default=Config.health_host, metavar="ADDRESS", help="address of --health-port (%(default)s)")
+    add("--health", metavar="HOST:PORT", help="ask the health port of a running server, and exit: 0 if it is well, 1 if not")
     parser.add_argument("--version", action="version", version=f"spillway {version()}")
     return parser

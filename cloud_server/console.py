@@ -1,7 +1,7 @@
 """What the server says to people, or as JSON lines to programs.
 
     text    ready: ball_tracking on tcp://127.0.0.1:5757, 2 thread workers
-    JSON    {"at":"2026-01-31T12:00:00.123Z","kind":"ready","text":"ball_tracking on ...","port":5757}
+    JSON    {"at":"2026-01-31T12:00:00.123Z","level":"info","kind":"ready","text":"ball_tracking on ...","port":5757}
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Console:
 
     def _as_json(self, kind: str, text: str, fields: dict[str, Any]) -> str:
         at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return msgspec.json.encode({"at": at, "kind": kind, "text": text, **fields}).decode()
+        level = kind if kind in ("warning", "error") else "info"
+        return msgspec.json.encode({"at": at, "level": level, "kind": kind, "text": text, **fields}).decode()
 
 
 def _as_text(kind: str, text: str, to_stderr: bool) -> str:

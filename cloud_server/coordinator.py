@@ -71,6 +71,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     unsent: int = 0
     drops: dict[str, int] = {}
     damaged: int = 0
+    replaced: int = 0
 
 
 class Server:
@@ -100,8 +101,9 @@ class Server:
         keys: str | PathLike[str] | None = None,
     ) -> None:
         self.port = port
-        self.inbox: Inbox[tuple[Event, dict[tuple[int, int], Payload] | None]] = Inbox()
+        self.inbox: Inbox[tuple[Event | None, dict[tuple[int, int], Payload] | None]] = Inbox()
         self.finished = False
+        self.turns = 0
         self.bad_messages = self.bytes_received = self.bytes_sent = 0
         self.scheduler = Scheduler(SchedulerConfig(
             server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
@@ -156,6 +158,10 @@ class Server:
         """Take no new work, answer what is under way, then end `serve`. Any thread, also a signal handler."""
         self.inbox.put((StopRequested(), None))
 
+    def wake(self) -> None:
+        """Make the loop turn once, any thread."""
+        self.inbox.put((None, None))
+
     def close(self, patience: float = 5.0) -> None:
         """Give everything back."""
         self._executor.close(patience)
@@ -170,7 +176,7 @@ class Server:
             len(machine.sessions), machine.queued, machine.running, machine.executed, machine.drops.get("late", 0), machine.duplicates,
             self.bad_messages, self.bytes_received, self.bytes_sent, len(self._payloads), len(self._results), machine.load,
             machine.memory.used, len(machine.memory.waiting), self._outbox.nbytes, dict(machine.drops),
-            machine.damaged,
+            machine.damaged, getattr(self._executor, "replaced", 0),
         )
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -181,6 +187,7 @@ class Server:
         Returns:
             True if anything was done.
         """
+        self.turns += 1
         busy = self._drain_inbox()
         busy |= self._drain_listener()
         if self._access is not None and self._guarded is not None:
@@ -207,6 +214,8 @@ class Server:
         busy = bool(items)
         while items:
             event, results = items.popleft()
+            if event is None:
+                continue
             if results:
                 event = self._keep_results(event, results)
             self.handle(event)

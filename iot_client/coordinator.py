@@ -82,6 +82,7 @@ class Coordinator:
         self.bytes_received = 0
         self.bad_messages = 0
         self.finished = False
+        self.turns = 0
         self.executor: Executor | None = None
         self.channel: Channel | None = None
         self.may_capture: Callable[[], bool] = lambda: True
@@ -148,6 +149,7 @@ class Coordinator:
         Returns:
             True if anything was done.
         """
+        self.turns += 1
         busy = self._drain_inbox()
         if self.channel is not None:
             busy |= self._drain_channel(self.channel)

@@ -43,6 +43,11 @@ class LogHistogram:
         """The exact mean, or None without values."""
         return self.sum / self.count if self.count else None
 
+    def up_to(self, bound: float) -> int:
+        """How many values were at most `bound`, those within `error` of it either way."""
+        last = math.floor(math.log(max(bound, self._low)) * self._per_log) - self._first
+        return sum(self._counts[: last + 1])
+
     def quantile(self, q: float) -> float | None:
         """The value at rank floor(q * (n - 1)) of the n sorted ones, within `error` of it; None without values."""
         if not 0.0 <= q <= 1.0:

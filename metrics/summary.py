@@ -101,6 +101,11 @@ class Summary:
         self._cpu_seconds = self._cpu_span = 0.0
         self._rss_max = 0
 
+    @property
+    def latencies(self) -> LogHistogram:
+        """Seconds from capture to delivery of all frames done or filtered."""
+        return self._latencies
+
     def captured(self, now: float, count: int = 1) -> None:
         """`count` frames were captured; the first starts the run's time."""
         if self._started_at is None:

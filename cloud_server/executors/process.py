@@ -64,6 +64,11 @@ class ProcessExecutor:
             self._thread.join()
             raise ExecutorError(problem)
 
+    @property
+    def replaced(self) -> int:
+        """Processes that died or were killed, and were replaced."""
+        return 0 if self._switch is None else self._switch.replaced
+
     def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
         """As Executor.submit; small inputs go to a worker with room at once, which saves a change of threads."""
         job = Job(command, inputs, wants, perf_counter())

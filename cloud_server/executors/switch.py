@@ -90,6 +90,7 @@ class Switch:
         self._longest = 0.0
         self._started = False
         self._problem = ""
+        self.replaced = 0
         self._close_at: float | None = None
 
     def run(self) -> None:
@@ -319,6 +320,7 @@ class Switch:
         if not process.ready:
             self._not_started(post, process.problem or f"worker process {process.pid} {words} while starting{process.last_words()}")
             return
+        self.replaced += 1
         self._on_note("error", f"worker process {process.pid} {words}; it is replaced{process.place()}")
         # One job, and that unread: the process was killed while it idled, so the job was not begun either.
         if process.jobs and not (process.line.unread and len(process.jobs) == 1):

@@ -187,7 +187,7 @@ def requirements() -> set[str]:
 
 def test_every_import_is_a_declared_dependency() -> None:
     """What the product imports is in the standard library, ours, or named in setup.cfg."""
-    module_of = {"pyzmq": "zmq", "opencv-python": "cv2"}
+    module_of = {"pyzmq": "zmq", "opencv-python": "cv2", "prometheus-client": "prometheus_client"}
     known = {module_of.get(name, name) for name in requirements()} | set(sys.stdlib_module_names) | set(PACKAGES)
     unknown = {(name_of(path), name) for path in modules(*PACKAGES) for name in imported(path) if name not in known}
     assert not unknown

@@ -1,0 +1,39 @@
+"""A server's figures, for its metrics page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cloud_server.coordinator import Server
+from cloud_server.recorder import Recorder
+from metrics.exposition import Figure
+
+__all__ = ["figures"]
+
+
+def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
+    """Where things stand now; from any thread."""
+    now, machine, values = server.statistics(), server.scheduler, recorder.statistics()
+    for name, text, value in (
+        ("sessions", "Devices with a session.", now.sessions),
+        ("sessions_total", "Sessions ever opened.", machine.opened),
+        ("jobs_waiting", "Jobs that wait for a worker.", now.queued),
+        ("batches_running", "Batches given to workers and not yet answered.", now.running),
+        ("jobs_executed_total", "Jobs run, whatever came of them.", now.executed),
+        ("duplicates_total", "SUBMITs that came again.", now.duplicates),
+        ("bad_messages_total", "Messages that were none.", now.bad_messages),
+        ("damaged_total", "Messages whose buffers were not those of their checksum.", now.damaged),
+        ("received_bytes_total", "Payload bytes received.", now.bytes_received),
+        ("sent_bytes_total", "Payload bytes sent.", now.bytes_sent),
+        ("memory_bytes", "Bytes that devices have here.", now.memory),
+        ("unsent_bytes", "Bytes that wait for devices that do not read.", now.unsent),
+        ("results_held", "Results held until their device has them.", now.results_kept),
+        ("load", "Jobs waiting or running, per worker.", now.load),
+        ("workers", "Jobs run at a time.", machine.config.workers),
+        ("worker_restarts_total", "Worker processes that died or were killed, and were replaced.", now.replaced),
+        ("values_folded_total", "Final values given to aggregates.", values.folded),
+        ("values_lost_total", "Final values that could not be kept.", values.lost),
+    ):
+        yield Figure(f"spillway_server_{name}", text, {"": value})
+    yield Figure("spillway_server_results_total", "Answers by outcome.", dict(machine.outcomes), "outcome")
+    yield Figure("spillway_server_drops_total", "Jobs that were not run, by reason.", now.drops or {"late": 0}, "reason")
