@@ -16,7 +16,7 @@ def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
     now, machine, values = server.statistics(), server.scheduler, recorder.statistics()
     for name, text, value in (
         ("sessions", "Devices with a session.", now.sessions),
-        ("sessions_total", "Sessions ever opened.", machine.opened),
+        ("sessions_opened_total", "Sessions ever opened.", machine.opened),
         ("jobs_waiting", "Jobs that wait for a worker.", now.queued),
         ("batches_running", "Batches given to workers and not yet answered.", now.running),
         ("jobs_executed_total", "Jobs run, whatever came of them.", now.executed),

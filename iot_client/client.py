@@ -96,7 +96,7 @@ class Client:
     Attributes:
         source_error: why the source ended, if that was not planned; else "".
         trace_error: after close, why the trace is incomplete; else "".
-        spooler: the spool in use, if any.
+        spooler: the spool in use, if any; pulse: tells whether the loop turns.
 
     Raises:
         IllegalCut: the split is not legal here. ValueError: an argument is out of range; wire.keys.KeyProblem: ... or no key fits.
@@ -151,16 +151,13 @@ class Client:
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
             permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
         )
-        if on_decided is not None:
-            self._coordinator.on_decided = on_decided
+        self._listen(self._coordinator, memory, on_decided)
         self._spooling = None if spooler is None else Spooling(spooler, self._intake, self._coordinator, feed, self._drained_spool)
-        self._coordinator.on_welcome = self._answered.set
-        self._coordinator.on_delivered = self._results.publish
-        self._coordinator.may_capture = lambda: self._results.unread < memory
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
             stop=pivot, measured=goal is not None, on_note=self._on_note,
         )
+        self.pulse = self._coordinator.pulse
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
 
     # -- life --------------------------------------------------------------------------------------
@@ -320,6 +317,13 @@ class Client:
         stuck = "results are not being read" if self._coordinator.held_permits else "the pipeline is busy"
         return f"{stuck}; {self._session.in_flight} in flight"
 
+    def _listen(self, coordinator: Coordinator, memory: int, on_decided: Callable[[Decided], None] | None) -> None:
+        if on_decided is not None:
+            coordinator.on_decided = on_decided
+        coordinator.on_welcome = self._answered.set
+        coordinator.on_delivered = self._results.publish
+        coordinator.may_capture = lambda: self._results.unread < memory
+
     def _set_up(self) -> None:
         try:
             self.app.source.setup()
@@ -342,10 +346,7 @@ class Client:
         if self._refused is not None:
             raise self._refused
         self._raise_crash()
-        raise ServerUnreachable(
-            f"no Spillway server answered at {self._server} within {self._connect_timeout:g} s: is cloud-server running there, "
-            "is the port right? Without a split count and a goal everything runs on the device"
-        )
+        raise ServerUnreachable.at(str(self._server), self._connect_timeout)
 
     def _loop(self) -> None:
         try:
@@ -375,10 +376,7 @@ class Client:
             self._spooling.deliver(command.seq, command.outcome, value)
         if done and self._aggregate is not None:
             self._aggregate.add(command.seq, value)
-        self._results.add(Result(
-            self.device, command.seq, command.outcome, command.split, value, command.latency, command.captured_at,
-            command.device_s, command.cloud_s, command.sent_bytes, command.codec, item,
-        ))
+        self._results.add(Result.of(command, self.device, value, item))
 
     def _next_result(self, timeout: float | None) -> Result | None:
         if self._spooling is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ from iot_client.display import Display, attained_rows, decisions_table, emit, wa
 from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
 from iot_client.events import Decided
 from iot_client.listing import listing
+from iot_client.log_lines import LogDisplay, log_line
 from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
 from iot_client.pictures import VideoSink, WindowSink
 from iot_client.pump import Pump, Sink
@@ -25,6 +27,7 @@ from iot_client.sinks import JsonlSink, OutputError, ReaderGone
 from iot_client.spool import Spool, Spooler, SpoolError
 from iot_client.sources import FrameSource, open_source
 from metrics.clock import SystemClock
+from metrics.health import Vitals, ask, parse_address
 from metrics.host import HostSampler
 from metrics.summary import SummarySnapshot
 from metrics.tables import summary_table
@@ -53,9 +56,13 @@ _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (default: the process's own) and return its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    say = partial(log_line, "error", "note") if "--log-json" in given else warn
     with Signals() as signals:
         try:
-            config = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+            config = parse(given, os.environ)
+            if config.health is not None:
+                return _ask(config.health, say)
             app = _load(config)
             if config.list:
                 emit(sys.stdout, listing(app, sys.stdout))
@@ -63,18 +70,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep_freed_memory()
             return _Run(config, app, signals).run()
         except (ClientError, TaskError) as error:
-            return _explain(error)
+            return _explain(error, say)
         except KeyboardInterrupt:
-            warn("interrupted")
+            say("interrupted")
             return 128 + signals.received[0] if signals.received else Exit.INTERRUPTED
 
 
-def _explain(error: Exception) -> int:
+def _ask(address: str, say: Callable[[str], None]) -> int:
+    try:
+        host, port = parse_address(address)
+    except ValueError as error:
+        raise ConfigError(f"--health: {error}") from None
+    well, words = ask(host, port)
+    if not well:
+        say(words)
+    return Exit.OK if well else Exit.FAILED
+
+
+def _explain(error: Exception, say: Callable[[str], None]) -> int:
     code = next(code for kind, code in _EXITS if isinstance(error, kind))
     if looks_like_opencv(error):
         code = Exit.FAILED
     hint = f"; {REMEDY}" if looks_like_opencv(error) and not isinstance(error, OpenCVMissing) else ""
-    warn(f"{error}{hint}")
+    say(f"{error}{hint}")
     return code
 
 
@@ -97,7 +115,10 @@ class _Run:
         self._goal = config.goal
         self._attainment = None if self._goal is None else Attainment(self._goal)
         self._clock = SystemClock()
-        self._display = Display(sys.stderr if config.results == "-" else sys.stdout, quiet=config.quiet, n=app.n, goal=self._goal)
+        stream = sys.stderr if config.results == "-" else sys.stdout
+        self._display = Display(stream, quiet=config.quiet, n=app.n, goal=self._goal)
+        if config.log_json:
+            self._display = LogDisplay(quiet=config.quiet, n=app.n, goal=self._goal)
         self._source: FrameSource | None = None
         self._mode = config.mode or "lossless"
         self._statistics: Statistics | None = None
@@ -113,16 +134,23 @@ class _Run:
         client = self._client()
         sampler = HostSampler(4.0)
         pump = Pump(client, self._display, self._signals, sampler, self._clock, self._attainment)
+        pump.watched = config.health_port is not None
+        vitals = self._vitals(client, pump)
+        pump.on_stop = vitals.stopping
         try:
+            vitals.__enter__()
             self._start(client)
             pump.sinks += self._files(client.spooler) + ([window] if window else [])
             with sampler:
                 self._signals.at_once = False
+                vitals.serving()
                 pump.run()
             ended_at = self._clock.now()
         finally:
             self._signals.at_once = False
+            vitals.stopping()
             client.close(0.0)
+            vitals.close()
             self._display.show_notes()
         self._conclude(client, pump)
         self._report(pump, ended_at)
@@ -207,16 +235,18 @@ class _Run:
         attained = None if self._attainment is None else self._attainment.report(ended_at)
         try:
             self._display.finish(*self._tables(snapshot, attained))
+            content = self._content(snapshot, pump, attained)
+            self._display.summary(content)
             if self._config.summary is not None:
-                self._write_summary(self._config.summary, snapshot, pump, attained)
+                _write_summary(self._config.summary, content)
         except OutputError as error:
             pump.end(Exit.OK if isinstance(error, ReaderGone) else Exit.OUTPUT, str(error))
         if self._source is not None and self._source.skipped:
-            warn(f"warning: {self._source.skipped} frames of {self._source.name} could not be read and were left out")
+            self._display.warn(f"{self._source.skipped} frames of {self._source.name} could not be read and were left out", "warning")
         if pump.first_failure:
-            warn(f"warning: {snapshot.failed} frames failed; the first: {pump.first_failure}")
+            self._display.warn(f"{snapshot.failed} frames failed; the first: {pump.first_failure}", "warning")
         if pump.reason:
-            warn(pump.reason)
+            self._display.warn(pump.reason)
 
     def _tables(self, snapshot: SummarySnapshot, attained: Attained | None) -> list[Table]:
         table = summary_table(snapshot, self._app.names)
@@ -227,24 +257,36 @@ class _Run:
             table.add_row(name, text)
         return [table, decisions_table(attained)]
 
-    def _write_summary(self, path: str, snapshot: SummarySnapshot, pump: Pump, attained: Attained | None) -> None:
+    def _content(self, snapshot: SummarySnapshot, pump: Pump, attained: Attained | None) -> dict[str, Any]:
+        """The summary for programs."""
         assert self._statistics is not None
         statistics = msgspec.structs.asdict(self._statistics)
         names = ("split", "codec", "link", "bytes_received", "resent", "late_results", "twins", "waiting_for_server", "reports_discarded")
         extra = {name: statistics[name] for name in names}
-        content = {
+        return {
             "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
             **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]), "policy": self._policy(),
             **_attained_fields(attained),
         }
+
+    def _vitals(self, client: Client, pump: Pump) -> Vitals:
+        config, loop = self._config, client.pulse
         try:
-            with open(path, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+            return Vitals(loop, pump.figures, config.health_host, config.health_port)
         except OSError as error:
-            raise OutputError(f"cannot write the summary {path}: {error.strerror or error}") from None
+            client.close(0.0)
+            raise ConfigError(f"--health-port {config.health_port}: {error.strerror or error}; 0 takes any free one") from None
 
     def _policy(self) -> str:
         return "manual" if self._goal is None else self._config.policy
+
+
+def _write_summary(path: str, content: dict[str, Any]) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    except OSError as error:
+        raise OutputError(f"cannot write the summary {path}: {error.strerror or error}") from None
 
 
 def _attained_fields(attained: Attained | None) -> dict[str, Any]:

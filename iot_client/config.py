@@ -95,6 +95,10 @@ class Config:
     results: str | None = None
     video: str | None = None
     show: bool = False
+    log_json: bool = False
+    health_host: str = "127.0.0.1"
+    health_port: int | None = None
+    health: str | None = None
     spool: str | None = None
     spool_max: int | None = None
     trace: str | None = None
@@ -177,6 +181,8 @@ class Config:
         _check(self.stages is not None, "--codec", codec, "given with STAGES: without it all stages run here, and nothing is encoded")
 
     def _check_spool(self) -> None:
+        legal = "0 (any free one) to 65535"
+        _check(self.health_port is None or 0 <= self.health_port <= 65535, "--health-port", self.health_port, legal)
         _check(self.spool is None or bool(self.spool), "--spool", self.spool, "a folder")
         _check(self.spool is None or self.mode != "live", "--spool", self.spool, LOSSLESS_ONLY)
         _check(self.spool_max is None or self.spool is not None, "--spool-max", self.spool_max, "given with --spool")
@@ -330,4 +336,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     add("--spool-max", type=int, metavar="MB", help="megabytes in it at most; then the source waits (256)")
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
     add("--summary", metavar="FILE.json", help="the summary as JSON")
+    add("--health-port", type=int, metavar="N", help="answer HTTP requests about health and metrics there: /healthz, /readyz, /metrics")
+    add("--health-host", default=Config.health_host, metavar="ADDRESS", help="address of --health-port (%(default)s)")
+    add("--health", metavar="HOST:PORT", help="ask the health port of a running client, and exit: 0 if it is well, 1 if not")
+    add("--log-json", action="store_true", help="each line on standard error is a JSON object: notes, a status every 10 s, the summary")
     add("--quiet", action="store_true", help="no live line, no summary; warnings and errors still come on standard error")

@@ -19,6 +19,7 @@ from iot_client.executor import Executor
 from iot_client.outcome import Done
 from iot_client.session import Session
 from metrics.clock import Clock
+from metrics.pulse import Pulse
 from metrics.trace import TraceWriter
 from wire import protocol
 from wire.channel import Channel, Parts
@@ -83,6 +84,7 @@ class Coordinator:
         self.bad_messages = 0
         self.finished = False
         self.turns = 0
+        self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
         self.executor: Executor | None = None
         self.channel: Channel | None = None
         self.may_capture: Callable[[], bool] = lambda: True

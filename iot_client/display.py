@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from iot_client.goal import Goal
 from iot_client.sinks import OutputError, ReaderGone
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from metrics.summary import SummarySnapshot
     from rich.table import Table
 
-__all__ = ["Display", "attained_rows", "decisions_table", "emit", "live_line", "render", "warn"]
+__all__ = ["Display", "attained_rows", "decisions_table", "emit", "live_line", "render", "warn", "write_error"]
 
 REDRAW_S = 0.25
 LINE_EVERY_S = 5.0
@@ -105,6 +105,13 @@ class Display:
         self._wipe()
         if not self._quiet:
             self._write(render(self._stream, *tables))
+
+    def summary(self, content: dict[str, Any]) -> None:
+        """The summary as fields, for displays that show those."""
+
+    def warn(self, text: str, level: str = "error") -> None:
+        """Say at the end what went wrong."""
+        warn(text if level == "error" else f"{level}: {text}")
 
     def _wipe(self) -> None:
         if self._drawn:
@@ -201,8 +208,13 @@ def decisions_table(attained: Attained) -> Table:
 
 def warn(text: str) -> None:
     """One line on standard error, if anybody still reads it."""
+    write_error(f"iot-client: {text}\n")
+
+
+def write_error(line: str) -> None:
+    """Write to standard error, if anybody still reads it."""
     try:
-        sys.stderr.write(f"iot-client: {text}\n")
+        sys.stderr.write(line)
         sys.stderr.flush()
     except OSError:
         _abandon(sys.stderr)

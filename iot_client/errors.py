@@ -16,6 +16,8 @@ ClientError              base
 What happens to a frame is never an exception: it is the outcome of its Result.
 """
 
+from __future__ import annotations
+
 __all__ = ["AuthError", "ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
 
 
@@ -25,6 +27,14 @@ class ClientError(Exception):
 
 class ServerUnreachable(ClientError, ConnectionError):
     """Nothing answered."""
+
+    @classmethod
+    def at(cls, server: str, seconds: float) -> ServerUnreachable:
+        """Nobody at this address, within that time."""
+        return cls(
+            f"no Spillway server answered at {server} within {seconds:g} s: is cloud-server running there, is the port right? "
+            "Without a split count and a goal everything runs on the device"
+        )
 
 
 class ServerRefused(ClientError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from iot_client.attainment import Attainment
 from iot_client.client import Client, Result, Statistics
 from iot_client.config import Exit
 from iot_client.display import Display
+from iot_client.figures import figures
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.signals import Signals
 from iot_client.sinks import OutputError, ReaderGone
 from metrics.clock import Clock
+from metrics.exposition import Distribution, Figure
 from metrics.host import HostSample, HostSampler
 from metrics.summary import Summary, SummarySnapshot
 
@@ -45,6 +48,8 @@ class Pump:
         exit, reason: how the run ended and, if that was not by itself, why.
         first_failure: the first failed frame in words; "" if none failed.
         attainment: counts how well a goal is kept, if there is one.
+        on_stop: called once when capture is told to end early.
+        latest: the run as it was at most a second ago, if `watched`.
     """
 
     def __init__(
@@ -56,6 +61,10 @@ class Pump:
         self.exit = Exit.OK
         self.reason = ""
         self.first_failure = ""
+        self.on_stop: Callable[[], None] = lambda: None
+        self.watched = False
+        self.latest: SummarySnapshot | None = None
+        self._look_at = 0.0
         self._client, self._display, self._signals = client, display, signals
         self._sampler = sampler
         self._clock = clock
@@ -101,6 +110,11 @@ class Pump:
             self._summary.host(sample)
         return self._summary.snapshot(now, in_flight=in_flight)
 
+    def figures(self) -> Iterator[Figure | Distribution]:
+        """The run as figures; from any thread, if `watched`."""
+        latest = self.latest
+        return iter(()) if latest is None else figures(self._client.statistics(), latest, self._summary.latencies)
+
     def _take(self, result: Result) -> None:
         self._fold(result)
         try:
@@ -135,6 +149,8 @@ class Pump:
         if len(self._signals.received) > self._seen_signals:
             self._on_signal()
         now = self._clock.now()
+        if self.watched and now >= self._look_at:
+            self._look_at, self.latest = now + 1.0, self.snapshot(now, self._client.statistics())
         if self._display.due(now):
             statistics = self._client.statistics()
             try:
@@ -145,6 +161,7 @@ class Pump:
     def _on_signal(self) -> None:
         again, self._seen_signals = self._seen_signals > 0, len(self._signals.received)
         number = self._signals.received[0]
+        self.on_stop()
         name = {Exit.INTERRUPTED: "Ctrl-C", Exit.TERMINATED: "SIGTERM", Exit.HANGUP: "hangup"}[Exit(128 + number)]
         self.end(Exit(128 + number), f"{name}: no more frames were taken")
         self._display.note("info", "frames in flight are dropped" if again else f"{name}: finishing the frames in flight")

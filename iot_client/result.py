@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from iot_client.events import Decided
+from iot_client.events import Decided, Deliver
 from iot_client.guide import Standing
 from iot_client.outcome import Outcome
 
@@ -36,6 +36,14 @@ class Result(msgspec.Struct, frozen=True):
     sent_bytes: int = 0
     codec: str = ""
     item: Any = None
+
+    @classmethod
+    def of(cls, command: Deliver, stream: str, value: Any, item: Any) -> Result:
+        """What a Deliver brings to whoever reads results."""
+        return cls(
+            stream, command.seq, command.outcome, command.split, value, command.latency, command.captured_at, command.device_s,
+            command.cloud_s, command.sent_bytes, command.codec, item,
+        )
 
 
 class Statistics(msgspec.Struct, frozen=True):

@@ -16,14 +16,15 @@ class Pulse:
     Args:
         turns: how often it has turned.
         wake: makes it turn if it sleeps.
+        patience: seconds it may take to get round.
     """
 
-    def __init__(self, turns: Callable[[], int], wake: Callable[[], None]) -> None:
-        self._turns, self._wake = turns, wake
+    def __init__(self, turns: Callable[[], int], wake: Callable[[], None], patience: float = 2.0) -> None:
+        self._turns, self._wake, self._patience = turns, wake, patience
 
-    def alive(self, within: float = 2.0) -> bool:
+    def alive(self, within: float | None = None) -> bool:
         """True if it turns within so many seconds."""
-        before, until = self._turns(), time.monotonic() + within
+        before, until = self._turns(), time.monotonic() + (self._patience if within is None else within)
         self._wake()
         while self._turns() == before:
             if time.monotonic() >= until:
