@@ -119,6 +119,7 @@ class Vitals:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 2 * _MOST
 
     def __init__(self, address: tuple[str, int], vitals: Vitals) -> None:
         self.vitals = vitals
