@@ -31,14 +31,16 @@ class Body:
 
     Args:
         clock: what the host's monotonic clock shows more than virtual time; no machine may compare clocks.
+        drift: the part of a second by which it runs fast, each second.
         tick: makes this machine's Tick event.
     """
 
-    def __init__(self, agenda: Agenda, records: list[Record], name: str, clock: float, tick: Callable[[], Any]) -> None:
+    def __init__(self, agenda: Agenda, records: list[Record], name: str, clock: float, drift: float, tick: Callable[[], Any]) -> None:
         self.agenda = agenda
         self.records = records
         self.name = name
         self.clock = clock
+        self._pace = 1.0 + drift
         self.machine: Machine | None = None
         self.life = 0
         self.perform: dict[type, Callable[[Any], None]] = {}
@@ -122,8 +124,12 @@ class Body:
             self.perform[type(command)](command)
         self._arm()
 
+    def local(self) -> float:
+        """What this host's monotonic clock shows."""
+        return self.agenda.now * self._pace + self.clock
+
     def _time(self) -> float:
-        return max(self._last, self.agenda.now + self.clock)
+        return max(self._last, self.local())
 
     def _arm(self) -> None:
         if self.machine is None:
@@ -131,7 +137,7 @@ class Body:
         wakeup = self.machine.next_wakeup()
         if wakeup is not None and (self._tick_at is None or wakeup < self._tick_at):
             self._tick_at = wakeup
-            self.agenda.tick(wakeup - self.clock, self._tick, wakeup, self.life)
+            self.agenda.tick((wakeup - self.clock) / self._pace, self._tick, wakeup, self.life)
 
     def _tick(self, wakeup: float, life: int) -> None:
         if self.machine is None or life != self.life or wakeup != self._tick_at:

@@ -26,13 +26,13 @@ class Check:
         self.scenario = scenario
         self.problems: list[str] = []
         self.finished = False
-        self.at = 0.0
+        self.at = self.now = 0.0
         self.on: dict[type, Any] = {Broken: self.on_broken, Kept: self.on_kept, Spurious: self.on_spurious}
         self._spurious = 0
 
     def see(self, record: Record) -> None:
         """Take one record."""
-        self.at, what = record.at, record.what
+        self.at, what, self.now = record.at, record.what, record.now
         if self._spurious or self.finished:
             self._said(what)
         handler = self.on.get(type(what))

@@ -11,7 +11,7 @@ from experiments.path import Path
 from experiments.record import Handed, Record, Started, Value
 from experiments.scenario import Device, Scenario, ending
 from iot_client.events import (
-    Capture, Decided, Deliver, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
+    Capture, Decided, Deliver, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
     RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.outcome import Done
@@ -33,7 +33,7 @@ class DeviceBody(Body):
         self, agenda: Agenda, records: list[Record], scenario: Scenario, number: int, session: int, path: Path | None, seed: int
     ) -> None:
         plan = scenario.devices[number]
-        super().__init__(agenda, records, f"device{number}", plan.clock, Tick)
+        super().__init__(agenda, records, f"device{number}", plan.clock, plan.drift, Tick)
         self.scenario = scenario
         self.plan: Device = plan
         self.number = number
@@ -93,9 +93,13 @@ class DeviceBody(Body):
         """The transport broke."""
         self.feed(LinkDown(0, reason))
 
-    def receive(self, envelope: Envelope, nbytes: int, value: Value | None) -> None:
+    def receive(self, envelope: Envelope, nbytes: int, value: Value | None, damaged: bool = False) -> None:
         """A message came."""
-        self.feed(MessageReceived(envelope.message, envelope.session, envelope.epoch, nbytes), value)
+        self.feed(MessageReceived(envelope.message, envelope.session, envelope.epoch, nbytes, 0, damaged), value)
+
+    def garbled(self) -> None:
+        """Something came that is no message."""
+        self.feed(Garbled())
 
     def keep(self, event: Any, value: Any) -> Any:
         """Keep what was captured, what a run gave, and the value of a RESULT as decoded."""
@@ -143,7 +147,7 @@ class DeviceBody(Body):
             return
         seq = self._captured
         self._captured += 1
-        self.feed(FrameCaptured(seq, self.agenda.now + self.clock, self.scenario.stages[0].nbytes))
+        self.feed(FrameCaptured(seq, self.local(), self.scenario.stages[0].nbytes))
         self._read()
 
     # -- stages ------------------------------------------------------------------------------------

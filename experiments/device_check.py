@@ -136,7 +136,7 @@ class DeviceCheck(Check):
 
     def _check_latency(self, what: iot.Deliver) -> None:
         captured = self._captured[what.seq]
-        true = self.at + self._clock - captured
+        true = self.at * (1.0 + self.plan.drift) + self._clock - captured
         if what.latency < 0 or abs(what.latency - true) > _EPSILON or abs(what.captured_at - captured) > _EPSILON:
             self.problem("latency", f"frame {what.seq}: {what.latency} s said, {true} s is right")
         bound = (self.plan.deadline_ms or self.plan.max_age_ms) / 1e3 + _EPSILON

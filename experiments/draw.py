@@ -14,8 +14,12 @@ from experiments.dice import Dice
 from experiments.draw_steered import steer, with_ways
 from experiments.machines import app_of
 from experiments.scenario import Device, Network, Scenario, Server, Stage
+from experiments.strikes import KINDS, Strike
 
 __all__ = ["draw"]
+
+_DRIFTS = (2e-4, -2e-4, 0.05, -0.05)
+"""A quartz out of its specification, and a clock that is broken."""
 
 
 def draw(seed: int) -> Scenario:
@@ -29,10 +33,12 @@ def draw(seed: int) -> Scenario:
     if steered != devices:
         stages, devices = with_ways(Dice(f"ways {seed}"), stages), steered
     devices = tuple(_with_deadline(Dice(f"deadline {seed} {index}"), device) for index, device in enumerate(devices))
+    devices = tuple(_with_faults(Dice(f"faults {seed} {index}"), device) for index, device in enumerate(devices))
     end = max(_duration(device, stages) for device in devices)
     transfer = max(_transfer(device, stages) for device in devices)
+    server = _faulty(Dice(f"faults {seed} server"), _server(dice, stages, end))
     return Scenario(
-        name=f"seed {seed}", stages=stages, devices=devices, server=_server(dice, stages, end),
+        name=f"seed {seed}", stages=stages, devices=devices, server=server, strikes=_strikes(Dice(f"strikes {seed}"), legal),
         limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
     )
 
@@ -108,6 +114,30 @@ def _server(dice: Dice, stages: tuple[Stage, ...], end: float) -> Server:
         kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), stops=_spans(dice, end, 3.0) if dice.chance(0.1) else (),
         hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),
         clock=dice.pick(0.0, 50_000.0),
+    )
+
+
+def _with_faults(dice: Dice, device: Device) -> Device:
+    network = device.network
+    if device.online and dice.chance(0.25):
+        network = msgspec.structs.replace(network, damage=dice.scaled(0.001, 0.1))
+    return msgspec.structs.replace(device, network=network, drift=dice.pick(0.0, 0.0, *_DRIFTS))
+
+
+def _faulty(dice: Dice, server: Server) -> Server:
+    stuck = (dice.scaled(0.002, 0.1), dice.scaled(0.1, 5.0)) if dice.chance(0.15) else (0.0, 0.0)
+    return msgspec.structs.replace(server, drift=dice.pick(0.0, 0.0, *_DRIFTS), stuck=stuck)
+
+
+def _strikes(dice: Dice, legal: tuple[int, ...]) -> tuple[Strike, ...]:
+    """In half of all runs up to four, early ones as likely as late ones."""
+    count = dice.count(1, 4) if dice.chance(0.5) else 0
+    return tuple(
+        Strike(
+            step=int(dice.scaled(5, 3_000)), kind=dice.pick(*KINDS), device=dice.count(0, 2), seconds=dice.scaled(0.01, 3.0),
+            k=dice.pick(*legal),
+        )
+        for _ in range(count)
     )
 
 

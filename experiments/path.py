@@ -11,9 +11,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from experiments.scenario import Network
+from experiments.strikes import Strike
 from experiments.traced_link import TracedLink, on_the_wire
 from wire.memory_link import DOWN, UP, MemoryLink
-from wire.protocol import Envelope, Message, decode, encode
+from wire.protocol import Envelope, Error, Message, decode, encode
 
 if TYPE_CHECKING:
     from experiments.agenda import Agenda
@@ -30,6 +31,10 @@ _LAN = 1e-5
 """Shortest delay of any path in seconds: nothing arrives at the instant it is sent."""
 _EARLY = 0.5
 """Part of the messages sent into a broken link that come first on the next one, before its HELLO."""
+
+
+_BUFFERS = 0.7
+"""Part of the damaged messages with a payload whose buffers are hit, not part 0."""
 
 
 class Connection:
@@ -55,6 +60,7 @@ class Path:
 
     Attributes:
         carried: bytes sent each way so far, as they count on the link.
+        fate: what befalls the next message.
     """
 
     def __init__(self, agenda: Agenda, network: Network, number: int, seed: int, link: TracedLink | None = None) -> None:
@@ -71,6 +77,7 @@ class Path:
         self.server: ServerBody
         self.lost = 0
         self.carried = [0, 0]
+        self.fate: Strike | None = None
         self._attempt = 0
         self._early: list[tuple[Envelope, int, int, Any]] = []
 
@@ -187,10 +194,20 @@ class Path:
         self._send(DOWN, size + nbytes, self._arrives_down, connection, envelope, nbytes, value)
 
     def _send(self, direction: int, size: int, arrives: Any, *args: Any) -> None:
-        copies = 2 if self.network.duplicate and self.random.random() < self.network.duplicate else 1
+        network = self.network
+        fate, self.fate, hold = self.fate, None, 0.0
+        copies = 2 if network.duplicate and self.random.random() < network.duplicate else 1
+        harmed = bool(network.damage) and self.random.random() < network.damage
+        if fate is not None:
+            copies = {"lose": 0, "double": 2}.get(fate.kind, copies)
+            harmed = harmed or fate.kind == "harm"
+            hold = fate.seconds if fate.kind == "hold" else 0.0
+        if harmed:
+            arrives = self._harmed_up if direction == UP else self._harmed_down
+        self.lost += copies == 0
         for _ in range(copies):
             self.carried[direction] += on_the_wire(size)
-            time = self.link.send(direction, size, self.agenda.now)
+            time = self.link.send(direction, size, self.agenda.now + hold)
             if time is None:
                 self.lost += 1
             else:
@@ -207,6 +224,23 @@ class Path:
             self.lost += 1
         else:
             self.device.receive(envelope, nbytes, value)
+
+    def _harmed_up(self, connection: Connection, sent_at: float, envelope: Envelope, nbytes: int, value: Any) -> None:
+        """Either the buffers differ from their checksum, or part 0 does, and then nobody knows what it was."""
+        if connection.black or sent_at > connection.survives_until or connection.life != self.server.life:
+            self.lost += 1
+        elif value is not None and self.random.random() < _BUFFERS:
+            self.server.receive(connection.peer, envelope, nbytes, None, damaged=True)
+        elif self.server.alive:
+            self.down(connection, Error("protocol", "no message"), 0, self.server.epoch, 0, None)
+
+    def _harmed_down(self, connection: Connection, envelope: Envelope, nbytes: int, value: Any) -> None:
+        if connection.black or connection is not self.connection or connection.closed:
+            self.lost += 1
+        elif value is not None and self.random.random() < _BUFFERS:
+            self.device.receive(envelope, nbytes, None, damaged=True)
+        else:
+            self.device.garbled()
 
 
 def _cross(message: Message, session: int, epoch: int) -> tuple[Envelope, int]:

@@ -112,6 +112,7 @@ class Trace(msgspec.Struct):
     seed: int
     records: list[Record]
     seconds: float = 0.0
+    steps: int = 0
 
     def digest(self) -> bytes:
         """All records as bytes: equal for equal runs."""

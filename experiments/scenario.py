@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from experiments.links import LinkTrace, LoadTrace
+from experiments.strikes import Strike
 from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge
 
@@ -56,7 +57,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The path between one device and the server; chances per message, times in seconds from the start.
 
     `resets` break the connection, `blackholes` swallow all that is sent on it from then on and tell nobody (a
-    forgotten NAT entry), `partitions` are (start, end). `drop` and `duplicate` are harsher than TCP.
+    forgotten NAT entry), `partitions` are (start, end). `drop` and `duplicate` are harsher than TCP; of what is hit by `damage`
+    a bit is flipped, which a checksum shows.
     """
 
     latency_ms: float = 5.0
@@ -65,6 +67,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     loss: float = 0.0
     drop: float = 0.0
     duplicate: float = 0.0
+    damage: float = 0.0
     partitions: tuple[tuple[float, float], ...] = ()
     resets: tuple[float, ...] = ()
     blackholes: tuple[float, ...] = ()
@@ -98,8 +101,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `fps` 0 reads as fast as permitted. `splits` are (time, k); `hangs` are (time, seconds) in which nothing is
     handled. `spread` s makes a stage take its time x (1-s .. 1+s). `clock` is what its monotonic clock shows at
-    the start. `memory` in bytes and `window` in frames, 0 for the default. With `cpu` a stage's time is CPU time, which
-    takes as long as the machine makes it take; `steer` moves the split, `codec` is that of a fixed one.
+    the start, `drift` the part by which it runs fast. `memory` in bytes and `window` in frames, 0 for the default. With `cpu`
+    a stage's time is CPU time, which takes as long as the machine makes it take; `steer` moves the split, `codec` is that of
+    a fixed one.
     """
 
     k: int = 1
@@ -119,6 +123,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dies_at: float | None = None
     hangs: tuple[tuple[float, float], ...] = ()
     clock: float = 0.0
+    drift: float = 0.0
     online: bool = True
     network: Network = Network()
     codec: str = "raw"
@@ -129,7 +134,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server: `kills` and `stops` (asked to stop) are (time, seconds until it listens again); `hangs` as for a device.
 
-    `credit` is what each device may have outstanding in bytes, `batched` whether stages can run batches.
+    `credit` is what each device may have outstanding in bytes, `batched` whether stages can run batches. `stuck` is
+    (chance, seconds): so long a batch's worker does nothing first.
     """
 
     workers: int = 2
@@ -142,7 +148,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kills: tuple[tuple[float, float], ...] = ()
     stops: tuple[tuple[float, float], ...] = ()
     hangs: tuple[tuple[float, float], ...] = ()
+    stuck: tuple[float, float] = (0.0, 0.0)
     clock: float = 0.0
+    drift: float = 0.0
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +165,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     link: LinkTrace | None = None
     spurious_ticks: float = 0.0
     """Ticks per second that nobody asked for, at every machine."""
+    strikes: tuple[Strike, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.stages) < 1 or not self.devices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -34,7 +35,7 @@ class ServerBody(Body):
     def __init__(
         self, agenda: Agenda, records: list[Record], scenario: Scenario, make: Callable[[int], tuple[Machine, list[Any]]], seed: int
     ) -> None:
-        super().__init__(agenda, records, "server", scenario.server.clock, Tick)
+        super().__init__(agenda, records, "server", scenario.server.clock, scenario.server.drift, Tick)
         self.scenario = scenario
         self.make = make
         self.seed = seed
@@ -48,6 +49,7 @@ class ServerBody(Body):
         self._codecs: dict[int, str] = {}
         self.workers: Workers
         self._tokens = count(1)
+        self._dice = random.Random(f"stuck {seed}")
         self.perform = {
             RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish,
@@ -91,9 +93,9 @@ class ServerBody(Body):
         """A device's transport connected."""
         self.links[connection.peer] = connection, path
 
-    def receive(self, peer: bytes, envelope: Envelope, nbytes: int, value: Value | None) -> None:
+    def receive(self, peer: bytes, envelope: Envelope, nbytes: int, value: Value | None, damaged: bool = False) -> None:
         """A message came."""
-        self.feed(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes), value)
+        self.feed(MessageReceived(peer, envelope.message, envelope.session, envelope.epoch, nbytes, 0, damaged), value)
 
     def keep(self, event: Any, value: Any) -> Any:
         """Name the payload that came with a message by a token."""
@@ -137,7 +139,12 @@ class ServerBody(Body):
         times = self._times(command, values)
         decodes = tuple(self._decode(command.start, token) for token in command.inputs)
         life = self.life
-        self.workers.put(sum(times) + sum(decodes), lambda waited: self._ran(command, values, times, decodes, waited, life))
+        self.workers.put(sum(times) + sum(decodes) + self._stuck(), lambda waited: self._ran(command, values, times, decodes, waited, life))
+
+    def _stuck(self) -> float:
+        """Seconds for which the worker does nothing at all, now and then."""
+        chance, seconds = self.scenario.server.stuck
+        return seconds if chance and self._dice.random() < chance else 0.0
 
     def _times(self, command: RunBatch, values: list[Any]) -> tuple[float, ...]:
         """Seconds of each stage for the whole batch; of devices that are steered by them, only of those reached."""

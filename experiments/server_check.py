@@ -14,7 +14,7 @@ __all__ = ["ServerCheck"]
 
 _DEPTH = 2
 """Batches under way for each worker, at most."""
-_POLITE = frozenset({"hello_required", "shutdown", "busy"})
+_POLITE = frozenset({"hello_required", "shutdown", "busy", "damaged"})
 
 
 class ServerCheck(Check):
@@ -59,9 +59,9 @@ class ServerCheck(Check):
         session, message = what.session, what.message
         if self._held[session] > self.scenario.server.credit and not self._duplicating(session):
             self.problem("memory", f"{self._held[session]} bytes of SUBMITs are held for session {session:x}")
-        if type(message) is Bye or self.at - self._heard.get(session, self.at) > self.scenario.server.lease:
+        if type(message) is Bye or self.now - self._heard.get(session, self.now) > self.scenario.server.lease:
             self._forget(session)
-        self._heard[session] = self.at
+        self._heard[session] = self.now
         if type(message) is Hello:
             self._peers.setdefault(session, set()).add(what.peer)
             self._devices[session] = int(message.device.removeprefix("device"))

@@ -15,6 +15,7 @@ __all__ = ["sightings"]
 _NAMED: dict[type, str] = {
     Died: "died", Hung: "hung", Spurious: "spurious tick", Folded: "folded", iot.LinkDown: "link down", iot.Reopen: "reopened",
     iot.StopRequested: "stopped", cloud.PeerGone: "peer gone", iot.SplitRequested: "split asked for",
+    iot.Garbled: "unreadable here",
 }
 
 
@@ -37,6 +38,9 @@ def sightings(trace: Trace) -> Counter[str]:
             _delivered(trace, int(host.removeprefix("device")), what, seen)
         elif kind is cloud.SendMessage:
             _answered(what, seen)
+        elif kind is iot.MessageReceived or kind is cloud.MessageReceived:
+            seen["damaged here" if kind is iot.MessageReceived else "damaged at the server"] += what.damaged
+            seen["unreadable at the server"] += type(what.message) is Error and not what.session
         elif kind is cloud.RunBatch:
             seen["batched"] += len(what.jobs) > 1
         elif kind is cloud.Note:

@@ -17,6 +17,7 @@ from experiments.path import Path
 from experiments.record import Broken, Died, Kept, Record, Trace
 from experiments.scenario import Scenario
 from experiments.server_body import ServerBody
+from experiments.strikes import strike
 from experiments.traced_link import TracedLink
 from experiments.weak_body import WeakBody
 
@@ -50,19 +51,20 @@ class _World:
             self.agenda, self.records, scenario, lambda epoch: machines.scheduler(scenario, self.app, epoch), seed
         )
         self.devices = [self._device(number) for number in range(len(scenario.devices))]
+        self._running = list(self.devices)
 
     def run(self) -> Trace:
         """Everything from start to the last Release."""
         self._plan()
         try:
-            self.agenda.run(self.scenario.limit, lambda: all(device.over for device in self.devices))
+            self.agenda.run(self.scenario.limit, self._over)
             seconds = self.agenda.now
             self._wind_down()
         except Exception:
             # A machine that raises is a finding: the checker reports it, and the trace tells how it came about.
             seconds = self.agenda.now
             self._note("world", Broken(traceback.format_exc()))
-        return Trace(self.scenario, self.seed, self.records, seconds)
+        return Trace(self.scenario, self.seed, self.records, seconds, self.agenda.steps)
 
     def _device(self, number: int) -> DeviceBody:
         plan = self.scenario.devices[number]
@@ -86,8 +88,17 @@ class _World:
             at(device.plan.starts_at, self._begin, device)
             if device.plan.dies_at is not None:
                 at(device.plan.dies_at, self._die, device)
+        for plan in self.scenario.strikes:
+            self.agenda.strike(plan.step, strike, plan, self.devices, self.server)
         if self.scenario.spurious_ticks:
             at(0.0, self._spurious_ticks, 1 / self.scenario.spurious_ticks)
+
+    def _over(self) -> bool:
+        """Nothing more is to be expected of any device."""
+        running = self._running
+        while running and running[-1].over:
+            running.pop()
+        return not running
 
     def _begin(self, device: DeviceBody) -> None:
         device.start(*machines.session(self.scenario, self.app, device.number, device.session))
