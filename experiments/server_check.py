@@ -116,7 +116,8 @@ class ServerCheck(Check):
                 self.problem("job", f"{message} with payload {what.payload}")
 
     def _duplicating(self, session: int) -> bool:
-        return session in self._devices and self.scenario.devices[self._devices[session]].network.duplicate > 0
+        doubled = any(plan.kind == "double" for plan in self.scenario.strikes)
+        return doubled or (session in self._devices and self.scenario.devices[self._devices[session]].network.duplicate > 0)
 
     def on_fold(self, what: cloud.Fold) -> None:
         key = (what.session, what.seq, what.token > 0)

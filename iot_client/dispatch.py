@@ -30,15 +30,19 @@ class Dispatch:
         self._guide = guide
         self._owner = owner
 
-    def pump(self, now: float) -> None:
-        """Send what may be sent, and begin here what must not wait for its answer any longer."""
+    def pump(self, now: float, tick: bool) -> None:
+        """Send what may be sent, and begin here what must not wait for its answer any longer.
+
+        What a guide lets go of a live stream depends on the time, and a Tick nobody asked for changes nothing.
+        """
         stream, race = self._stream, self._race
+        held = tick and stream.live and self._guide is not None
         if stream.unneeded:
             stream.out += [self._peer.send(Cancel(seq)) for seq in stream.unneeded]
             stream.unneeded.clear()
-        if stream.ready:
+        if stream.ready and not held:
             self._send(now)
-        if race is not None and race.start(now):
+        if race is not None and race.start(now) and not held:
             self._send(now)  # a twin leaves room in the window
 
     def _send(self, now: float) -> None:

@@ -153,7 +153,9 @@ class Peer:
         self._garbled = 0
         if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
             self._doubt = 1.0
-        if type(message) is Welcome or type(message) is Error:
+        if type(message) is Welcome:
+            return self.state == PROBING  # the answer to a HELLO said twice: the server counts from the second on, and so do we
+        if type(message) is Error:
             return True
         return self.state == UP and epoch == self.epoch
 

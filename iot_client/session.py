@@ -80,7 +80,7 @@ class Session:
         if self.stream.live and type(event) is not Tick:
             self.stream.expire(now, due=False)  # an answer at the deadline is on time, one after it is not
         self._handlers[type(event)](event, now)
-        return self._pump(now)
+        return self._pump(now, type(event) is Tick)
 
     def start(self) -> list[Command]:
         """The first permits; a session with a server waits for its WELCOME instead."""
@@ -353,7 +353,7 @@ class Session:
 
     # -- what follows from any event ---------------------------------------------------------------
 
-    def _pump(self, now: float) -> list[Command]:
+    def _pump(self, now: float, tick: bool = False) -> list[Command]:
         stream, peer = self.stream, self.peer
         if self.guide is not None:
             stream.out += self.guide.decide(now)
@@ -365,7 +365,7 @@ class Session:
             owner.pass_turns()
         if peer is None or peer.state == UP:
             if self.dispatch is not None:
-                self.dispatch.pump(now)
+                self.dispatch.pump(now, tick)
             if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
                 stream.start(self.policy, now)
         elif self._started and (owner is None or owner.alone(now)):

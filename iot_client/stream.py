@@ -73,6 +73,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
             return "is not legal"
         if k == self.n:
             return ""
+        if self.hello is None:
+            return "needs a server"
         # Jobs go on ending at the pivot, so that each stage with state stays where it is.
         if not self.stops and (k > self.pivot or any(self.stateful[k : self.pivot])):
             return "lies beyond a stage with state"
@@ -341,6 +343,8 @@ class Stream:
                 return
             if frame.state != SETTLED:
                 self.settle(frame, Dropped("late" if frame.attempts else "stale"), now)
+            elif left < 0 and type(frame.outcome) is Done:  # it waited for one before it, and nobody looked in time
+                frame.outcome = Dropped("late")
 
     @property
     def settled(self) -> bool:

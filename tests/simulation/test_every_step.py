@@ -10,7 +10,7 @@ from experiments.scenario import Device, Network, Scenario, Server, Stage
 from experiments.simulate import simulate
 from experiments.strikes import KINDS, Strike
 
-EVERY = 7
+EVERY = 5
 """Steps from one run to the next; `scripts/chaos --rows 28` leaves none out."""
 
 STAGES = (Stage(device_ms=0.5), Stage(device_ms=3, cloud_ms=2, nbytes=20_000), Stage(device_ms=4, cloud_ms=2, nbytes=300))

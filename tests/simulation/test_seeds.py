@@ -18,6 +18,7 @@ SOMETIMES = {
     "peer gone": 300, "refused hello_required": 300, "reopened": 100, "resent": 300, "restarted": 200, "resumed": 200,
     "run from a later stage": 5_000, "shed late": 1_000, "shed shutdown": 10, "split asked for": 500, "spurious tick": 5_000,
     "stopped": 30, "twin delivered": 1_000, "welcomed": 1_000,
+    "damaged at the server": 150, "damaged here": 80, "refused damaged": 100, "unreadable at the server": 100, "unreadable here": 250,
 }
 """What must have happened over all seeds, at least so often: about a third of what is seen."""
 
@@ -43,6 +44,12 @@ def test_the_seeds_visit_what_they_are_meant_to(verdicts: list[Verdict]) -> None
     seen: Counter[str] = sum((verdict.seen for verdict in verdicts), Counter())
     lacking = {name: seen[name] for name, least in SOMETIMES.items() if seen[name] < least}
     assert not lacking
+
+
+@pytest.mark.parametrize("seed", [20152, 20265, 21743, 22157, 22412, 22499, 22575, 22683, 22734])
+def test_a_seed_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    """A split asked of a device without a server, a HELLO said twice, a Done that waited too long, a Tick that changed something."""
+    assert run_seed(seed).problems == []
 
 
 def test_a_seed_gives_the_same_verdict_in_another_process() -> None:

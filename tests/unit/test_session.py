@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.unit.device import (
-    CLOUD_S, EPOCH, Device, at_server, deliver, hello, run, served, submit, submits, welcome, without_permits,
+    CLOUD_S, EPOCH, Device, alone, at_server, deliver, hello, run, served, submit, submits, welcome, without_permits,
 )
 
 from iot_client.events import Capture, Finished, Note, Refuse, Release, SendMessage
@@ -13,6 +13,12 @@ from wire.protocol import Bye, Credit
 
 
 # -- the walk of one frame -----------------------------------------------------------------------------
+
+
+def test_a_device_without_a_server_keeps_all_stages() -> None:
+    """A split that needs a server would have frames wait for ever."""
+    device = alone()
+    assert device.split(2, 1.0) == [Note("warning", "split 2 needs a server; staying at 3")]
 
 
 def test_nothing_is_captured_before_the_welcome() -> None:

@@ -69,6 +69,16 @@ def test_a_run_that_ends_after_the_age_bound_is_too_late_even_if_no_tick_came_be
     assert device.outcomes == [Dropped("stale")]
 
 
+def test_what_waited_too_long_for_the_frame_before_it_is_late_too() -> None:
+    """Frame 1 is done at 1.5, but frame 0 holds it back and nobody looks until 2.5: too old to be handed out as new."""
+    device = alone(mode="live")
+    device.capture(1.0)
+    device.capture(1.25)
+    device.ran(1, 0, 3, 1.5)
+    device.tick(2.5)
+    assert device.outcomes == [Dropped("stale"), Dropped("late")]
+
+
 def test_a_run_that_ends_after_its_frame_was_given_up_only_frees_the_worker() -> None:
     """The late answer is ignored, and the frame that waited begins."""
     device = alone(mode="live", max_age=0.5)
