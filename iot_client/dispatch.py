@@ -42,7 +42,7 @@ class Dispatch:
             stream.unneeded.clear()
         if stream.ready and not held:
             self._send(now)
-        if race is not None and race.start(now) and not held:
+        if race is not None and (not tick or now >= race.next_wakeup()) and race.start(now) and not held:
             self._send(now)  # a twin leaves room in the window
 
     def _send(self, now: float) -> None:
