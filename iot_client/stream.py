@@ -71,10 +71,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Why the split cannot move to k, in words; "" if it can. The server cannot run the stages in `lacks`."""
         if not 0 < k <= self.n or not self.splits[k]:
             return "is not legal"
-        if k == self.n:
-            return ""
-        if self.hello is None:
-            return "needs a server"
+        if k == self.n or self.hello is None:
+            return "" if k == self.n else "needs a server"
         # Jobs go on ending at the pivot, so that each stage with state stays where it is.
         if not self.stops and (k > self.pivot or any(self.stateful[k : self.pivot])):
             return "lies beyond a stage with state"
