@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import numpy as np
 import numpy.typing as npt
 
 from tasks import App, Input, task
 
-__all__ = ["answer", "picture", "pictures"]
+__all__ = ["answer", "echo", "picture", "pictures", "sum_up"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -26,6 +29,26 @@ def invert(item: Bytes) -> Bytes:
 
 pictures = App("pictures", [Input(), mark, invert])
 """Pictures there and back again, so that both ways carry buffers."""
+
+
+@task(placement="cloud")
+def work(item: Bytes) -> int:
+    """As long as SPILLWAY_CHAOS_WORK_S says, or 10 ms; a small answer."""
+    time.sleep(float(os.environ.get("SPILLWAY_CHAOS_WORK_S", "0.01")))
+    return len(item)
+
+
+@task(placement="cloud")
+def copied(item: Bytes) -> Bytes:
+    """As long as that, and an answer as large as the item."""
+    time.sleep(float(os.environ.get("SPILLWAY_CHAOS_WORK_S", "0.01")))
+    return item.copy()
+
+
+sum_up = App("sum-up", [Input(), work])
+"""Large frames, small answers."""
+echo = App("echo", [Input(), copied])
+"""Frames there and back again."""
 
 
 def picture(seq: int, side: int = 128) -> Bytes:

@@ -1,0 +1,120 @@
+"""A server in a process of its own that tells how it stands: `python -m chaos.watched '{"app": ...}'`.
+
+It says its port, then answers each line on standard input by a line of JSON, until standard input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import psutil
+
+from cloud_server.coordinator import Server, serve_in_thread
+from cloud_server.executors import ProcessExecutor, ThreadExecutor
+from tasks import load
+from wire.heap import keep_freed_memory
+
+__all__ = ["Watched"]
+
+
+class Watched:
+    """The server as the test sees it.
+
+    Args:
+        app: "module:attribute".
+        options: of Server; workers: threads, or with `processes` processes.
+    """
+
+    def __init__(self, app: str, *, workers: int = 1, processes: bool = False, **options: Any) -> None:
+        plan = json.dumps({"app": app, "workers": workers, "processes": processes, "options": options})
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "chaos.watched", plan], cwd=Path(__file__).resolve().parents[1], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )
+        self.port = int(self._read() or 0)
+        if not self.port:
+            raise RuntimeError("the server did not start")
+        self.seen = psutil.Process(self._process.pid)
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def rss(self) -> int:
+        """Bytes of memory it has now, of its worker processes too."""
+        return int(sum(process.memory_info().rss for process in (self.seen, *self.seen.children(recursive=True))))
+
+    def descriptors(self) -> int:
+        """Open files, sockets and pipes."""
+        return int(self.seen.num_fds())
+
+    def cpu(self) -> float:
+        """Seconds of CPU it has used."""
+        times = self.seen.cpu_times()
+        return float(times.user + times.system)
+
+    def state(self) -> dict[str, Any]:
+        """Its statistics, and `charges`: bytes by device."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("?\n")
+        self._process.stdin.flush()
+        told: dict[str, Any] = json.loads(self._read())
+        return told
+
+    def wait_for(self, what: str, value: object, patience: float) -> bool:
+        """True as soon as a figure has this value; False when patience is over."""
+        until = time.monotonic() + patience
+        while self.state()[what] != value:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def _tell(server: Server) -> dict[str, Any]:
+    told = msgspec.structs.asdict(server.statistics())
+    charges: dict[str, int] = {}
+    for session in list(server.scheduler.sessions.values()):
+        charges[session.device] = charges.get(session.device, 0) + session.account.charge
+    return {**told, "charges": charges}
+
+
+def _main(plan: dict[str, Any]) -> None:
+    keep_freed_memory()
+    app = load(plan["app"])
+    apps, workers = {app.name: app}, plan["workers"]
+    notes: list[str] = []
+    executor = ProcessExecutor({app.name: plan["app"]}, workers) if plan["processes"] else ThreadExecutor(apps, workers)
+    server = Server(apps, executor, port=0, on_note=lambda level, text: notes.append(text), **plan["options"])
+    thread = serve_in_thread(server)
+    print(server.port, flush=True)
+    for _ in sys.stdin:
+        fresh, notes[:] = list(notes), []
+        print(json.dumps({**_tell(server), "notes": fresh}), flush=True)
+    server.stop()
+    thread.join(8.0)
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
