@@ -26,10 +26,10 @@ class RawDevice:
     """
 
     def __init__(
-        self, app: App, port: int, context: zmq.Context[Any], *, name: str = "raw", mode: str = "lossless", options: Sequence[tuple[int, int]] = ()
+        self, app: App, port: int, context: zmq.Context[Any], *, name: str = "raw", options: Sequence[tuple[int, int]] = ()
     ) -> None:
         self.hello = Hello(
-            protocol.MINOR, name, app.name, app.version, app.fingerprint(), app.names, mode=mode, want=("*",),
+            protocol.MINOR, name, app.name, app.version, app.fingerprint(), app.names, mode="lossless", want=("*",),
         )
         self.n = app.n
         self.socket: zmq.Socket[Any] = context.socket(zmq.DEALER)

@@ -6,6 +6,7 @@ It says its port, then answers each line on standard input by a line of JSON, un
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,13 +31,14 @@ class Watched:
     Args:
         app: "module:attribute".
         options: of Server; workers: threads, or with `processes` processes.
+        work: seconds the stages of chaos.apps take that ask for it.
     """
 
-    def __init__(self, app: str, *, workers: int = 1, processes: bool = False, **options: Any) -> None:
+    def __init__(self, app: str, *, workers: int = 1, processes: bool = False, work: float = 0.01, **options: Any) -> None:
         plan = json.dumps({"app": app, "workers": workers, "processes": processes, "options": options})
         self._process = subprocess.Popen(
             [sys.executable, "-m", "chaos.watched", plan], cwd=Path(__file__).resolve().parents[1], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "SPILLWAY_CHAOS_WORK_S": str(work)},
         )
         self.port = int(self._read() or 0)
         if not self.port:

@@ -54,7 +54,7 @@ class Session:
         self.queue: deque[Job] = deque()
         self.deficit = 0.0
         self.reported = 0
-        self.fed = now
+        self.fed = self.acked_at = now
         self.period = 0.0
         """Seconds from frame to frame, by the device's stamps."""
         self._last = (-1, 0)
@@ -133,7 +133,7 @@ class Session:
         """
         if acked <= self.acked:
             return []
-        self.acked = acked
+        self.acked, self.acked_at = acked, self.heard
         passed = [seq for seq in self.results if seq < acked]
         if self._sizes:
             self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in passed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
@@ -47,16 +48,28 @@ class StatusLine:
             f"{after.sessions} session{'s' if after.sessions != 1 else ''}, {rate:.1f} jobs/s, {after.queued} waiting, "
             f"load {after.load:.2f}, {units(received)}/s in, {units(sent)}/s out"
         )
+        fresh = {reason: count - before.drops.get(reason, 0) for reason, count in after.drops.items()}
+        if any(fresh.values()):
+            text += f", dropped: {_counts(fresh)}"
+        if after.waiting_for_memory:
+            text += f", {after.waiting_for_memory} wait for memory"
         self._console.say(
             "status", text, sessions=after.sessions, jobs_per_s=round(rate, 3), waiting=after.queued, load=after.load,
             bytes_in_per_s=round(received), bytes_out_per_s=round(sent), duplicates=after.duplicates, bad_messages=after.bad_messages,
+            memory=after.memory, waiting_for_memory=after.waiting_for_memory, drops=after.drops,
         )
+
+
+def _counts(drops: Mapping[str, int]) -> str:
+    """Reasons with their counts, the most frequent first."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items(), key=lambda each: -each[1]) if count)
 
 
 def served(server: Server) -> tuple[str, dict[str, Any]]:
     """What a server has done in its life: for people, and as fields."""
     statistics, machine = server.statistics(), server.scheduler
     outcomes = ", ".join(f"{count} {kind}" for kind, count in machine.outcomes.items())
+    outcomes += f" ({_counts(machine.drops)})" if machine.drops else ""
     text = (
         f"{machine.opened} session{'s' if machine.opened != 1 else ''}, {sum(machine.outcomes.values())} jobs: {outcomes}; "
         f"{units(statistics.bytes_received)} in, {units(statistics.bytes_sent)} out"
@@ -70,6 +83,7 @@ def served(server: Server) -> tuple[str, dict[str, Any]]:
     return text, {
         "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
         "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages, "refused": machine.quarantine.refused,
+        "drops": statistics.drops,
     }
 
 

@@ -19,6 +19,7 @@ from zmq.utils.monitor import recv_monitor_message
 from wire.channel import LinkChange, Parts
 from wire.identity import DeviceKeys, ServerKeys
 from wire.keys import make_pair, text_of
+from wire.protocol import MAX_PARTS
 from wire.zap import DOMAIN, Gate, GateFailed, prove
 
 __all__ = ["BindError", "ZmqChannel", "ZmqListener"]
@@ -70,7 +71,11 @@ def _make_socket(
             zmq.RECONNECT_IVL: 50,  # and up to as much again, by chance; a growing one would be what recovery waits for
         }
     else:
-        options |= {zmq.ROUTER_MANDATORY: 1, zmq.BACKLOG: 512}
+        options |= {
+            zmq.ROUTER_MANDATORY: 1,
+            zmq.BACKLOG: 512,
+            zmq.TCP_MAXRT: 30000,  # a device that takes nothing for 30 s is cut off, and what libzmq kept for it is freed
+        }
     for option, value in (options | _curve(keys)).items():
         socket.setsockopt(option, value)
     return socket
@@ -126,7 +131,8 @@ def _receive_rest(socket: zmq.Socket[Any], frame: zmq.Frame) -> list[Any]:
     parts: list[Any] = [frame.bytes]
     while frame.more:
         frame = socket.recv(_DONTWAIT, False)
-        parts.append(frame.buffer)
+        if len(parts) <= MAX_PARTS:  # one more than a message may have says enough; the rest is let go as it comes
+            parts.append(frame.buffer)
     return parts
 
 

@@ -182,3 +182,21 @@ def test_what_an_idle_device_does_not_use_is_asked_back() -> None:
     assert server.connect(1.6)[-1] == said(Welcome(
         MINOR, "server", mega, mega, 500_000, 60_000_000, resumed=True,
     ))
+
+
+def test_who_pings_and_never_fetches_its_answers_makes_room_where_others_wait() -> None:
+    """Alone it may keep what it has; once another device waits for memory, half the lease without an ack ends it."""
+    server = ServerUnderTest(memory=1500, max_job=500)
+    server.connect(0.0)
+    for seq in range(2):
+        server.submits(seq, 0.0, nbytes=500)
+        server.done(seq, 0.0)
+    for second in range(1, 41):
+        server.hears(Ping(0), float(second))
+        server.tick(float(second))
+    assert set(server.machine.sessions) == {7}
+    server.machine.memory.cap = 500  # as if others had the rest
+    server.connect(41.0, session=8, peer=b"M")
+    server.hears(Ping(0, wants=500), 41.0, session=8, peer=b"M")
+    assert list(server.machine.memory.waiting) == [8]
+    assert Note("info", "camera left: fetched no answer for 30 s") in server.tick(41.5)

@@ -1,0 +1,184 @@
+"""Rows 6, 9 and 11: what a server keeps, whatever devices offer, do not read or leave behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import threading
+import time
+
+import zmq
+
+from chaos.apps import echo, sum_up
+from chaos.crowd import Crowd, values
+from chaos.raw_device import RawDevice
+from chaos.registry import Broken, Run, Seen, promise
+from chaos.watched import Watched
+
+__all__ = ["devices_killed", "many_large_devices", "one_does_not_read", "soak"]
+
+MEGA = 2**20
+
+
+class _Gauge:
+    """The largest and the last of what a server had, and its descriptors, since it was idle."""
+
+    def __init__(self, server: Watched) -> None:
+        self.server = server
+        self.idle, self.descriptors = server.rss(), server.descriptors()
+        self.top = self.memory = 0
+        self.samples: list[tuple[float, int]] = []
+
+    def look(self) -> None:
+        """Take a sample."""
+        rss = self.server.rss() - self.idle
+        self.samples.append((time.monotonic(), rss))
+        self.top = max(self.top, rss)
+        self.memory = max(self.memory, self.server.state()["memory"])
+
+    def slope(self) -> float:
+        """Bytes an hour by least squares, the first quarter left out as warm-up."""
+        kept = self.samples[len(self.samples) // 4 :]
+        return statistics.linear_regression([at for at, _ in kept], [rss for _, rss in kept]).slope * 3600
+
+
+@promise(6, "64 devices offer 16 MB each to a cap of 128 MB", quick=6, full=60)
+def many_large_devices(run: Run) -> Seen:
+    """Memory stays under the cap and a fifth; everybody gets at least half a fair share."""
+    cap, count = 128 * MEGA, 64
+    with Watched("chaos.apps:sum_up", work=0.005, max_memory=cap, max_per_device=32 * MEGA) as server:
+        gauge = _Gauge(server)
+        with Crowd(sum_up, server.port, count, values(MEGA - 100), offered=16 * MEGA) as crowd:
+            crowd.run(run.count, gauge.look)
+            served = [device.bytes_done for device in crowd.devices]
+            drained = crowd.drain(30.0)
+            dropped = sum(count for device in crowd.devices for kind, count in device.served.items() if kind != "done")
+    fair = sum(served) / count
+    told = Seen(good=sum(each >= fair / 2 for each in served), tried=count, figures={
+        "MB served": round(sum(served) / MEGA), "least share": round(min(served) / fair, 2), "RSS MB over idle": round(gauge.top / MEGA),
+        "charged MB": round(gauge.memory / MEGA), "dropped": dropped,
+    })
+    if gauge.top > 1.2 * cap or gauge.memory > cap:
+        raise Broken(f"{gauge.top / MEGA:.0f} MB over idle, {gauge.memory / MEGA:.0f} charged; the cap is {cap / MEGA:.0f}", told)
+    if min(served) < fair / 2 or not drained or dropped:
+        raise Broken(f"the least got {min(served) / fair:.2f} of a fair share, {dropped} dropped, drained: {drained}", told)
+    return told
+
+
+@promise(6, "a soak at 50 fps", quick=10, full=600)
+def soak(run: Run) -> Seen:
+    """Memory does not creep, and no descriptor is lost."""
+    with Watched("chaos.apps:sum_up", work=0.002) as server:
+        with Crowd(sum_up, server.port, 4, values(100_000), offered=MEGA, paced=12.5) as crowd:
+            crowd.run(run.count / 4)
+            gauge = _Gauge(server)
+            crowd.run(run.count, gauge.look, 1.0)
+            after = server.descriptors()
+            crowd.drain(5.0)
+            done = sum(device.served.get("done", 0) for device in crowd.devices)
+            sent = sum(device.next_seq for device in crowd.devices)
+    told = Seen(good=done, tried=sent, figures={
+        "RSS MB/h": round(gauge.slope() / MEGA, 2), "RSS MB": round(gauge.top / MEGA, 1), "descriptors": after - gauge.descriptors,
+    })
+    if done != sent or after != gauge.descriptors:
+        raise Broken(f"{done} of {sent} done, {after - gauge.descriptors} descriptors more", told)
+    if not run.quick and gauge.slope() > MEGA:
+        raise Broken(f"memory grows by {gauge.slope() / MEGA:.1f} MB/h, promised is 1", told)
+    return told
+
+
+@promise(9, "devices that connect, submit and are killed", quick=30, full=1000)
+def devices_killed(run: Run) -> Seen:
+    """After the lease nothing of them is left: sessions, bytes, descriptors, memory."""
+    lease = 2.0 if run.quick else 5.0
+    with Watched("chaos.apps:echo", work=0.002, lease=lease) as server:
+        _die(server.port, 5)  # warm
+        server.wait_for("sessions", 0, lease + 5.0)
+        gauge = _Gauge(server)
+        for done in range(0, run.count, 25):
+            _die(server.port, min(25, run.count - done))
+            gauge.look()
+        clean = server.wait_for("sessions", 0, lease + 5.0)
+        time.sleep(0.5)
+        state, rss, descriptors = server.state(), server.rss() - gauge.idle, server.descriptors() - gauge.descriptors
+    left = {what: state[what] for what in ("sessions", "queued", "running", "payloads_kept", "results_kept", "memory", "unsent")}
+    told = Seen(good=run.count if clean else 0, tried=run.count, figures={
+        **left, "descriptors": descriptors, "RSS MB": round(rss / MEGA, 1), "executed": state["executed"],
+    })
+    if any(left.values()) or abs(descriptors) > 2 or rss > 10 * MEGA:
+        raise Broken(f"left behind: {left}, {descriptors} descriptors, {rss / MEGA:.1f} MB", told)
+    return told
+
+
+def _die(port: int, count: int) -> None:
+    """So many devices that say HELLO, send three jobs, and are killed at once."""
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if not child:
+            try:
+                device = RawDevice(echo, port, zmq.Context()).connect()
+                for _ in range(3):
+                    device.force(values(100_000))
+                time.sleep(0.02)
+            finally:
+                os.kill(os.getpid(), signal.SIGKILL)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+
+
+@promise(11, "one device does not read, seven do", quick=4, full=40)
+def one_does_not_read(run: Run) -> Seen:
+    """The seven are served as fast as without it; what it leaves unread is bounded, and it is put out with a reason."""
+    credit, lease = 8 * MEGA, 2.0 if run.quick else 30.0
+    with Watched("chaos.apps:echo", work=0.002, lease=lease, max_per_device=credit, max_job=4 * MEGA) as server:
+        with Crowd(echo, server.port, 7, values(50_000), offered=MEGA, paced=10.0) as crowd:
+            crowd.run(1.0)
+            before = _p99(crowd, run.count)
+            mute = threading.Thread(target=_never_read, args=(server.port, lease + 2.0))
+            mute.start()
+            time.sleep(0.5)
+            charges: list[int] = []
+            crowd.run(run.count / 2, lambda: charges.append(server.state()["charges"].get("mute", 0)))
+            after = _p99(crowd, run.count)
+            notes: list[str] = []
+            while mute.is_alive():
+                crowd.run(0.2, lambda: notes.extend(server.state()["notes"]))
+            notes += server.state()["notes"]
+            drained = crowd.drain(5.0)
+    reasons = [note for note in notes if note.startswith("mute left")]
+    done, sent = (sum(each) for each in zip(*((device.served["done"], device.next_seq) for device in crowd.devices)))
+    told = Seen(good=done, tried=sent, figures={
+        "p99 ms": round(1e3 * after, 1), "p99 ms without it": round(1e3 * before, 1), "its MB": round(max(charges) / MEGA, 1),
+        "put out": reasons[0] if reasons else "never",
+    })
+    if max(charges) > 1.25 * credit:
+        raise Broken(f"{max(charges) / MEGA:.1f} MB are kept for a device that does not read, its credit is {credit / MEGA:.0f}", told)
+    if not drained or told.good != told.tried:
+        raise Broken(f"{told.good} of {told.tried} answered", told)
+    if not reasons:
+        raise Broken(f"it is still there after {lease:g} s", told)
+    if not run.quick and after > 1.2 * before:
+        raise Broken(f"p99 {1e3 * after:.1f} ms beside it, {1e3 * before:.1f} without; promised is 1.2 times that", told)
+    return told
+
+
+def _p99(crowd: Crowd, seconds: float) -> float:
+    for device in crowd.devices:
+        device.latencies.clear()
+    crowd.run(seconds)
+    return statistics.quantiles([each for device in crowd.devices for each in device.latencies], n=100)[98]
+
+
+def _never_read(port: int, seconds: float) -> None:
+    """A device that sends what it may and takes no answer out of its socket; its host still acks what comes."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    device = RawDevice(echo, port, context, name="mute", options=[(zmq.RCVHWM, 1), (zmq.RCVBUF, 65536)]).connect()
+    payload, until = values(500_000), time.monotonic() + seconds
+    device.ping(payload.nbytes)
+    device.read(0.5)
+    while time.monotonic() < until:
+        device.submit(payload) if device.sent + payload.nbytes <= device.limit else time.sleep(0.1)
+    context.destroy(linger=0)
