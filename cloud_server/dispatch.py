@@ -36,29 +36,37 @@ class Dispatcher:
         self._sessions = sessions
         self._memory = memory
         self._next_batch = 0
+        self._room = config.workers * config.depth
 
     def open(self, name: str, app: AppInfo, workers: int) -> None:
         """A shipped app has workers of its own now: a slow one, or one that hangs, holds up nobody else's jobs."""
         self.apps[name] = app
         self._rooms[name] = workers * self._config.depth
+        self._room = sum(self._rooms.values())
 
     def close(self, name: str) -> None:
         """They are gone."""
         self.apps.pop(name, None)
         self._rooms.pop(name, None)
+        self._room = sum(self._rooms.values())
+
+    @property
+    def idle(self) -> bool:
+        """True if there is something to begin, and room for it."""
+        return self.backlog.size > 0 and len(self.running) < self._room
 
     def next(self, now: float) -> tuple[RunBatch | None, list[tuple[Job, str]]]:
         """A batch to run, if a worker has room and a job may begin; and the jobs not worth running, each with its reason: "" if
         nobody waits for an answer."""
-        config, shed = self._config, list[tuple[Job, str]]()
+        shed: list[tuple[Job, str]] = []
         first = self.backlog.pop(self.may_begin)
         if first is None:
             return None, shed
         segment = (self._sessions[first.session].app, first.start, first.stop)
         jobs = [first]
         if any(self.apps[segment[0]].batched[first.start : first.stop]) and not first.alone:
-            jobs += self.backlog.pop_alike(segment, config.max_batch - 1, self.may_begin)
-        for job in list(jobs):
+            jobs += self.backlog.pop_alike(segment, self._config.max_batch - 1, self.may_begin)
+        for job in jobs.copy():
             reason = self._why_not(job, segment, now)
             if reason is not None:
                 jobs.remove(job)
@@ -71,14 +79,15 @@ class Dispatcher:
         self._busy[pool_of(batch.app)] -= 1
         self._memory.returned(event.batch)
         if event.times:
-            ran = sum(done.kind != "dropped" for done in event.jobs)
+            ran = sum([done.kind != "dropped" for done in event.jobs])
             self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
         return batch
 
     def may_begin(self, session: Session) -> bool:
         """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
-        busy, room = self._busy[pool_of(session.app)], self._rooms.get(pool_of(session.app), 0)
-        if busy >= room or self.unread(session):
+        pool = pool_of(session.app)
+        busy, room = self._busy[pool], self._rooms.get(pool, 0)
+        if busy >= room or (session.account.held > self._memory.share and self.unread(session)):
             return False
         if not session.newest_first or busy < room // self._config.depth:
             return True
@@ -103,16 +112,17 @@ class Dispatcher:
     def _run(self, segment: Segment, jobs: list[Job], now: float) -> RunBatch:
         for job in jobs:
             job.dispatched = now
-        takes = self.costs.predict(segment)
-        slack = tuple(None if job.deadline is None or job.generation else job.deadline - takes - now for job in jobs)
         state = self._sessions[jobs[0].session].ownership.state if jobs[0].generation else 0
-        batch = RunBatch(
-            self._next_batch, *segment, tuple((job.session, job.seq) for job in jobs), tuple(job.token for job in jobs), state,
-            slack if any(each is not None for each in slack) else (),
-        )
+        keys, tokens = tuple([(job.session, job.seq) for job in jobs]), tuple([job.token for job in jobs])
+        batch = RunBatch(self._next_batch, *segment, keys, tokens, state, self._slack(segment, jobs, now))
         self._next_batch += 1
         self.running[batch.batch] = batch
         self._busy[pool_of(batch.app)] += 1
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum(job.nbytes for job in jobs))
         return batch
+
+    def _slack(self, segment: Segment, jobs: list[Job], now: float) -> tuple[float | None, ...]:
+        latest = now + self.costs.predict(segment)
+        slack = tuple([None if job.deadline is None or job.generation else job.deadline - latest for job in jobs])
+        return () if slack.count(None) == len(slack) else slack

@@ -37,15 +37,17 @@ class Memory:
     def __init__(self, cap: int, most: int, largest: int) -> None:
         self.cap, self.most, self.largest = cap, most, min(largest, most)
         self.used = 0
-        self.live = 0
+        self.live = self.share = 0
+        """Sessions with a link, and what each of them may have while others want the rest."""
+        self.linked(0)
         self._lent: dict[int, int] = {}
         self.waiting: dict[int, Account] = {}
         """Whose next job does not fit its limit, in the order of asking."""
 
-    @property
-    def share(self) -> int:
-        """What each live session may have while others want the rest."""
-        return min(self.most, max(0, self.cap - self.largest) // max(1, self.live))
+    def linked(self, change: int) -> None:
+        """One more link, or one less."""
+        self.live += change
+        self.share = min(self.most, max(0, self.cap - self.largest) // max(1, self.live))
 
     def grant(self, account: Account) -> int:
         """Raise a session's limit as far as its share and the others allow; returns by how much."""
@@ -131,7 +133,6 @@ class Account:
         """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
         self.linked = False
         self._memory = memory
-        self._charged = 0
 
     @property
     def unused(self) -> int:
@@ -153,52 +154,49 @@ class Account:
         self.unlink()
         self.limit = self.received = 0
         self.linked = True
-        self._memory.live += 1
+        self._memory.linked(1)
         self._memory.welcome(self, asks=asks)
         return self.limit
 
     def unlink(self) -> None:
         """The link is gone, or no longer served: nothing can come on it."""
         if self.linked:
+            self._memory.used -= self.unused
             self.linked = False
-            self._memory.live -= 1
+            self._memory.linked(-1)
             self._memory.waiting.pop(self.number, None)
-            self._settle()
 
     def raise_limit(self, nbytes: int) -> None:
         """Grant so many bytes."""
         self.limit = max(self.limit, self.received) + nbytes
-        self._settle()
+        self._memory.used += nbytes
 
     def receive(self, nbytes: int) -> int:
         """Count a payload; returns the bytes beyond what was granted, 0 for any device that keeps to the protocol."""
-        self.received += nbytes
         self.need = nbytes
-        self._settle()
-        return max(0, self.received - self.limit)
+        return self._count(nbytes)
 
     def reconcile(self, sent: int) -> None:
         """The device has sent more than came: the link lost it."""
         if sent > self.received:
-            self.received = sent
-            self._settle()
+            self._count(sent - self.received)
 
     def keep(self, nbytes: int) -> None:
         """A job's payload is kept (negative: no longer)."""
         self.kept += nbytes
-        self._settle()
+        self._memory.used += nbytes
 
     def hold(self, nbytes: int) -> None:
         """A result is held for the device (negative: no longer)."""
         self.held += nbytes
-        self._settle()
+        self._memory.used += nbytes
 
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
-        memory = self._memory
-        if 2 * (memory.share - self.charge) >= memory.share or self.missing:
-            return self.limit if memory.grant(self) else 0
-        return 0
+        memory, unused = self._memory, self.limit - self.received
+        if 2 * (unused + self.kept + self.held) > memory.share and unused >= min(self.need, memory.largest):
+            return 0
+        return self.limit if memory.grant(self) else 0
 
     def announce(self) -> int:
         """The limit as it is now told to the device, raised as far as may be."""
@@ -208,10 +206,14 @@ class Account:
     def end(self) -> None:
         """The session is over and nothing of it is here."""
         self.unlink()
+        self._memory.used -= self.kept + self.held
         self.kept = self.held = 0
-        self._settle()
 
-    def _settle(self) -> None:
-        charge = self.charge
-        self._memory.used += charge - self._charged
-        self._charged = charge
+    def _count(self, nbytes: int) -> int:
+        left = self.limit - self.received
+        self.received += nbytes
+        if nbytes <= left:
+            self._memory.used -= nbytes
+            return 0
+        self._memory.used -= max(0, left)
+        return nbytes - left

@@ -79,8 +79,9 @@ class Scheduler:
         self._handlers[type(event)](event, now)
         if self._backlog.size:
             self._dispatch(now)
-        for session, credit in served(self.memory, self.sessions):
-            self._send(session, credit)
+        if self.memory.waiting:
+            for session, credit in served(self.memory, self.sessions):
+                self._send(session, credit)
         out, self._out = self._out, []
         return out
 
@@ -152,7 +153,8 @@ class Scheduler:
         seq = message.seq
         excess = session.account.receive(event.nbytes)
         session.fed = now
-        session.paced(seq, message.stamp_us)
+        if session.newest_first:
+            session.paced(seq, message.stamp_us)
         if session.forget_other(message):
             self._out.append(Forget(session.number, seq))
         if session.knows(seq, message.generation):
@@ -240,7 +242,7 @@ class Scheduler:
     # -- work --------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        while True:
+        while self._dispatcher.idle:
             batch, shed = self._dispatcher.next(now)
             for job, reason in shed:
                 if reason:
@@ -254,7 +256,7 @@ class Scheduler:
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
         batch = self._dispatcher.done(event)
-        size = sum(done.kind != "dropped" for done in event.jobs)
+        size = len([done for done in event.jobs if done.kind != "dropped"])
         app = self._dispatcher.apps.get(batch.app)
         once = app is None or any(app.once[batch.start : batch.stop])
         again = set() if once else try_again(batch, event, self.sessions, self._backlog)

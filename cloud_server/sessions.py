@@ -135,8 +135,8 @@ class Session:
             return []
         self.acked, self.acked_at = acked, self.heard
         passed = [seq for seq in self.results if seq < acked]
-        if self._sizes:
-            self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in passed))
+        if passed and self._sizes:
+            self.account.hold(-sum([self._sizes.pop(seq, 0) for seq in passed]))
         return [(seq, self.results.pop(seq).outcome == "done") for seq in passed]
 
     def knows(self, seq: int, generation: int) -> bool:
