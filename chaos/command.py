@@ -3,6 +3,7 @@
     scripts/chaos                        all rows, hours
     scripts/chaos --quick                all rows with small numbers
     scripts/chaos --rows 1,2,12 --seed 7
+    scripts/chaos --mutants [--only NAME]    row 29: which broken protocols do the tests notice
     scripts/chaos --list                 what is tested, and what is not yet
 
 Exit codes: 0, 1 a promise is broken, 2 what was asked for is not legal, 130 interrupted; what had been found by then is
@@ -30,6 +31,7 @@ from chaos.verdict import BROKEN, INTERRUPTED, KEPT, Verdict, judge, untested
 __all__ = ["main"]
 
 _INTERRUPTED = 130
+_MUTANTS = 29
 _WIDE = 160
 """Columns of a table that goes to a file or a pipe."""
 
@@ -40,11 +42,11 @@ def main(argv: Sequence[str] | None = None, promises: Sequence[Promise] | None =
     found = discover() if promises is None else list(promises)
     console = Console(width=None if sys.stdout.isatty() else _WIDE)
     try:
-        rows = _rows(options.rows)
+        rows = {_MUTANTS} if options.mutants else _rows(options.rows)
     except ValueError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 2
-    chosen = [each for each in found if each.row in rows and options.only in each.name]
+    chosen = [each for each in found if each.row in rows and (options.mutants or options.only in each.name)]
     missing = untested(rows - {each.row for each in found} if not options.only else set())
     if options.list:
         _show_list(console, chosen, missing)
@@ -64,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", metavar="A,B,..", help="only these rows of docs/promises.md, e.g. 1,2,7-9")
     parser.add_argument("--only", metavar="TEXT", default="", help="only tests with this in their name, see --list")
+    parser.add_argument("--mutants", action="store_true", help="row 29 alone; --only then takes a mutant's name")
     parser.add_argument("--quick", action="store_true", help="small numbers: shows that it holds at all")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="what chance depends on (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found there too")
@@ -93,7 +96,7 @@ def _judge_all(chosen: Sequence[Promise], options: Any, verdicts: list[Verdict],
         for each in chosen:
             console.print(f"[bold]{each.row:>2}[/bold] {each.title} ({each.name})", highlight=False)
             try:
-                verdict = judge(each, options.seed, options.quick, _noter(console))
+                verdict = judge(each, options.seed, options.quick, _noter(console), options.only if options.mutants else "")
             except KeyboardInterrupt:
                 verdicts.append(Verdict(row=each.row, title=each.title, name=each.name, status=INTERRUPTED))
                 return False

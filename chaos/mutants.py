@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -40,8 +41,8 @@ class Fate(NamedTuple):
 @promise(29, "tests notice a broken protocol", quick=6, full=len(MUTATIONS))
 def broken_protocols(run: Run) -> Seen:
     """Breaks the protocol in one place at a time, in a copy, and runs the fast tests there."""
-    chosen = MUTATIONS if run.count >= len(MUTATIONS) else [MUTATIONS[(run.seed * 7 + 11 * i) % len(MUTATIONS)] for i in range(run.count)]
-    control = try_one(Mutation("nothing", "README.md", "", "", "nothing"), run.folder / "control")
+    chosen = _chosen(run)
+    control = try_one(Mutation("nothing", "README.md", "nothing", "", ""), run.folder / "control")
     if control.killer:
         raise Broken(f"the tests are red without any mutant: {control.killer}")
     with ThreadPoolExecutor(max(1, min(2, os.cpu_count() or 1))) as pool:
@@ -54,6 +55,12 @@ def broken_protocols(run: Run) -> Seen:
     if not seen.kept:
         raise Broken(f"survived: {', '.join(survivors)}", seen)
     return seen
+
+
+def _chosen(run: Run) -> list[Mutation]:
+    if run.only:
+        return [mutation for mutation in MUTATIONS if run.only in mutation.name]
+    return random.Random(run.seed).sample(MUTATIONS, min(run.count, len(MUTATIONS)))
 
 
 def try_one(mutation: Mutation, folder: Path) -> Fate:
@@ -78,8 +85,8 @@ def apply(mutation: Mutation, folder: Path) -> None:
     path = folder / mutation.path
     text = path.read_text(encoding="utf-8")
     if text.count(mutation.old) != 1:
-        found = text.count(mutation.old)
-        raise ValueError(f"mutant {mutation.name}: its text stands {found} times in {mutation.path}, 1 is right: change chaos/mutations.py with it")
+        found = f"its text stands {text.count(mutation.old)} times in {mutation.path}, 1 is right"
+        raise ValueError(f"mutant {mutation.name}: {found}; change chaos/mutations.py with the code")
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
 
 

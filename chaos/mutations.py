@@ -15,124 +15,349 @@ class Mutation(NamedTuple):
 
     name: str
     path: str
+    removes: str
     old: str
     new: str
-    removes: str
 
 
-_SCHEDULER, _SESSIONS, _MEMORY = "cloud_server/scheduler.py", "cloud_server/sessions.py", "cloud_server/memory.py"
-_OWNER, _RECEIPTS, _HANDSHAKE = "cloud_server/ownership.py", "cloud_server/receipts.py", "cloud_server/handshake.py"
-_SESSION, _PEER, _STREAM, _DISPATCH = "iot_client/session.py", "iot_client/peer.py", "iot_client/stream.py", "iot_client/dispatch.py"
-_FALLBACK, _REPORTS, _DELIVERY, _DAMAGE = "iot_client/fallback.py", "iot_client/reports.py", "iot_client/delivery.py", "iot_client/damage.py"
-_PROTOCOL, _CHECKSUM, _RACE = "wire/protocol.py", "wire/checksum.py", "iot_client/race.py"
+_AFTERMATH = "cloud_server/aftermath.py"
+_BATCHING = "cloud_server/batching.py"
+_SERVER_DISPATCH = "cloud_server/dispatch.py"
+_HANDSHAKE = "cloud_server/handshake.py"
+_MEMORY = "cloud_server/memory.py"
+_OWNERSHIP = "cloud_server/ownership.py"
+_SCHEDULER = "cloud_server/scheduler.py"
+_SESSIONS = "cloud_server/sessions.py"
+_DAMAGE = "iot_client/damage.py"
+_DELIVERY = "iot_client/delivery.py"
+_DEVICE_DISPATCH = "iot_client/dispatch.py"
+_FALLBACK = "iot_client/fallback.py"
+_PEER = "iot_client/peer.py"
+_REPORTS = "iot_client/reports.py"
+_SESSION = "iot_client/session.py"
+_STREAM = "iot_client/stream.py"
+_CHECKSUM = "wire/checksum.py"
+_PROTOCOL = "wire/protocol.py"
 
 MUTATIONS = (
-    # -- the server: once each, and no more than asked for
-    Mutation("dedup-running", _SESSIONS, "return over or seq in self.results or seq in self.jobs", "return over or seq in self.results",
-             "a SUBMIT sent twice while it runs is known"),
-    Mutation("dedup-finished", _SESSIONS, "return over or seq in self.results or seq in self.jobs", "return over or seq in self.jobs",
-             "a SUBMIT whose RESULT is held is known"),
-    Mutation("dedup-acked", _SESSIONS, "if generation else seq < self.acked", "if generation else False",
-             "a SUBMIT of long ago is known"),
-    Mutation("epoch-server", _SCHEDULER, " or event.epoch != self.config.epoch:", ":", "messages to an earlier life are refused"),
-    Mutation("link-check", _SCHEDULER, "session is None or (session.peer, session.sender) != (event.peer, event.sender) or",
-             "session is None or", "messages on a link that said no HELLO are refused"),
-    Mutation("hold-results", _SCHEDULER, "session.hold(result, nbytes if done else 0)", "pass", "RESULTs are held until they are acked"),
-    Mutation("resend-result", _SCHEDULER, "            self._send(session, result, payload)\n", "            pass\n",
-             "a SUBMIT sent twice is answered by the RESULT held"),
-    Mutation("receipt-again", _SCHEDULER, "self._send(session, Credit(session.account.announce(), \"submit\", seq, event.nbytes, 0))",
-             "pass", "a SUBMIT sent twice while it runs gets its receipt again"),
-    Mutation("receipts-before-pong", _SCHEDULER, "for job in self._receipts.take_of(session):", "for job in ():",
-             "all receipts owed go before PONG"),
-    Mutation("receipt-of-report", _SCHEDULER, "self._send(session, Credit(session.account.announce(), \"report\", message.seq, event.nbytes, 0))",
-             "pass", "REPORTs get a receipt"),
-    Mutation("ack-on-submit", _SCHEDULER, "        self._acknowledge(session, message.acked)\n        seq = message.seq",
-             "        seq = message.seq", "SUBMIT's ack lets results go"),
-    Mutation("ack-on-ping", _SCHEDULER, "        self._acknowledge(session, message.acked)\n        session.account.reconcile",
-             "        session.account.reconcile", "PING's ack lets results go"),
-    Mutation("lease", _SCHEDULER, "if now - s.heard > self.config.lease]", "if False]", "silent sessions end"),
-    Mutation("heard", _SCHEDULER, "        session.heard = now\n", "", "a session that speaks lives on"),
-    Mutation("peer-gone", _SCHEDULER, "                session.unbind()\n\n    def _on_revoked", "                pass\n\n    def _on_revoked",
-             "nothing is said to a link that is gone"),
-    Mutation("shed-late", _SCHEDULER, "self._costs.predict((session.app, job.start, job.stop)) > job.deadline:", "0.0 > job.deadline + 1e9:",
-             "jobs that cannot be in time do not run"),
-    Mutation("cancelled-runs", _SCHEDULER, "if job.cancelled or job.seq < session.acked:", "if False:", "jobs nobody waits for do not run"),
-    Mutation("release-input", _SCHEDULER, "            if token not in again:\n                self._out.append(Release(token))\n", "",
-             "payloads are released when their batch ends"),
-    Mutation("forget-acked", _SCHEDULER, "        for seq, done in session.acknowledge(acked):\n            if done:\n",
-             "        for seq, done in session.acknowledge(acked):\n            if False:\n", "acked results are forgotten"),
-    Mutation("stop-drains", _SCHEDULER, "if self._batches or self._backlog.size or self._finished:", "if self._finished:",
-             "a server that stops answers what runs"),
-    Mutation("stop-refuses", _SCHEDULER, "problem = (\"dropped\", \"shutdown\") if self._stopping else why_not_run", "problem = why_not_run",
-             "a server that stops takes no new jobs"),
-    Mutation("batch-owner", "cloud_server/batching.py", "while session.queue and len(found) < most and session.app == segment[0]:",
-             "while session.queue and len(found) < most:", "a batch is of one app"),
-    Mutation("batch-segment", "cloud_server/batching.py", "if (head.start, head.stop) != segment[1:] or head.alone:", "if head.alone:",
-             "a batch is of one segment of stages"),
-    Mutation("awaited", "cloud_server/aftermath.py", "return job if job is not None and job.token == token else None", "return job",
-             "an answer belongs to the job that was submitted last"),
-    Mutation("depth", _SCHEDULER, "while len(self._batches) < self.config.workers * self.config.depth:", "while True:",
-             "batches under way are bounded"),
-    Mutation("report-once", _SESSIONS, "if seq < self._reports_floor or seq in self._reports:", "if False:", "a REPORT is folded once"),
-    Mutation("offset", _SESSIONS, " - max(0.0, late - min(self._fastest[0], self._fastest_before))", " - late",
-             "clocks are never compared"),
-    Mutation("fence-older", _OWNER, "        if message.generation <= self.generation:\n            return False\n", "",
-             "an older STATE is refused"),
-    Mutation("fence-jobs", _OWNER, "job is None or job.generation != self.generation or not self.state:", "job is None or not self.state:",
-             "jobs of an older generation are void"),
-    Mutation("one-at-a-time", _OWNER, "if self.running is not None or job is None or", "if job is None or",
-             "stages with state run one frame at a time"),
-    Mutation("fold-order", _OWNER, "        self.expect = job.seq + 1\n", "        self.expect = max(self.waiting, default=job.seq + 1)\n",
-             "stages with state see frames in seq order"),
-    # -- memory and credit
-    Mutation("credit-server", _MEMORY, "return max(0, self.received - self.limit)", "return 0", "a job beyond the credit is dropped"),
-    Mutation("credit-frees", _MEMORY, "        self.kept += nbytes\n", "        self.kept += max(0, nbytes)\n", "an ended job frees its bytes"),
-    Mutation("credit-cap", _MEMORY, "            return min(wanted, free)\n", "            return wanted\n", "all sessions together stay under one cap"),
-    Mutation("credit-lost", _MEMORY, "        if sent > self.received:\n            self.received = sent\n", "        if False:\n            pass\n",
-             "what the link lost is given back"),
-    Mutation("credit-device", _PEER, "return self.state == UP and self.sent + nbytes <= self.limit", "return self.state == UP",
-             "the device keeps to its credit"),
-    Mutation("credit-shrinks", _PEER, "        if message.limit > self.limit:\n            self.limit = message.limit\n        if message.receipt",
-             "        self.limit = message.limit\n        if message.receipt", "an old CREDIT never lowers the limit"),
-    # -- the device: the link
-    Mutation("epoch-device", _PEER, "return self.state == UP and epoch == self.epoch\n\n    def knows", "return self.state == UP\n\n    def knows",
-             "messages of another life of the server are ignored"),
-    Mutation("session-device", _PEER, "        if session != self._session:\n            return False\n", "",
-             "messages of another session are ignored"),
-    Mutation("silence", _PEER, "if self.state == UP and now >= self._heard + self._silence():", "if False:", "a silent server is left"),
-    Mutation("hello-retry", _PEER, "if self.state == PROBING and now >= self._hello_at + max(self._backoff, 4 * self.rtt):", "if False:",
-             "an unanswered HELLO costs the link"),
-    Mutation("hello-required", _PEER, "            self.state = PROBING\n            return [self._say_hello(now, acked)]\n        return [Note",
-             "            return []\n        return [Note", "a server that forgot us hears HELLO again"),
-    Mutation("reopen", _PEER, "if self.state == DOWN and now >= self._reopen_at:", "if False:", "a link that stays down gets a new socket"),
-    Mutation("welcome-twice", _PEER, "return self.state == PROBING  #", "return True  #", "a HELLO said twice counts once"),
-    Mutation("garbled", _PEER, "if self._garbled >= _HOPELESS:", "if False:", "a link that is beyond reading is left"),
-    Mutation("counters-anew", _PEER, "self.sent, self.limit = 0, message.limit", "self.limit = message.limit", "counters start anew with WELCOME"),
-    Mutation("lost-submit", _PEER, "if stamp_us < message.stamp_us]", "if False]", "a PONG shows which SUBMITs were lost"),
-    # -- the device: frames
-    Mutation("resend-unanswered", _SESSION, "        self.stream.ready = deque(unanswered)\n", "        self.stream.ready = deque()\n",
-             "after WELCOME all that is unanswered is sent again"),
-    Mutation("late-result", _SESSION, "if frame is None or not frame.awaits(message.start, message.generation):", "if frame is None:",
-             "a RESULT for a frame that has its outcome is ignored"),
-    Mutation("delivery-order", _DELIVERY, "(frame := self.waiting.pop(self.head, None)) is not None:",
-             "(frame := self.waiting.pop(next(iter(self.waiting)), None)) is not None:", "outcomes leave in seq order"),
-    Mutation("age-bound", _STREAM, "            if left > 0 or (left == 0 and not due):\n                return\n", "            return\n",
-             "live frames are given up at their age bound"),
-    Mutation("newest", _STREAM, "while len(self.waiting) > self.config.depth:", "while False:", "of frames that wait only the newest stay"),
-    Mutation("once-twin", _FALLBACK, "return frame.out and self._once(frame) >= 0", "return False", "a stage marked once gets no twin"),
-    Mutation("fallback", _FALLBACK, "                if stream.running < 2 * self._config.workers:\n                    stream.run_twin(frame, now)\n",
-             "                pass\n", "without a server the device finishes its frames itself"),
-    Mutation("oversize", _DISPATCH, "if frame.payload > peer.max_job:", "if False:", "what the server would not take is not sent"),
-    Mutation("report-lost", _REPORTS, "if sent < time and seq not in self._unsent]", "if False]", "a REPORT that was lost is sent again"),
-    Mutation("report-anew", _REPORTS, "        self._unsent = dict.fromkeys(self._pending)\n", "", "REPORTs are offered again on a new link"),
-    Mutation("memory-permit", _STREAM, "        if self._kept >= config.memory:\n            wanted = 0\n        elif self.live:", "        if self.live:",
-             "values kept are bounded"),
-    # -- bytes
-    Mutation("crc-part0", _PROTOCOL, "if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:", "if False:",
-             "a damaged part 0 is no message"),
-    Mutation("crc-buffers", _CHECKSUM, "    if found == message.crc:\n", "    if True:\n", "damaged buffers are found"),
-    Mutation("damaged-submit", _DAMAGE, "        frame.state = READY\n        self._stream.ready.append(frame)\n", "",
-             "what was damaged is sent again"),
-    Mutation("size-check", _PROTOCOL, "    if size > max_job + MAX_HEADER + _PREFIX.size:\n", "    if False:\n", "a message beyond the limit is refused"),
-    Mutation("fingerprint", _HANDSHAKE, "if hello.fingerprint != app.fingerprint:", "if False:", "another app is refused at HELLO"),
-)  # fmt: skip
+    Mutation(
+        "dedup-running", _SESSIONS, "a SUBMIT sent twice while it runs is known",
+        "return over or seq in self.results or seq in self.jobs",
+        "return over or seq in self.results",
+    ),
+    Mutation(
+        "dedup-finished", _SESSIONS, "a SUBMIT whose RESULT is held is known",
+        "return over or seq in self.results or seq in self.jobs",
+        "return over or seq in self.jobs",
+    ),
+    Mutation(
+        "dedup-acked", _SESSIONS, "a SUBMIT of long ago is known",
+        "if generation else seq < self.acked",
+        "if generation else False",
+    ),
+    Mutation(
+        "epoch-server", _SCHEDULER, "messages to an earlier life are refused",
+        " or event.epoch != self.config.epoch:",
+        ":",
+    ),
+    Mutation(
+        "link-check", _SCHEDULER, "messages on a link that said no HELLO are refused",
+        "session is None or (session.peer, session.sender) != (event.peer, event.sender) or",
+        "session is None or",
+    ),
+    Mutation(
+        "new-life", _SCHEDULER, "a session whose WELCOME was lost is a new one to its device",
+        "resumed = session is not None and session.spoken  #",
+        "resumed = session is not None  #",
+    ),
+    Mutation(
+        "hold-results", _SCHEDULER, "RESULTs are held until they are acked",
+        "session.hold(result, nbytes if done else 0)",
+        "pass",
+    ),
+    Mutation(
+        "resend-result", _SCHEDULER, "a SUBMIT sent twice is answered by the RESULT held",
+        "            self._send(session, result, payload)\n",
+        "            pass\n",
+    ),
+    Mutation(
+        "receipt-again", _SCHEDULER, "a SUBMIT sent twice while it runs gets its receipt again",
+        'self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))',
+        "pass",
+    ),
+    Mutation(
+        "receipts-before-pong", _SCHEDULER, "all receipts owed go before PONG",
+        "for job in self._receipts.take_of(session):",
+        "for job in ():",
+    ),
+    Mutation(
+        "receipt-of-report", _SCHEDULER, "REPORTs get a receipt",
+        'self._send(session, Credit(session.account.announce(), "report", message.seq, event.nbytes, 0))',
+        "pass",
+    ),
+    Mutation(
+        "ack-on-submit", _SCHEDULER, "SUBMIT's ack lets results go",
+        "        self._acknowledge(session, message.acked)\n        seq = message.seq",
+        "        seq = message.seq",
+    ),
+    Mutation(
+        "ack-on-ping", _SCHEDULER, "PING's ack lets results go",
+        "        self._acknowledge(session, message.acked)\n        session.account.reconcile",
+        "        session.account.reconcile",
+    ),
+    Mutation(
+        "lease", _SCHEDULER, "silent sessions end",
+        "        if now - session.heard > lease:\n",
+        "        if False:\n",
+    ),
+    Mutation(
+        "heard", _SCHEDULER, "a session that speaks lives on",
+        "        session.heard, session.spoken = now, True\n",
+        "        session.spoken = True\n",
+    ),
+    Mutation(
+        "peer-gone", _SCHEDULER, "nothing is said to a link that is gone",
+        "                session.unbind()\n\n    def _on_revoked",
+        "                pass\n\n    def _on_revoked",
+    ),
+    Mutation(
+        "shed-late", _SERVER_DISPATCH, "jobs that cannot be in time do not run",
+        'return "late" if job.deadline is not None and',
+        'return "late" if False and',
+    ),
+    Mutation(
+        "cancelled-runs", _SERVER_DISPATCH, "jobs nobody waits for do not run",
+        "if job.cancelled or job.seq < session.acked:",
+        "if False:",
+    ),
+    Mutation(
+        "release-input", _SCHEDULER, "payloads are released when their batch ends",
+        "                self._out.append(Release(token))\n        for done, token",
+        "                pass\n        for done, token",
+    ),
+    Mutation(
+        "forget-acked", _SCHEDULER, "acked results are forgotten",
+        "        for seq, done in session.acknowledge(acked):\n            if done:\n",
+        "        for seq, done in session.acknowledge(acked):\n            if False:\n",
+    ),
+    Mutation(
+        "stop-drains", _SCHEDULER, "a server that stops answers what runs",
+        "if self._dispatcher.running or self._backlog.size or self._finished:",
+        "if self._finished:",
+    ),
+    Mutation(
+        "stop-refuses", _SCHEDULER, "a server that stops takes no new jobs",
+        'problem = ("dropped", "shutdown") if self._stopping else why_not_run',
+        "problem = why_not_run",
+    ),
+    Mutation(
+        "batch-owner", _BATCHING, "a batch is of one app",
+        "            if session.app != segment[0] or not may(session):\n                continue\n",
+        "            if not may(session):\n                continue\n",
+    ),
+    Mutation(
+        "batch-segment", _BATCHING, "a batch is of one segment of stages",
+        "if (head.start, head.stop) != segment[1:] or head.alone:",
+        "if head.alone:",
+    ),
+    Mutation(
+        "awaited", _AFTERMATH, "an answer belongs to the job that was submitted last",
+        "return job if job is not None and job.token == token else None",
+        "return job",
+    ),
+    Mutation(
+        "depth", _SERVER_DISPATCH, "batches under way are bounded",
+        "self._rooms = {_OWN: config.workers * config.depth}",
+        "self._rooms = {_OWN: 1000}",
+    ),
+    Mutation(
+        "report-once", _SESSIONS, "a REPORT is folded once",
+        "if seq < self._reports_floor or seq in self._reports:",
+        "if False:",
+    ),
+    Mutation(
+        "offset", _SESSIONS, "clocks are never compared",
+        " - max(0.0, late - min(self._fastest[0], self._fastest_before))",
+        " - late",
+    ),
+    Mutation(
+        "fence-older", _OWNERSHIP, "an older STATE is refused",
+        "        if message.generation <= self.generation:\n            return False\n",
+        "",
+    ),
+    Mutation(
+        "fence-jobs", _OWNERSHIP, "jobs of an older generation are void",
+        "job is None or job.generation != self.generation or not self.state:",
+        "job is None or not self.state:",
+    ),
+    Mutation(
+        "one-at-a-time", _OWNERSHIP, "stages with state run one frame at a time",
+        "if self.running is not None or job is None or",
+        "if job is None or",
+    ),
+    Mutation(
+        "fold-order", _OWNERSHIP, "stages with state see frames in seq order",
+        "        self.expect = job.seq + 1\n",
+        "        self.expect = max(self.waiting, default=job.seq + 1)\n",
+    ),
+    Mutation(
+        "credit-server", _MEMORY, "a job beyond the credit is dropped",
+        "return max(0, self.received - self.limit)",
+        "return 0",
+    ),
+    Mutation(
+        "credit-frees", _MEMORY, "an ended job frees its bytes",
+        "        self.kept += nbytes\n",
+        "        self.kept += max(0, nbytes)\n",
+    ),
+    Mutation(
+        "credit-cap", _MEMORY, "all sessions together stay under one cap",
+        "            return min(wanted, free)\n",
+        "            return wanted\n",
+    ),
+    Mutation(
+        "credit-lost", _MEMORY, "what the link lost is given back",
+        "        if sent > self.received:\n            self.received = sent\n",
+        "        if False:\n            pass\n",
+    ),
+    Mutation(
+        "credit-device", _PEER, "the device keeps to its credit",
+        "return self.state == UP and self.sent + nbytes <= self.limit",
+        "return self.state == UP",
+    ),
+    Mutation(
+        "credit-shrinks", _PEER, "an old CREDIT never lowers the limit",
+        "        if message.limit > self.limit:\n            self.limit = message.limit\n        if message.receipt",
+        "        self.limit = message.limit\n        if message.receipt",
+    ),
+    Mutation(
+        "epoch-device", _PEER, "messages of another life of the server are ignored",
+        "return self.state == UP and epoch == self.epoch\n\n    def knows",
+        "return self.state == UP\n\n    def knows",
+    ),
+    Mutation(
+        "session-device", _PEER, "messages of another session are ignored",
+        "        if session != self._session:\n            return False\n",
+        "",
+    ),
+    Mutation(
+        "silence", _PEER, "a silent server is left",
+        "if self.state == UP and now >= self._heard + self._silence():",
+        "if False:",
+    ),
+    Mutation(
+        "hello-retry", _PEER, "an unanswered HELLO costs the link",
+        "if self.state == PROBING and now >= self._hello_at + max(self._backoff, 4 * self.rtt):",
+        "if False:",
+    ),
+    Mutation(
+        "hello-required", _PEER, "a server that forgot us hears HELLO again",
+        "            self.state = PROBING\n            return [self._say_hello(now, acked)]\n        return [Note",
+        "            return []\n        return [Note",
+    ),
+    Mutation(
+        "reopen", _PEER, "a link that stays down gets a new socket",
+        "if self.state == DOWN and now >= self._reopen_at:",
+        "if False:",
+    ),
+    Mutation(
+        "welcome-twice", _PEER, "a HELLO said twice counts once",
+        "return self.state == PROBING  #",
+        "return True  #",
+    ),
+    Mutation(
+        "garbled", _PEER, "a link that is beyond reading is left",
+        "if self._garbled >= _HOPELESS:",
+        "if False:",
+    ),
+    Mutation(
+        "counters-anew", _PEER, "counters start anew with WELCOME",
+        "self.sent, self.limit = 0, message.limit",
+        "self.limit = message.limit",
+    ),
+    Mutation(
+        "lost-submit", _PEER, "a PONG shows which SUBMITs were lost",
+        "if stamp_us < message.stamp_us]",
+        "if False]",
+    ),
+    Mutation(
+        "resend-unanswered", _SESSION, "after WELCOME all that is unanswered is sent again",
+        "        self.stream.ready = deque(unanswered)\n",
+        "        self.stream.ready = deque()\n",
+    ),
+    Mutation(
+        "late-result", _SESSION, "a RESULT for a frame that has its outcome is ignored",
+        "if frame is None or not frame.awaits(message.start, message.generation):",
+        "if frame is None:",
+    ),
+    Mutation(
+        "delivery-order", _DELIVERY, "outcomes leave in seq order",
+        "(frame := self.waiting.pop(self.head, None)) is not None:",
+        "(frame := self.waiting.pop(next(iter(self.waiting)), None)) is not None:",
+    ),
+    Mutation(
+        "age-bound", _STREAM, "live frames are given up at their age bound",
+        "            if left > 0 or (left == 0 and not due):\n                return\n",
+        "            return\n",
+    ),
+    Mutation(
+        "newest", _STREAM, "of frames that wait only the newest stay",
+        "while len(self.waiting) > self.config.depth:",
+        "while False:",
+    ),
+    Mutation(
+        "once-twin", _FALLBACK, "a stage marked once gets no twin",
+        "return frame.out and self._once(frame) >= 0",
+        "return False",
+    ),
+    Mutation(
+        "fallback", _FALLBACK, "without a server the device finishes its frames itself",
+        "                if stream.running < 2 * self._config.workers:\n                    stream.run_twin(frame, now)\n",
+        "                pass\n",
+    ),
+    Mutation(
+        "oversize", _DEVICE_DISPATCH, "what the server would not take is not sent",
+        "if frame.payload > peer.max_job:",
+        "if False:",
+    ),
+    Mutation(
+        "report-lost", _REPORTS, "a REPORT that was lost is sent again",
+        "if sent < time and seq not in self._unsent]",
+        "if False]",
+    ),
+    Mutation(
+        "report-anew", _REPORTS, "REPORTs are offered again on a new link",
+        "        self._unsent = dict.fromkeys(self._pending)\n",
+        "",
+    ),
+    Mutation(
+        "memory-permit", _STREAM, "values kept are bounded",
+        "        if self._kept >= config.memory:\n            wanted = 0\n        elif self.live:",
+        "        if self.live:",
+    ),
+    Mutation(
+        "crc-part0", _PROTOCOL, "a damaged part 0 is no message",
+        "if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:",
+        "if False:",
+    ),
+    Mutation(
+        "crc-buffers", _CHECKSUM, "damaged buffers are found",
+        "    if found == message.crc:\n",
+        "    if True:\n",
+    ),
+    Mutation(
+        "damaged-submit", _DAMAGE, "what was damaged is sent again",
+        "        frame.state = READY\n        self._stream.ready.append(frame)\n",
+        "",
+    ),
+    Mutation(
+        "size-check", _PROTOCOL, "a message beyond the limit is refused",
+        "    if size > max_job + MAX_HEADER + _PREFIX.size:\n",
+        "    if False:\n",
+    ),
+    Mutation(
+        "fingerprint", _HANDSHAKE, "another app is refused at HELLO",
+        "if hello.fingerprint != app.fingerprint:",
+        "if False:",
+    ),
+)

@@ -60,7 +60,8 @@ class Skipped(Exception):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What a test is given.
 
-    `count` is the registered `quick` or `full` value; `folder` exists, is empty and goes afterwards; `note` shows progress.
+    `count` is the registered `quick` or `full` value; `folder` exists, is empty and goes afterwards; `note` shows progress;
+    `only` is what was asked for of a test of many parts, "" for all.
     """
 
     seed: int
@@ -68,6 +69,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
     folder: Path
     note: Callable[[str], None] = lambda text: None
+    only: str = ""
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,14 +38,14 @@ def untested(rows: set[int]) -> list[Verdict]:
     return [Verdict(row=row, title=ROWS[row], status=UNTESTED) for row in sorted(rows)]
 
 
-def judge(promise: Promise, seed: int, quick: bool, note: Callable[[str], None]) -> Verdict:
+def judge(promise: Promise, seed: int, quick: bool, note: Callable[[str], None], only: str = "") -> Verdict:
     """Run one test in a folder of its own, which goes afterwards.
 
     Raises:
         KeyboardInterrupt: after the test has cleaned up.
     """
     folder = Path(tempfile.mkdtemp(prefix="spillway-chaos-"))
-    run = Run(seed=seed, count=promise.quick if quick else promise.full, quick=quick, folder=folder, note=note)
+    run = Run(seed=seed, count=promise.quick if quick else promise.full, quick=quick, folder=folder, note=note, only=only)
     begun = time.monotonic()
     seen, text, status = Seen(good=0, tried=0), "", BROKEN
     try:

@@ -118,7 +118,7 @@ class Scheduler:
         if session is None or (session.peer, session.sender) != (event.peer, event.sender) or event.epoch != self.config.epoch:
             self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
             return
-        session.heard = now
+        session.heard, session.spoken = now, True
         handler = self._messages.get(type(event.message))
         if event.damaged:
             self._on_damaged(event.message, session, event)
@@ -136,7 +136,7 @@ class Scheduler:
             if refusal != WAIT:
                 self._refuse(event, *refusal)
             return
-        resumed = session is not None
+        resumed = session is not None and session.spoken  # else its device may never have heard of it
         if session is None:
             session = Session(event.session, hello, event.peer, now, self.memory, event.sender)
             self.sessions[event.session] = session

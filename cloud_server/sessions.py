@@ -47,6 +47,7 @@ class Session:
         self.sender = sender
         self.peer: bytes | None = peer
         self.checksum = False
+        self.spoken = False
         self.heard = now
         self.acked = 0
         self.jobs: dict[int, Job] = {}

@@ -37,6 +37,8 @@ def draw(seed: int) -> Scenario:
     end = max(_duration(device, stages) for device in devices)
     transfer = max(_transfer(device, stages) for device in devices)
     server = _faulty(Dice(f"faults {seed} server"), _server(dice, stages, end))
+    # A lease shorter than one message takes on its way ends every session that sends one.
+    server = msgspec.structs.replace(server, lease=max(server.lease, *(_longest(device, stages) for device in devices)))
     return Scenario(
         name=f"seed {seed}", stages=stages, devices=devices, server=server, strikes=_strikes(Dice(f"strikes {seed}"), legal),
         limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
@@ -150,6 +152,12 @@ def _duration(device: Device, stages: tuple[Stage, ...]) -> float:
     """About how long the device would take with nothing in its way, in seconds."""
     per_frame = 1 / device.fps if device.fps else max(stage.device_ms for stage in stages) / 1e3
     return round(device.starts_at + max(0.5, device.frames * per_frame), 3)
+
+
+def _longest(device: Device, stages: tuple[Stage, ...]) -> float:
+    """Seconds that what a device has under way may take to arrive."""
+    largest = max(stage.nbytes for stage in stages)
+    return round(16 * largest * 8 / 1e6 / device.network.mbit_s, 1) if device.network.mbit_s else 0.0
 
 
 def _transfer(device: Device, stages: tuple[Stage, ...]) -> float:

@@ -34,4 +34,4 @@ def test_a_text_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """So that mutants change with the code."""
     (tmp_path / "code.py").write_text("other\n")
     with pytest.raises(ValueError, match="stands 0 times"):
-        apply(Mutation("gone", "code.py", "text", "", ""), tmp_path)
+        apply(Mutation("gone", "code.py", "", "text", ""), tmp_path)
