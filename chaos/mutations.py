@@ -202,8 +202,8 @@ MUTATIONS = (
     ),
     Mutation(
         "credit-server", _MEMORY, "a job beyond the credit is dropped",
-        "return max(0, self.received - self.limit)",
-        "return 0",
+        "        return self._count(nbytes)\n",
+        "        return 0 * self._count(nbytes)\n",
     ),
     Mutation(
         "credit-frees", _MEMORY, "an ended job frees its bytes",
@@ -217,8 +217,8 @@ MUTATIONS = (
     ),
     Mutation(
         "credit-lost", _MEMORY, "what the link lost is given back",
-        "        if sent > self.received:\n            self.received = sent\n",
-        "        if False:\n            pass\n",
+        "        if sent > self.received:\n",
+        "        if False:\n",
     ),
     Mutation(
         "credit-device", _PEER, "the device keeps to its credit",
