@@ -85,6 +85,7 @@ class Server:
         max_memory: bytes all devices together may have here; max_per_device: one of them; max_job: largest payload taken.
         lease: seconds a silent device may come back in and go on.
         checksum: buffers have checksums, also where a device does not ask for them.
+        ship: takes the apps that devices ship; None: nobody does.
         keys: folder of this server's keys and of those it allows (wire.identity); None: anybody who can connect is served.
         on_note: called with (level, text), on the loop's thread.
 
@@ -98,7 +99,7 @@ class Server:
         max_per_device: int = 32 * 2**20, max_job: int = 16 * 2**20, lease: float = 60.0,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
         name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False,
-        keys: str | PathLike[str] | None = None,
+        keys: str | PathLike[str] | None = None, ship: Shipping | None = None,
     ) -> None:
         self.port = port
         self.inbox: Inbox[tuple[Event | None, dict[tuple[int, int], Payload] | None]] = Inbox()
@@ -110,9 +111,11 @@ class Server:
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
             memory=max(max_memory, 2 * max_job), credit=max(max_per_device, max_job), max_job=max_job, lease=lease, record=record,
             copies=getattr(executor, "copies", False), checksum=checksum,
+            ship=None if ship is None else ship.config,
         ))
         self._host = host
         self._executor = executor
+        self._ship = ship
         self._recorder = recorder
         self._trace = trace
         self._clock = clock or SystemClock()
@@ -127,7 +130,7 @@ class Server:
         self._outbox = Outbox(max_per_device, lease / 2)
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
-            Forget: self._forget, Note: self._note, Finished: self._finish,
+            Forget: self._forget, Note: self._note, Finished: self._finish, LoadBundle: self._load_bundle, DropBundle: self._drop_bundle,
         }
         self._max_message = max_job
 
@@ -140,6 +143,8 @@ class Server:
             ExecutorError: a stage cannot be set up. BindError: the address cannot be had. GateFailed: strangers are let in.
         """
         self._executor.start(self._batch_done)
+        if self._ship is not None:
+            self._ship.start(self.scheduler.config.server, lambda event: self.inbox.put((event, None)), self._batch_done)
         if self._listener is None:
             keys = None if self._access is None else self._access.keys
             self._guarded = ZmqListener(self._host, self.port, self._max_message, keys=keys, on_note=self._on_note)
@@ -164,6 +169,8 @@ class Server:
 
     def close(self, patience: float = 5.0) -> None:
         """Give everything back."""
+        if self._ship is not None:
+            self._ship.close(min(1.0, patience))
         self._executor.close(patience)
         if self._listener is not None:
             self._listener.close()
@@ -204,7 +211,8 @@ class Server:
             # Last: a woken worker would take the interpreter at every call into ZeroMQ that follows.
             batches, self._batches = self._batches, []
             for batch in batches:
-                self._executor.submit(*batch)
+                runs = self._ship if self._ship is not None and pool_of(batch[0].app) else self._executor
+                runs.submit(*batch)
         if not busy and not self.finished:
             self._sleep(due, patience)
         return busy
@@ -330,6 +338,14 @@ class Server:
         if command.state:
             inputs.append(self._payloads[command.state])
         self._batches.append((command, inputs, wants))
+
+    def _load_bundle(self, command: LoadBundle) -> None:
+        assert self._ship is not None
+        self._ship.load(command, self._payloads[command.token])
+
+    def _drop_bundle(self, command: DropBundle) -> None:
+        assert self._ship is not None
+        self._ship.drop(command.app)
 
     def _fold(self, command: Fold) -> None:
         key = (command.session, command.seq)

@@ -21,7 +21,7 @@ import threading
 
 import msgspec
 
-__all__ = ["LEAST_MEMORY", "Limits", "confine", "fair_share", "follow"]
+__all__ = ["LEAST_MEMORY", "Limits", "confine", "die_with_parent", "fair_share", "follow"]
 
 LEAST_MEMORY = 2**30
 """Bytes below which imports of common libraries fail: no share is smaller."""
@@ -69,8 +69,8 @@ def follow(parent: int) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # or the last words would be lost in a crash
     _volunteer()
-    _die_with_parent()
-    os.register_at_fork(after_in_child=lambda: _die_with_parent() if _on_main_thread else None, before=_look_where)
+    die_with_parent()
+    os.register_at_fork(after_in_child=lambda: die_with_parent() if _on_main_thread else None, before=_look_where)
     if os.getppid() != parent:  # it died before that took effect
         os._exit(1)
 
@@ -87,7 +87,8 @@ def _lower(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Be killed when the process ends that started this one; to be said again after a change of user."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

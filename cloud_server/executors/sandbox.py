@@ -1,0 +1,105 @@
+"""What a process gives up, for good, before it opens an app that a device shipped.
+
+    netns        another network namespace, or a fresh one without any network
+    memory       address space and data, files open, processes of this user, core dumps
+    user, group  another user's, no further groups; nothing a program started later could win back (PR_SET_NO_NEW_PRIVS)
+    folder /, umask 077, no tracing by others of the same user (PR_SET_DUMPABLE)
+
+It holds nothing else to begin with: its environment was cleared and its line to the server is all it inherited.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+
+import msgspec
+
+from cloud_server.executors.confine import Limits, confine, die_with_parent
+
+__all__ = ["NOT_CHANGED", "NO_NETWORK", "Sandbox", "enter"]
+
+NOT_CHANGED = -1
+"""As `uid`: the server's own user, where it is not root."""
+NO_NETWORK = "-"
+"""As `netns`: a fresh namespace."""
+_NETNS = "/run/netns/"
+"""Where `ip netns add` keeps them."""
+_CLONE_NEWNET = 0x40000000
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_FILES = 256
+_PROCESSES = 512
+"""Of this user on this host, threads counted."""
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
+    """As whom and with what a shipped app runs; `memory` in bytes, `netns` "" for the server's own network."""
+
+    uid: int = NOT_CHANGED
+    gid: int = NOT_CHANGED
+    memory: int = 4 * 2**30
+    netns: str = ""
+
+
+def enter(sandbox: Sandbox, parent: int) -> None:
+    """Give up what is not in `sandbox`.
+
+    Raises:
+        OSError, ValueError: the system refuses a part of it; whoever called must then not go on.
+    """
+    if sys.platform != "linux":
+        raise OSError("shipped apps run on Linux only: elsewhere a process cannot be confined like this")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sandbox.netns:
+        _leave_network(libc, sandbox.netns)
+    confine(Limits(memory=sandbox.memory))
+    _cap(resource.RLIMIT_AS, sandbox.memory)
+    _cap(resource.RLIMIT_NOFILE, _FILES)
+    os.umask(0o077)
+    os.chdir("/")
+    if sandbox.uid != NOT_CHANGED:
+        _cap(resource.RLIMIT_NPROC, _PROCESSES)
+        os.setgroups([])
+        os.setresgid(sandbox.gid, sandbox.gid, sandbox.gid)
+        os.setresuid(sandbox.uid, sandbox.uid, sandbox.uid)
+        _make_sure(sandbox)
+    _call(libc, "prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call(libc, "prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+    die_with_parent()  # the kernel forgot that with the change of user
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _leave_network(libc: ctypes.CDLL, name: str) -> None:
+    if name == NO_NETWORK:
+        _call(libc, "unshare", _CLONE_NEWNET)
+        return
+    descriptor = os.open(_NETNS + name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call(libc, "setns", descriptor, _CLONE_NEWNET)
+    finally:
+        os.close(descriptor)
+
+
+def _make_sure(sandbox: Sandbox) -> None:
+    if os.getresuid() != (sandbox.uid,) * 3 or os.getresgid() != (sandbox.gid,) * 3 or set(os.getgroups()) - {sandbox.gid}:
+        raise OSError(f"this process did not become user {sandbox.uid}, group {sandbox.gid}")
+    try:
+        os.setuid(0)
+    except PermissionError:
+        return
+    raise OSError("this process could become root again")
+
+
+def _cap(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
+
+
+def _call(libc: ctypes.CDLL, name: str, *arguments: int) -> None:
+    if getattr(libc, name)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
