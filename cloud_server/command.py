@@ -25,6 +25,7 @@ from cloud_server.executors import Executor, ExecutorError, InlineExecutor, Proc
 from cloud_server.executors.confine import Limits, fair_share
 from cloud_server.executors.parcels import lines_here
 from cloud_server.figures import figures
+from cloud_server.ship_setup import shipping
 from cloud_server.recorder import Recorder, RecorderError
 from cloud_server.status import StatusLine, recorded, served
 from cloud_server.store import StoreError, open_store
@@ -163,6 +164,7 @@ class _Run:
             apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
             max_memory=config.max_memory, max_per_device=config.max_memory_per_device, max_job=config.max_job, lease=config.lease,
             trace=trace, on_note=console.note, checksum=config.checksum, keys=config.keys_folder,
+            name=config.name, ship=shipping(config, console.note) if config.ship else None,
         )
         vitals = _vitals(config, server, recorder)
         try:

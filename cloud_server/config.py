@@ -15,6 +15,7 @@ from pathlib import Path
 from wire.address import is_loopback
 from wire.identity import SERVER_KEY
 from wire.keys import default_folder
+from wire.signing import SIGNERS
 from wire.protocol import DEFAULT_PORT, MAX_JOB
 
 __all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse", "size", "version"]
@@ -72,6 +73,15 @@ class Config:
     max_memory_per_device: int = 32 * 2**20
     max_job: int = 16 * 2**20
     checksum: bool = False
+    name: str | None = None
+    ship: bool = False
+    signers: str | None = None
+    ship_user: str | None = None
+    ship_memory: int = 4 * 2**30
+    ship_netns: str = ""
+    ship_workers: int = 1
+    max_bundle: int = 8 * 2**20
+    max_bundles: int = 8
     lease: float = 60.0
     quiet: bool = False
     log_json: bool = False
@@ -103,10 +113,26 @@ class Config:
         if self.results and self.trace:
             apart = os.path.realpath(self.results) != os.path.realpath(self.trace)
             _check(apart, "--trace", self.trace, "another file than that of --results")
+        self._check_ship()
         if self.insecure and self.keys is not None:
             raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
         if self.keys_folder is None and not self.insecure and not is_loopback(self.host):
             raise ConfigError(_NO_KEYS.format(host=self.host))
+
+    def _check_ship(self) -> None:
+        _check(self.name is None or 0 < len(self.name) <= 256, "--name", self.name, "1 to 256 characters")
+        _check(self.ship_memory >= _LEAST_MEMORY, "--ship-memory", self.ship_memory, "64M or more")
+        _check(self.ship_workers >= 1, "--ship-workers", self.ship_workers, "1 or more")
+        _check(self.max_bundles >= 1, "--max-bundles", self.max_bundles, "1 or more")
+        _check(2**10 <= self.max_bundle <= self.max_job, "--max-bundle", self.max_bundle, f"1K to the {self.max_job} bytes of --max-job")
+        _check("/" not in self.ship_netns, "--ship-netns", self.ship_netns, "a name as `ip netns list` shows it, or - for no network")
+        if self.ship and self.insecure and not is_loopback(self.host):
+            raise ConfigError(f"--ship with --insecure on {self.host}: only devices with keys may ship apps; leave --insecure out")
+
+    @property
+    def signers_file(self) -> Path:
+        """Whose apps are taken."""
+        return (self.keys_folder or default_folder("server")) / SIGNERS if self.signers is None else Path(self.signers).expanduser()
 
     @property
     def keys_folder(self) -> Path | None:
@@ -133,7 +159,9 @@ def parse(arguments: Sequence[str]) -> Config:
         SystemExit: argparse's own, code 2 for what it cannot read, 0 after --help and --version.
     """
     options = vars(_parser().parse_args(arguments))
-    options["app"] = tuple(dict.fromkeys(options["app"] or (DEFAULT_APP,)))
+    default = () if options["ship"] else (DEFAULT_APP,)
+    options["app"] = tuple(dict.fromkeys(options["app"] or default))
+    options["max_bundle"] = options["max_bundle"] or min(Config.max_bundle, options["max_job"])
     if options["workers"] is None:
         options["workers"] = 1 if options["executor"] == "inline" else _usable_cores()
     job = options["max_job"]
@@ -228,6 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-job", type=size, default=Config.max_job, metavar="SIZE", help="largest job taken, up to 64M (16M)")
     add("--checksum", action="store_true", help="checksums over all images and arrays, also where devices do not ask for them")
     add("--lease", type=float, default=Config.lease, metavar="S", help="seconds a silent device may come back in and go on (%(default)g)")
+    add("--name", help="what this server calls itself, and what shipped apps must be signed for (default: the host name)")
+    _add_ship(parser.add_argument_group("shipped apps", "what devices bring along, signed; it runs confined, see docs/security.md"))
     add("--quiet", action="store_true", help="nothing but the ready line; warnings and errors still come on standard error")
     add("--log-json", action="store_true", help="write every line as a JSON object")
     add("--health-port", type=int, metavar="N", help="answer HTTP requests about health, readiness and metrics there; 0 for any free port")
@@ -235,3 +265,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--health", metavar="HOST:PORT", help="ask the health port of a running server, and exit: 0 if it is well, 1 if not")
     parser.add_argument("--version", action="version", version=f"spillway {version()}")
     return parser
+
+
+def _add_ship(group: argparse._ArgumentGroup) -> None:
+    ship = group.add_argument
+    ship("--ship", action="store_true", help="take them; without --app no other is served")
+    ship("--signers", metavar="FILE", help="whose are taken, see cloud-server signers; default: signers in the folder of --keys")
+    ship("--ship-user", metavar="USER", help="the user they run as (default: nobody, where the server is root; else its own user)")
+    ship("--ship-memory", type=size, default=Config.ship_memory, metavar="SIZE", help="memory each of their processes may have (4G)")
+    ship("--ship-netns", default="", metavar="NAME", help="the network namespace they run in; - for none: no network at all")
+    ship("--ship-workers", type=int, default=Config.ship_workers, metavar="N", help="processes for each (%(default)s)")
+    ship("--max-bundle", type=size, metavar="SIZE", help="largest one taken (8M)")
+    ship("--max-bundles", type=int, default=Config.max_bundles, metavar="N", help="how many at a time (%(default)s)")

@@ -17,12 +17,14 @@ import msgspec
 from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
-    BatchDone, Command, Event, Finished, Fold, Forget, MessageReceived, Note, PeerGone, Release, Revoked, RunBatch, SendMessage,
-    StopRequested, Tick, state_key,
+    BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, LoadBundle, MessageReceived, Note, PeerGone, Release, Revoked,
+    RunBatch, SendMessage, StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
+from cloud_server.offer import pool_of
 from cloud_server.outbox import Outbox
 from cloud_server.scheduler import Scheduler, SchedulerConfig
+from cloud_server.shipping import Shipping
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App

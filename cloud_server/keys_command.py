@@ -1,4 +1,4 @@
-"""`cloud-server keys` and `cloud-server devices`: this server's key, and the keys of the devices it lets in."""
+"""`cloud-server keys`, `devices` and `signers`: this server's key, those of the devices it lets in, and of whose apps it runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from pathlib import Path
 from wire.identity import DEVICES, SERVER_KEY
 from wire.keyring import check_name, edit_keyring, read_keyring
 from wire.keys import KeyProblem, default_folder, fresh_folder, key_of, make_pair, read_pair, text_of, words_of, write_pair
+from wire.signing import SIGNERS
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("keys", "devices")
-_TITLE = "Devices that may use this server: NAME KEY. `cloud-server devices` edits this file; a running server follows it."
+COMMANDS = ("keys", "devices", "signers")
+_TITLES = {
+    "devices": "Devices that may use this server: NAME KEY. `cloud-server devices` edits this file; a running server follows it.",
+    "signers": "Those whose apps this server runs if devices ship them: NAME KEY. `cloud-server signers` edits this file.",
+}
+_ENDS = {"devices": "its sessions within a second", "signers": "the apps it signed within two"}
 
 _KEYS = """\
 The key that proves to devices that this is their server. Made once, on the server:
@@ -32,6 +37,13 @@ The devices that may use this server. A server that runs follows within a second
   cloud-server devices allow cam1 KEY             KEY is what `iot-client enroll` printed on the device
   cloud-server devices allow cam1 NEWKEY          another key for the same name: the old one counts no more
   cloud-server devices revoke cam1
+"""
+
+_SIGNERS = """\
+Those whose apps this server runs for devices that bring them along (it must run with --ship). Who is revoked loses them at once.
+
+  cloud-server signers allow ann KEY              KEY is what `iot-client ship-key init` printed
+  cloud-server signers revoke ann
 """
 
 
@@ -77,12 +89,13 @@ def _show_key(public: bytes) -> None:
 
 
 def _list(options: argparse.Namespace, folder: Path) -> None:
-    allowed = read_keyring(folder / DEVICES)
+    allowed = read_keyring(_file(options, folder))
     width = max((len(name) for name in allowed), default=0)
     for name, key in sorted(allowed.items()):
         print(f"{name:{width}}  {text_of(key)}  {words_of(key)}")
     if not allowed:
-        print(f"no device is allowed ({folder / DEVICES}): cloud-server devices allow NAME KEY{_given(folder)}", file=sys.stderr)
+        missing = f"no {options.group[:-1]} is allowed ({_file(options, folder)})"
+        print(f"{missing}: cloud-server {options.group} allow NAME KEY{_given(folder)}", file=sys.stderr)
 
 
 def _allow(options: argparse.Namespace, folder: Path) -> None:
@@ -92,11 +105,11 @@ def _allow(options: argparse.Namespace, folder: Path) -> None:
     def change(allowed: dict[str, bytes]) -> None:
         other = next((each for each, held in allowed.items() if held == key and each != name), None)
         if other is not None:
-            raise KeyProblem(f"this key is allowed as {other!r}, and a key has one name; first: cloud-server devices revoke {other}")
+            raise KeyProblem(f"this key is allowed as {other!r}, and has one name; first: cloud-server {options.group} revoke {other}")
         before.append(allowed.get(name))
         allowed[name] = key
 
-    edit_keyring(folder / DEVICES, change, _TITLE)
+    edit_keyring(_file(options, folder), change, _TITLES[options.group])
     what = "was allowed before" if before[0] == key else "is allowed" if before[0] is None else "is allowed with this key and no other"
     print(f"{name} {what} ({words_of(key)}); a server that runs notices within a second")
 
@@ -106,10 +119,14 @@ def _revoke(options: argparse.Namespace, folder: Path) -> None:
 
     def change(allowed: dict[str, bytes]) -> None:
         if allowed.pop(name, None) is None:
-            raise KeyProblem(f"no device {name!r} is allowed; those that are: {', '.join(sorted(allowed)) or 'none'}")
+            raise KeyProblem(f"no {options.group[:-1]} {name!r} is allowed; those that are: {', '.join(sorted(allowed)) or 'none'}")
 
-    edit_keyring(folder / DEVICES, change, _TITLE)
-    print(f"{name} is revoked; a server that runs ends its sessions within a second")
+    edit_keyring(_file(options, folder), change, _TITLES[options.group])
+    print(f"{name} is revoked; a server that runs ends {_ENDS[options.group]}")
+
+
+def _file(options: argparse.Namespace, folder: Path) -> Path:
+    return folder / (SIGNERS if options.group == "signers" else DEVICES)
 
 
 def _given(folder: Path) -> str:
@@ -126,17 +143,21 @@ def _parser() -> argparse.ArgumentParser:
             "list": (_list, "print names, keys, and keys in words"), "allow": (_allow, "let a device in"),
             "revoke": (_revoke, "let it in no more"),
         }),
+        ("signers", _SIGNERS, {
+            "list": (_list, "print names, keys, and keys in words"), "allow": (_allow, "run what somebody signs"),
+            "revoke": (_revoke, "run it no more"),
+        }),
     ):
         inner = groups.add_parser(group, description=about, formatter_class=layout, allow_abbrev=False)
         verbs = inner.add_subparsers(required=True, metavar="COMMAND")
         for verb, (act, text) in commands.items():
             command = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
-            command.set_defaults(act=act)
+            command.set_defaults(act=act, group=group)
             command.add_argument("--keys", metavar="DIR", default=str(default_folder("server")), help="the server's folder (%(default)s)")
             if verb == "init":
                 command.add_argument("--force", action="store_true", help="replace a key: every device must be enrolled anew then")
             if verb in ("allow", "revoke"):
-                command.add_argument("name", metavar="NAME", help="the device's name: letters, digits and _ . : @ + -")
+                command.add_argument("name", metavar="NAME", help="its name, or that of who signs: letters, digits and _ . : @ + -")
             if verb == "allow":
                 command.add_argument("key", metavar="KEY", help="its public key, 56 characters")
     return parser

@@ -37,8 +37,9 @@ _LOAD_S = 30.0
 _LOOK_S = 2.0
 """Seconds between two looks at the signers, as long as their apps are here."""
 _KEPT = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
-_KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_")
-"""Of the environment: what says where libraries are and how many threads they may have."""
+"""Of the environment: what says where libraries are."""
+_SINGLE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Libraries that start threads when imported would do so before rights are given up."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -217,8 +218,8 @@ class Shipping:
 
 
 def _environ() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
-    return {**kept, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
+    return {**kept, **_SINGLE, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _checked(info: AppInfo | None) -> AppInfo:

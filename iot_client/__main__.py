@@ -23,6 +23,10 @@ def main() -> int:
 
     if sys.argv[1:2] == [COMMAND]:
         return enroll(sys.argv[2:])
+    if sys.argv[1:2] == ["ship-key"]:
+        from iot_client.ship_command import main as ship_key
+
+        return ship_key(sys.argv[2:])
     from iot_client.opencv import quiet_opencv
 
     quiet_opencv()

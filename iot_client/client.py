@@ -32,6 +32,7 @@ from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.saved import Saved
 from iot_client.session import Session
+from iot_client.shipping import LOADS_S, Ship, make_bundle
 from iot_client.spool import Spool
 from iot_client.spooling import Spooling, open_spool
 from iot_client.standing import statistics_of
@@ -42,7 +43,7 @@ from tasks import App
 from wire.address import is_loopback
 from wire.identity import DeviceKeys
 from wire.payload import Packer
-from wire.protocol import DEFAULT_PORT, MAX_JOB
+from wire.protocol import DEFAULT_PORT, MAX_JOB, Payload
 from wire.zmq_channel import ZmqChannel
 
 __all__ = ["Client", "Readable", "Result", "Statistics"]
@@ -90,6 +91,7 @@ class Client:
         deadline: seconds from capture to outcome; what the server would answer too late is finished here, see docs/design.md.
         memory: bytes of frames kept, and of results not yet read.
         spool: a folder (or a Spool) that keeps items and final values over a crash and a long outage, see docs/spool.md.
+        ship: brings the app along, signed, for servers that do not have it (see docs/security.md); its aggregate runs here.
         on_decided: called with each Decided, on the loop's thread.
         on_note: called with (level, text) for things a person should know; on any thread.
 
@@ -109,7 +111,7 @@ class Client:
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
         checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: str | PathLike[str] | None = None,
-        on_decided: Callable[[Decided], None] | None = None,
+        on_decided: Callable[[Decided], None] | None = None, ship: Ship | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None, deadline: float | None = None,
     ) -> None:
         if not 0 < port < 65536:
@@ -119,8 +121,9 @@ class Client:
         self.app = app = app.copy()
         self._saved = Saved(profiles if goal is not None else None, app, device, f"{host}:{port}")
         self._host = HostWatch(goal is not None)
+        bundle = None if ship is None or host is None else make_bundle(app, ship, device, host)
         terms = Terms(
-            device=device, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
+            device=device, bundle=bundle, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
             cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline,
             checksum=checksum if checksum is not None else host is not None and self._keys is None and not is_loopback(host),
@@ -128,7 +131,7 @@ class Client:
         self.device = device
         self.source_error = self.trace_error = ""
         self._server = None if host is None else f"tcp://{host}:{port}"
-        self._connect_timeout = connect_timeout
+        self._connect_timeout = max(connect_timeout, 0.0 if bundle is None else LOADS_S)
         self._keep_items = keep_items
         self._clock = clock or SystemClock()
         self._on_note = on_note or (lambda level, text: None)
@@ -145,17 +148,18 @@ class Client:
         self._session = Session(config if spooler is None else spooler.resume(config))
         rate = None if source is not None else rate
         self._feeder = make_feeder(feed, self, frames, rate, spooler.position if spooler else 0)
-        self._aggregate = LocalAggregate(app.aggregate, device, self._on_note) if app.aggregate is not None and host is None else None
-        pivot = config.pivot
+        here = app.aggregate if bundle is not None or host is None else None
+        self._aggregate = None if here is None else LocalAggregate(here, device, self._on_note)
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
-            permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, pivot), want=want,
+            permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, config.pivot), want=want,
         )
+        self._coordinator.bundle = None if bundle is None else Payload(bundle.head, (bundle.body,))
         self._listen(self._coordinator, memory, on_decided)
         self._spooling = None if spooler is None else Spooling(spooler, self._intake, self._coordinator, feed, self._drained_spool)
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
-            stop=pivot, measured=goal is not None, on_note=self._on_note,
+            stop=config.pivot, measured=goal is not None, on_note=self._on_note,
         )
         self.pulse = self._coordinator.pulse
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)

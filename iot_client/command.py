@@ -22,6 +22,7 @@ from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_
 from iot_client.pictures import VideoSink, WindowSink
 from iot_client.pump import Pump, Sink
 from iot_client.readers import DEFAULT_FPS, SourceError
+from iot_client.shipping import Ship
 from iot_client.signals import Signals
 from iot_client.sinks import JsonlSink, OutputError, ReaderGone
 from iot_client.spool import Spool, Spooler, SpoolError
@@ -165,11 +166,15 @@ class _Run:
                 split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
-                spool=self._spool(), checksum=config.checksum or None,
+                spool=self._spool(), checksum=config.checksum or None, ship=self._ship(),
                 deadline=None if config.deadline_ms is None else config.deadline_ms / 1e3,
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
+
+    def _ship(self) -> Ship | None:
+        config = self._config
+        return Ship(key=config.ship_key or "", server=config.ship_server or "", hours=config.ship_hours) if config.ship else None
 
     def _split(self) -> int:
         """Stages here, at first: those asked for, else all; where that cannot be and they move anyhow, as many as can be."""

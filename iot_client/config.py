@@ -92,6 +92,10 @@ class Config:
     checksum: bool = False
     keys: str | None = None
     insecure: bool = False
+    ship: bool = False
+    ship_key: str | None = None
+    ship_server: str | None = None
+    ship_hours: float = 24.0
     results: str | None = None
     video: str | None = None
     show: bool = False
@@ -122,6 +126,9 @@ class Config:
         _check(playable, "--video", self.video, f"a name that ends in {', '.join(VIDEO_SUFFIXES)}")
         if self.insecure and self.keys is not None:
             raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
+        _check(0.0 < self.ship_hours <= 8784.0, "--ship-hours", self.ship_hours, "hours above 0, at most 8784")
+        named = self.ship or (self.ship_key, self.ship_server) == (None, None)
+        _check(named, "--ship-key, --ship-server", self.ship_key or self.ship_server, "given with --ship")
         self._check_goal()
         self._check_outputs()
         self._check_spool()
@@ -323,6 +330,10 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
     add("--checksum", action="store_true", help="checksums over all images and arrays; default: where the server is not this machine")
     keys = str(default_folder_of_keys("device")).replace("%", "%%")
     add("--keys", metavar="DIR", help=f"folder of keys, see iot-client enroll; where the server is another machine by default {keys}")
+    add("--ship", action="store_true", help="bring the app along, signed: the server (with --ship too) need not have it")
+    add("--ship-key", metavar="FILE", help="sign it with this key; default: the one `iot-client ship-key init` made")
+    add("--ship-server", metavar="NAME", help="the name of the server it is for; default: that of --host")
+    add("--ship-hours", type=float, default=Config.ship_hours, metavar="H", help="how long the server may be asked to run it (%(default)g)")
     add("--insecure", action="store_true", help="no keys: anybody on the way may read along, or pose as the server")
     add("--device", metavar="NAME", help="this device's name, in results and on the server; default: that of its key, else the host name")
 

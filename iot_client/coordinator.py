@@ -27,7 +27,7 @@ from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, UnsupportedValue, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
-from wire.protocol import Payload, Report, Result, Welcome
+from wire.protocol import Bundle, Payload, Report, Result, Welcome
 
 __all__ = ["Coordinator", "Kept"]
 
@@ -86,6 +86,7 @@ class Coordinator:
         self.turns = 0
         self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
         self.executor: Executor | None = None
+        self.bundle: Payload | None = None
         self.channel: Channel | None = None
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
@@ -278,6 +279,8 @@ class Coordinator:
     def _send_message(self, command: SendMessage) -> None:
         message = command.message
         payload = None
+        if type(message) is Bundle and self.bundle is not None:
+            payload, message = self.bundle, stated(message, self.bundle)
         if command.payload >= 0:
             kept = self.kept[command.payload]
             payload = self._pack_final(kept) if type(message) is Report else kept.payload

@@ -19,7 +19,7 @@ import msgspec
 
 from iot_client.events import Command, Note, Refuse, Reopen, SendMessage
 from metrics.estimate import DeliveryRate
-from wire.protocol import Bye, Credit, Error, Hello, Message, Ping, Pong, Result, Submit, Welcome
+from wire.protocol import Bundle, Bye, Credit, Error, Hello, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
 
@@ -58,6 +58,10 @@ class PeerConfig(msgspec.Struct, frozen=True):
     backoff_max: float = 4.0
     slowest_link: float = 62_500.0
     """Bytes per second assumed (0.5 Mbit/s) where no receipt has told what the link delivers."""
+    bundle: int = 0
+    """Bytes of the app this device ships."""
+    loading: float = 10.0
+    """Seconds a server may take to start processes for it."""
     knock: float = 1.0
     knock_max: float = 8.0
     """Longest time between two tries of a device that is not let in."""
@@ -110,6 +114,7 @@ class Peer:
         self._reopen_at = _NEVER
         self._reopen_after = _REOPEN
         self._knows_path = True
+        self._shipped_at = -_NEVER
 
     # -- what the transport says -------------------------------------------------------------------
 
@@ -218,6 +223,8 @@ class Peer:
         """The server refused something: for good, for now, or because it has forgotten us."""
         if message.code in _FATAL:
             return self.refuse(message.code, message.text)
+        if message.code == "bundle_required" and self._hello.bundle and self.state == PROBING:
+            return self._send_bundle(now, acked)
         if message.code == "forbidden":
             return self.denied(message.text, now)
         if message.code == "hello_required":
@@ -226,6 +233,14 @@ class Peer:
             self.state = PROBING
             return [self._say_hello(now, acked)]
         return [Note("warning", f"server: {message.code}: {message.text}")]
+
+    def _send_bundle(self, now: float, acked: int) -> list[Command]:
+        """Our app is not there: send it, and say HELLO again; the answer comes when its processes are ready."""
+        if now - self._shipped_at < self._config.hello_retry / 2:
+            return []
+        self._shipped_at = now
+        self._backoff = self._config.loading + self._config.bundle / self._config.slowest_link
+        return [SendMessage(Bundle(self._hello.bundle), self._session, 0, -1, self.index), self._say_hello(now, acked)]
 
     def refuse(self, code: str, text: str) -> list[Command]:
         """This server and this app do not go together; nothing more is tried."""

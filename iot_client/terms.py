@@ -8,10 +8,12 @@ import msgspec
 
 from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge
+from iot_client.peer import PeerConfig
 from iot_client.policy import SteerConfig
 from iot_client.session import SessionConfig
 from iot_client.ways import ways_of
 from tasks import App, IllegalCut
+from wire.bundle import Bundle
 from wire.codecs import parse_codec
 from wire.protocol import CODECS, MINOR, Hello
 
@@ -47,6 +49,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     checksum: bool = False
     spooled: bool = False
     deadline: float | None = None
+    bundle: Bundle | None = None
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -82,8 +85,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot,
             splits=(False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1))), stateful=stateful,
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
-            window=self.window, max_age=self.max_age, memory=self.memory, reports=app.aggregate is not None and self.remote,
+            window=self.window, max_age=self.max_age, memory=self.memory,
+            reports=app.aggregate is not None and self.remote and self.bundle is None,
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot),
+            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes),
         )
 
     def _steer(self, app: App, lacks: frozenset[int], pivot: int) -> SteerConfig | None:
@@ -108,7 +113,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
             want=self.want, fps=0.0 if self.goal is None else self.goal.fps or 0.0,
             slo_us=0 if self.goal is None else int((self.goal.slo or 0.0) * 1e6), lacks=tuple(sorted(lacks)),
-            checksum=self.checksum,
+            checksum=self.checksum, bundle="" if self.bundle is None else self.bundle.digest,
         )
 
 

@@ -245,17 +245,16 @@ def _source_of(code: Any) -> str:
 
 
 def load(path: str) -> App:
-    """The App at "module:attribute"; modules in the working directory are found too.
+    """The App at "module:attribute" or "file.py:attribute"; modules in the working directory are found too.
 
     Raises:
         AppNotFound: the text says whether the module, the attribute or its type is wrong.
     """
-    module_name, colon, attribute = path.partition(":")
+    module_name, colon, attribute = path.rpartition(":")
     if not module_name or not colon or not attribute:
         raise AppNotFound(f"app {path!r}: write it as module:attribute, for example examples.ball_tracking.app:app")
     if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").replace("/", ".").strip(".")
-        raise AppNotFound(f"app {path!r}: name the module, not the file: {dotted}:{attribute}")
+        module_name = _module_of(path, module_name)
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -268,6 +267,23 @@ def load(path: str) -> App:
         kind = "there is no such attribute" if found is None else f"it is a {type(found).__name__}, not an App"
         raise AppNotFound(f"app {path!r}: {kind}; apps in {module_name!r}: {', '.join(apps) or 'none'}")
     return found
+
+
+def _module_of(path: str, file: str) -> str:
+    """The name under which the module in a file is imported, whose folder (or its package's) can be searched from here on."""
+    folder, name = os.path.split(os.path.realpath(file))
+    stem, dot, suffix = name.rpartition(".")
+    if suffix != "py" or not stem.isidentifier():
+        dotted = file.removesuffix(".py").replace("/", ".").strip(".")
+        raise AppNotFound(f"app {path!r}: name a module, or a file that ends in .py: {dotted}:{path.rpartition(':')[2]}")
+    if not os.path.isfile(file):
+        raise AppNotFound(f"app {path!r}: there is no file {file}")
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        stem = f"{package}.{stem}"
+    if folder not in map(os.path.realpath, sys.path):
+        sys.path.insert(0, folder)
+    return stem
 
 
 def _installed(package: str) -> bool:

@@ -1,0 +1,74 @@
+"""An app as bytes that hold all of its own code: where they are read, nothing of it need be installed.
+
+The only place on the device that pickles. What the app's modules define travels by value; what is installed for all, the
+standard library and what pip put beside it, by name, and must be there on the other side as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from iot_client.errors import ClientError
+from tasks import App
+
+__all__ = ["pickle_app"]
+
+_OURS = frozenset({"tasks", "wire", "metrics", "iot_client", "cloud_server"})
+"""Both sides have these."""
+
+
+def pickle_app(app: App) -> bytes:
+    """The app without what only a device needs of it.
+
+    Raises:
+        ClientError: something in it cannot be pickled; the text says what to do.
+    """
+    import cloudpickle
+
+    stripped = copy.copy(app)
+    stripped.annotate = None
+    stripped._crossings = {}
+    by_value = list(_by_value(app))
+    for module in by_value:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        pickled: bytes = cloudpickle.dumps(stripped)
+    except Exception as error:
+        raise ClientError(
+            f"app {app.name!r} cannot be shipped: {type(error).__name__}: {error}; open files, cameras and models in setup(), which runs "
+            "on the server"
+        ) from error
+    finally:
+        for module in by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    return pickled
+
+
+def _by_value(app: App) -> Iterator[ModuleType]:
+    """The loaded modules whose code travels: of the app's own packages, and all that nobody installed."""
+    own = {name.partition(".")[0] for name in _modules(app)}
+    for name, module in sys.modules.copy().items():
+        top, file = name.partition(".")[0], getattr(module, "__file__", None)
+        if top not in _OURS and name != "__main__" and file and file.endswith(".py") and (top in own or not _installed(file)):
+            yield module
+
+
+def _modules(app: App) -> Iterator[str]:
+    parts: list[Any] = [stage._code() for stage in app.chain] + [type(stage) for stage in app.chain] + list(app.types)
+    if app.aggregate is not None:
+        parts.append(type(app.aggregate))
+    return (part.__module__ for part in parts if part.__module__.partition(".")[0] not in _OURS)
+
+
+def _installed(file: str) -> bool:
+    real = os.path.realpath(file)
+    paths = sysconfig.get_paths()
+    folders = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")] + [site.getusersitepackages()]
+    return any(real.startswith(os.path.realpath(folder) + os.sep) for folder in folders)
