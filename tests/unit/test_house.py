@@ -112,10 +112,22 @@ def test_functions_are_short() -> None:
     assert not long
 
 
+PICKLES, UNPICKLES = "iot_client/pickling.py", "cloud_server/executors/shipped_child.py"
+"""Where an app that is shipped becomes bytes, and where it becomes code again: in a process that has given its rights up."""
+
+
 def test_nothing_unpickles() -> None:
-    """No module of the product imports anything that turns bytes into code."""
+    """One module of the product turns an app into bytes and one turns it back; no other imports anything that could."""
     offenders = {name_of(path): UNPICKLERS & set(imported(path)) for path in modules(*PACKAGES)}
-    assert not {name: found for name, found in offenders.items() if found}
+    assert {name: found for name, found in offenders.items() if found} == {PICKLES: {"cloudpickle"}, UNPICKLES: {"cloudpickle"}}
+
+
+def test_one_place_loads_what_was_pickled() -> None:
+    """`loads` of a pickling library is called in the process of a shipped app, behind its sandbox, and nowhere else."""
+    loads = re.compile(r"\b(?:cloudpickle|c?[pP]ickle|_pickle|dill|marshal|joblib)\.(?:loads?|Unpickler)\b")
+    assert [name_of(path) for path in modules(*PACKAGES) if loads.search(path.read_text(encoding="utf-8"))] == [UNPICKLES]
+    text = (ROOT / UNPICKLES).read_text(encoding="utf-8")
+    assert text.index("enter(setup.sandbox, parent)") < text.index("app = _open(")
 
 
 def test_nothing_receives_or_loads_python_objects() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,14 +16,12 @@ from tasks import (
     Aggregate,
     App,
     AppError,
-    AppNotFound,
     Cut,
     IllegalCut,
     Input,
     Source,
     StatefulTask,
     Task,
-    load,
     source,
     task,
 )
@@ -346,46 +343,6 @@ def test_instance_that_cannot_be_copied_says_so() -> None:
     """A stage that holds what cannot be copied names itself and the two ways out."""
     with pytest.raises(AppError, match=r"stage 'a' cannot be copied for another worker .*setup\(\), or declare shared=True"):
         chain(Step("a", lock=threading.Lock())).instances()
-
-
-def test_load_finds_an_app() -> None:
-    """`module:attribute` gives the App."""
-    app = load("examples.ball_tracking.app:app")
-    assert app.name == "ball_tracking" and app.n == 6
-
-
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("examples.ball_tracking.app", "write it as module:attribute, for example examples.ball_tracking.app:app"),
-        (":app", "write it as module:attribute"),
-        ("examples.ball_tracking.app:", "write it as module:attribute"),
-        ("examples/ball_tracking/app.py:app", "name the module, not the file: examples.ball_tracking.app:app"),
-        ("no_such_module:app", "cannot import 'no_such_module': ModuleNotFoundError: No module named 'no_such_module'"),
-        ("examples.ball_tracking.app:tracker", "there is no such attribute; apps in 'examples.ball_tracking.app': app"),
-        ("examples.ball_tracking.app:Ball", "it is a StructMeta, not an App; apps in 'examples.ball_tracking.app': app"),
-        ("dataclasses:field", "it is a function, not an App; apps in 'dataclasses': none"),
-    ],
-)
-def test_load_says_which_half_is_wrong(path: str, words: str) -> None:
-    """A path that leads to no App is refused with the half that is wrong and what is there instead."""
-    with pytest.raises(AppNotFound) as refused:
-        load(path)
-    assert words in str(refused.value) and repr(path) in str(refused.value)
-
-
-def test_load_finds_modules_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An app beside the user is found without installing it; one that breaks while imported says how."""
-    (tmp_path / "my_pipeline_a.py").write_text("from tasks import App, Input\napp = App('mine', [Input()])\n")
-    (tmp_path / "my_pipeline_b.py").write_text("1 / 0\n")
-    (tmp_path / "my_pipeline_c.py").write_text("import sys\nsys.exit(3)\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    assert load("my_pipeline_a:app").name == "mine"
-    with pytest.raises(AppNotFound, match="cannot import 'my_pipeline_b': ZeroDivisionError: division by zero"):
-        load("my_pipeline_b:app")
-    with pytest.raises(AppNotFound, match="cannot import 'my_pipeline_c': SystemExit: 3"):
-        load("my_pipeline_c:app")
 
 
 def test_generator_source_as_stage_zero() -> None:
