@@ -40,7 +40,7 @@ from wire.heap import keep_freed_memory
 
 __all__ = ["main"]
 
-DRAIN_S = 4.0
+DRAIN_S = 3.5
 """How long jobs under way may take after the signal, so that all is over within five seconds."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SUMMARY_SHOWN = 2000

@@ -140,6 +140,8 @@ class _Run:
         pump.on_stop = vitals.stopping
         try:
             vitals.__enter__()
+            if vitals.port is not None:
+                self._display.note("info", f"health on port {vitals.port}")
             self._start(client)
             pump.sinks += self._files(client.spooler) + ([window] if window else [])
             with sampler:

@@ -21,8 +21,8 @@ from metrics.service import notify, watchdog_seconds
 __all__ = ["STARTING", "Vitals", "ask", "parse_address"]
 
 STARTING, SERVING, STOPPING = "starting", "serving", "stopping"
-_TIMEOUT_S = 5.0
-"""For a request to come in and its answer to go out."""
+_TIMEOUT_S = 3.0
+"""For a request to come in and its answer to go out; longer than a loop may take to turn."""
 _MOST = 32
 """Requests at a time; beyond, connections are closed at once."""
 
