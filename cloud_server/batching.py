@@ -21,6 +21,9 @@ Segment = tuple[str, int, int]
 
 _UNKNOWN = 0.001
 _ALPHA = 0.2
+_RESIGNS = 0.1
+_HOPES = 0.95
+"""After a stage that hung, or a slow hour, one of some dozen jobs is tried again."""
 
 
 def _anybody(session: Session) -> bool:
@@ -32,18 +35,30 @@ class Costs:
 
     def __init__(self) -> None:
         self._seconds: dict[Segment, float] = {}
+        self._hopes: dict[Segment, float] = {}
         self.largest = _UNKNOWN
 
     def learn(self, segment: Segment, seconds: float) -> None:
         """A job of this segment took its share of a batch: `seconds`."""
         old = self._seconds.get(segment)
         self._seconds[segment] = seconds if old is None else old + _ALPHA * (seconds - old)
+        hope = self._hopes.get(segment, seconds)
+        self._hopes[segment] = min(seconds, hope + _RESIGNS * (seconds - hope))
         if "#" not in segment[0]:  # a shipped app takes none of the seconds that are shared out
             self.largest = max(_UNKNOWN, max(known for (app, _, _), known in self._seconds.items() if "#" not in app))
 
     def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
         """Seconds to expect; `unknown` (1 ms) for what never ran."""
         return self._seconds.get(segment, unknown)
+
+
+    def hope(self, segment: Segment) -> float:
+        """Seconds one may take if it goes well: what cannot be in time by this is not run. It falls fast and rises slowly."""
+        return self._hopes.get(segment, _UNKNOWN)
+
+    def shed(self, segment: Segment) -> None:
+        """A job was given up by this hope alone: what is never run is never known to be fast again, so hope a little more."""
+        self._hopes[segment] = _HOPES * self.hope(segment)
 
 
 class Backlog:

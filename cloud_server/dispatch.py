@@ -107,7 +107,11 @@ class Dispatcher:
             return None
         if job.cancelled or job.seq < session.acked:
             return "cancelled"
-        return "late" if job.deadline is not None and now + self.costs.predict(segment) > job.deadline else None
+        if job.deadline is None or now + self.costs.hope(segment) <= job.deadline:
+            return None
+        if now <= job.deadline:
+            self.costs.shed(segment)
+        return "late"
 
     def _run(self, segment: Segment, jobs: list[Job], now: float) -> RunBatch:
         for job in jobs:
@@ -123,6 +127,6 @@ class Dispatcher:
         return batch
 
     def _slack(self, segment: Segment, jobs: list[Job], now: float) -> tuple[float | None, ...]:
-        latest = now + self.costs.predict(segment)
+        latest = now + self.costs.hope(segment)
         slack = tuple([None if job.deadline is None or job.generation else job.deadline - latest for job in jobs])
         return () if slack.count(None) == len(slack) else slack

@@ -204,3 +204,18 @@ def test_a_turn_is_worth_the_costliest_segment() -> None:
     for _ in range(60):
         known.learn(COSTLY, 0.0)
     assert known.largest == 0.002
+
+
+def test_a_segment_that_was_slow_once_is_tried_again() -> None:
+    """After a job that hung for 2 s those with 0.3 s left are given up, but not for ever: some dozen later one runs."""
+    costs, segment = Costs(), ("app", 1, 2)
+    costs.learn(segment, 0.01)
+    for _ in range(50):
+        costs.learn(segment, 2.0)
+    tries = 0
+    while costs.hope(segment) > 0.3:
+        costs.shed(segment)
+        tries += 1
+    assert 12 < tries < 60
+    costs.learn(segment, 0.01)
+    assert costs.hope(segment) == 0.01
