@@ -17,7 +17,7 @@ import cv2
 import msgspec
 
 from chaos.steps import picture
-from iot_client import Client, Done, Dropped, Failed, Filtered, Result
+from iot_client import Client, Done, Dropped, Failed, Result
 from tasks import END
 from tasks.app import load
 from tasks.plain import to_plain
@@ -121,10 +121,12 @@ def _clip(path: str) -> list[Any]:
 
 def _row(device: int, result: Result, keep: bool) -> Row:
     outcome = result.outcome
-    detail = {
-        Done: lambda: outcome.where, Dropped: lambda: outcome.reason, Filtered: lambda: str(outcome.stage),  # type: ignore[union-attr]
-        Failed: lambda: outcome.error,  # type: ignore[union-attr]
-    }[type(outcome)]()
+    if isinstance(outcome, Done):
+        detail = outcome.where
+    elif isinstance(outcome, Dropped):
+        detail = outcome.reason
+    else:
+        detail = outcome.error if isinstance(outcome, Failed) else str(outcome.stage)
     value = to_plain(result.value) if keep else None
     return Row(time.monotonic(), device, result.seq, type(outcome).__name__.lower(), detail, result.latency, value)
 
@@ -133,7 +135,9 @@ def main() -> None:
     """Run the plan."""
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
     cv2.setNumThreads(1)
-    app, notes, rows = load(plan.app), [], []  # type: ignore[var-annotated]
+    app = load(plan.app)
+    notes: list[tuple[float, str]] = []
+    rows: list[Row] = []
     clients = [
         Client(
             app, host=None if plan.local else plan.host, port=plan.port, mode=plan.mode, split=app.n if plan.local else plan.split,
