@@ -110,7 +110,8 @@ class _Frames:
 
 
 def _clip(path: str) -> list[Any]:
-    reader, frames = cv2.VideoCapture(path), []
+    reader = cv2.VideoCapture(path)
+    frames: list[Any] = []
     while len(frames) < 64:
         good, image = reader.read()
         if not good:
