@@ -8,8 +8,8 @@ charges together stay under the cap:
     first on a link: min(share, 1 MiB); then up to the share as jobs end, in the order in which sessions asked
 
 What an idle session was granted and does not use is taken back by asking for a new HELLO (`recalled`). The last
-`largest` bytes of the cap are only for the first in line that has nothing under way here: so somebody can always go on,
-whatever the others hold.
+`largest` bytes of the cap are only for one at a time that has nothing under way here, the first in line or one whose
+answers are held: so somebody can always go on, and ack, whatever the others hold.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Memory:
     """What all sessions may have here together, in bytes.
 
     Invariant: `used` is the sum of all accounts' charges and of what workers have copies of. It exceeds `cap` only by
-    what results are larger than the jobs they came of.
+    what results are larger than the jobs they came of, and then by one job.
 
     Args:
         cap: for all; most: for one session; largest: of one job.
@@ -41,6 +41,7 @@ class Memory:
         """Sessions with a link, and what each of them may have while others want the rest."""
         self.linked(0)
         self._lent: dict[int, int] = {}
+        self._reserved: Account | None = None
         self.waiting: dict[int, Account] = {}
         """Whose next job does not fit its limit, in the order of asking."""
 
@@ -76,9 +77,10 @@ class Memory:
         """Grant to those in line what has become free; returns whose limits rose."""
         served = []
         for account in list(self.waiting.values()):
-            if not self.grant(account):
-                break
-            served.append(account)
+            if self.grant(account):
+                served.append(account)
+            elif self.used <= self.cap - self.largest:
+                break  # nobody passes who was there first
         return served
 
     def recalled(self, accounts: Iterable[tuple[float, Account]], now: float) -> list[Account]:
@@ -87,7 +89,10 @@ class Memory:
         if first is None:
             return []
         keeps = min(self.share, _FIRST)
-        idle = [account for fed, account in accounts if now - fed >= _IDLE and account.unused > keeps and account is not first]
+        idle = [
+            account for fed, account in accounts
+            if now - fed >= _IDLE and account.unused > (0 if account is self._reserved else keeps) and account is not first
+        ]
         missing = first.missing - (self.cap - self.largest - self.used)
         recalled = []
         for account in sorted(idle, key=lambda account: -account.unused):
@@ -107,13 +112,19 @@ class Memory:
         self.used -= self._lent.pop(batch, 0)
 
     def _possible(self, account: Account, wanted: int) -> int:
-        if next(iter(self.waiting), account.number) != account.number:
-            return 0
-        free = self.cap - self.largest - self.used
-        missing = account.missing
-        if free >= max(1, missing):
+        first = next(iter(self.waiting), account.number) == account.number
+        free, missing = self.cap - self.largest - self.used, account.missing
+        if first and free >= max(1, missing):
             return min(wanted, free)
-        return missing if missing and not account.kept and missing <= self.cap - self.used else 0
+        holder = self._reserved
+        taken = holder is not None and holder is not account and (holder.unused or holder.kept)
+        if not missing or account.kept or taken:
+            return 0
+        # Whose answers are here may pass the line: its next job is what lets it ack them.
+        if (first and missing <= self.cap - self.used) or (account.held and free < 0):
+            self._reserved = account
+            return missing
+        return 0
 
 
 class Account:

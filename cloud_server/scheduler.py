@@ -370,8 +370,8 @@ class Scheduler:
         if now - session.heard > lease:
             self._end(session, f"silent for {lease:.0f} s")
             return
-        if wanted and session.account.held and now - session.acked_at > lease:
-            self._end(session, f"fetched no answer for {lease:.0f} s")
+        if wanted and session.account.held and now - session.acked_at > self.config.lease:
+            self._end(session, f"fetched no answer for {self.config.lease:.0f} s")
             return
         for job in self._backlog.expired(session, now):
             self._answer(session, job, "dropped", "late", now)

@@ -36,7 +36,7 @@ RULES = {
     "job": "a batch runs what was submitted, and a RESULT answers the device that asked",
     "fold": "each (device, session, seq) is folded at most once in a life, with its right value",
     "report": "a Done value reaches the aggregate, or is counted as discarded",
-    "memory": "the server never holds more of a device's SUBMITs than its credit",
+    "memory": "the server never holds more of a device's SUBMITs than its credit, nor more of all devices' than its memory",
     "refusal": "well-behaved peers are never told that they broke the protocol",
     "workers": "no more batches under way than workers take",
     "leak": "nothing is kept at the end",

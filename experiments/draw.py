@@ -109,10 +109,11 @@ def _network(dice: Dice, end: float) -> Network:
 def _server(dice: Dice, stages: tuple[Stage, ...], end: float) -> Server:
     largest = max(stage.nbytes for stage in stages)
     tight = dice.chance(0.4)
+    credit = int(largest * dice.pick(1.0, 1.5, 4.0)) if tight else 32 * 2**20
     return Server(
+        memory=int(credit * dice.pick(2.0, 3.0, 16.0)),
         workers=dice.pick(1, 2, 4), spread=dice.pick(0.0, 0.3, 0.9), batched=dice.chance(0.4), max_batch=dice.pick(2, 16),
-        credit=int(largest * dice.pick(1.0, 1.5, 4.0)) if tight else 32 * 2**20,
-        max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0, 1.0),
+        credit=credit, max_job=largest - 1 if dice.chance(0.1) else 16 * 2**20, lease=dice.pick(60.0, 60.0, 4.0, 1.0),
         kills=_spans(dice, end, 3.0) if dice.chance(0.4) else (), stops=_spans(dice, end, 3.0) if dice.chance(0.1) else (),
         hangs=_spans(dice, end, 4.0) if dice.chance(0.2) else (),
         clock=dice.pick(0.0, 50_000.0),

@@ -84,7 +84,7 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
     )
     machine = Scheduler(SchedulerConfig(
         server="server", epoch=epoch, apps={app.name: info}, workers=plan.workers, max_batch=plan.max_batch,
-        credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
+        memory=plan.memory, credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
     ))
     return machine, []
 

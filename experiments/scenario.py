@@ -134,14 +134,15 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server: `kills` and `stops` (asked to stop) are (time, seconds until it listens again); `hangs` as for a device.
 
-    `credit` is what each device may have outstanding in bytes, `batched` whether stages can run batches. `stuck` is
-    (chance, seconds): so long a batch's worker does nothing first.
+    `memory` is what all devices may have there in bytes, `credit` each of them; `batched` says whether stages can run
+    batches. `stuck` is (chance, seconds): so long a batch's worker does nothing first.
     """
 
     workers: int = 2
     spread: float = 0.3
     batched: bool = False
     max_batch: int = 16
+    memory: int = 512 * 2**20
     credit: int = 32 * 2**20
     max_job: int = 16 * 2**20
     lease: float = 60.0

@@ -30,7 +30,7 @@ class ServerCheck(Check):
         self.on.update({
             Started: self.on_started, Folded: self.on_folded, cloud.MessageReceived: self.on_message,
             cloud.RunBatch: self.on_run_batch, cloud.BatchDone: self.on_batch_done, cloud.SendMessage: self.on_send,
-            cloud.Fold: self.on_fold, cloud.Release: self.on_release, cloud.Finished: self.on_finished,
+            cloud.Fold: self.on_fold, cloud.Release: self.on_release, cloud.Finished: self.on_finished, cloud.Note: self.on_note,
         })
 
     def _new_life(self) -> None:
@@ -59,6 +59,8 @@ class ServerCheck(Check):
         session, message = what.session, what.message
         if self._held[session] > self.scenario.server.credit and not self._duplicating(session):
             self.problem("memory", f"{self._held[session]} bytes of SUBMITs are held for session {session:x}")
+        if self._held.total() > self.scenario.server.memory and not any(map(self._duplicating, self._held)):
+            self.problem("memory", f"{self._held.total()} bytes of SUBMITs are held in all")
         if type(message) is Bye or self.now - self._heard.get(session, self.now) > self.scenario.server.lease:
             self._forget(session)
         self._heard[session] = self.now
@@ -79,6 +81,15 @@ class ServerCheck(Check):
         """The session ended: the server may know nothing of it any longer."""
         self._executed = {key for key in self._executed if key[0] != session}
         self._folds = {key for key in self._folds if key[0] != session}
+
+    def on_note(self, what: cloud.Note) -> None:
+        """A session that holds what others wait for may end before its lease; it must be said."""
+        name, left, reason = what.text.partition(" left: ")
+        plan = self.scenario.server
+        scarce = plan.memory < plan.credit * (len(self.scenario.devices) + 1)
+        if left and scarce and reason.startswith(("silent", "fetched no answer")):
+            for session in [session for session, number in self._devices.items() if name == f"device{number}"]:
+                self._forget(session)
 
     def on_run_batch(self, what: cloud.RunBatch) -> None:
         self._running.add(what.batch)

@@ -187,8 +187,11 @@ def test_the_first_to_ask_is_the_first_to_get() -> None:
     hog.keep(-900)
     assert memory.serve() == []
     other.keep(-1000)
-    assert memory.serve() == [large, small]
-    assert (large.unused, small.unused) == (1000, 300)
+    assert memory.serve() == [large], "from what is kept back, which is for one at a time"
+    arrive(large, 1000)
+    assert memory.serve() == []
+    large.keep(-1000)
+    assert memory.serve() == [small]
 
 
 def test_what_idle_sessions_do_not_use_is_taken_back_for_who_waits() -> None:
@@ -288,3 +291,25 @@ def test_who_always_wants_more_gets_at_least_half_a_fair_share(count: int) -> No
         memory.serve()
         assert memory.used <= cap
     assert min(served) >= 0.5 * sum(served) / count
+
+
+def test_answers_larger_than_the_cap_cannot_stop_everybody() -> None:
+    """One device lost the link with 6,000 bytes of answers held, where 2,000 are the cap: nobody has room, but it gets
+    credit for the job that lets it go on, past the first in line; when it has acked, the first is served."""
+    memory = Memory(2000, 1000, 500)
+    rich, poor = crowd(memory, 2)
+    arrive(rich, rich.unused)
+    rich.keep(-rich.kept)
+    rich.hold(6000)
+    rich.link()
+    poor.link()
+    for account in (poor, rich):
+        account.need = 100
+        account.announce()
+    assert list(memory.waiting) == [1]
+    assert rich.unused == 100
+    assert memory.serve() == []
+    arrive(rich, 100)
+    rich.keep(-100)
+    rich.hold(-6000)
+    assert memory.serve() == [poor]
