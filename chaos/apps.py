@@ -51,6 +51,10 @@ echo = App("echo", [Input(), copied])
 """Frames there and back again."""
 
 
+local = App("pictures", [Input(), mark, task(name="invert")(lambda item: np.invert(item))], version="1")
+"""The same, all of which may run on the device too."""
+
+
 def picture(seq: int, side: int = 128) -> Bytes:
     """Frame `seq`: noise of its own, (side, side) uint8."""
     made: Bytes = np.random.default_rng(seq).integers(0, 256, (side, side), np.uint8)

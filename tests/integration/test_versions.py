@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 
 import pytest
 import zmq
@@ -23,8 +24,9 @@ APP = App("versions", [Input(), same])
 
 
 def of_major_2(parts: list[bytes]) -> list[bytes]:
-    """The same message as a later major version would mark it."""
-    return [parts[0][:2] + b"\x02" + parts[0][3:], *parts[1:]]
+    """The same message as a later major version would mark it, checksum included."""
+    prefix, rest = parts[0][:2] + b"\x02" + parts[0][3:20], parts[0][24:]
+    return [prefix + zlib.crc32(prefix + rest).to_bytes(4, "little") + rest, *parts[1:]]
 
 
 def test_a_newer_server_is_refused_by_name() -> None:

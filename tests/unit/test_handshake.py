@@ -9,7 +9,7 @@ import pytest
 from tests.unit.server import APP, ServerUnderTest, failed, said, welcome
 
 from cloud_server.events import Note
-from wire.protocol import MINOR, Submit, Welcome
+from wire.protocol import MINOR, Ping, Submit, Welcome
 
 BOTH = "(fingerprint beef on the device, f00d on the server)"
 
@@ -28,8 +28,16 @@ def test_a_session_that_is_known_is_resumed_without_another_note() -> None:
     """The same device may say HELLO again, on this link or another."""
     server = ServerUnderTest()
     server.connect()
+    server.hears(Ping(0), 0.5)
     assert server.connect(1.0) == [said(welcome(resumed=True))]
     assert server.connect(2.0, peer=b"M") == [said(welcome(resumed=True), peer=b"M")]
+
+
+def test_a_session_whose_welcome_may_be_lost_is_still_a_new_one() -> None:
+    """Until its device says anything but HELLO it is not told that it resumed: what it sent to an earlier life is gone."""
+    server = ServerUnderTest()
+    server.connect()
+    assert server.connect(1.0) == [said(welcome(resumed=False))]
 
 
 def test_an_app_that_is_not_served_is_refused_with_the_list_of_those_that_are() -> None:
@@ -58,7 +66,7 @@ def test_of_a_devices_codecs_those_we_speak_are_agreed_on() -> None:
     """One in common is enough; WELCOME lists only those."""
     server = ServerUnderTest()
     assert server.connect(codecs=("lz4", "raw"))[-1] == said(welcome(codecs=("raw",)))
-    assert server.connect(codecs=("jpeg", "lz4", "raw"))[-1] == said(welcome(codecs=("raw", "jpeg"), resumed=True))
+    assert server.connect(codecs=("jpeg", "lz4", "raw"))[-1] == said(welcome(codecs=("raw", "jpeg")))
 
 
 @pytest.mark.parametrize("changes", [{"device": "intruder"}, {"app": "second"}])
@@ -75,7 +83,7 @@ def test_a_full_server_takes_no_new_session_but_resumes_those_it_has() -> None:
     server = ServerUnderTest(max_sessions=1)
     server.connect()
     assert refusal(server, session=8, peer=b"M") == [failed("busy", "1 sessions are the most this server takes", session=8, peer=b"M")]
-    assert server.connect(1.0) == [said(welcome(resumed=True))]
+    assert server.connect(1.0) == [said(welcome())]
 
 
 def test_a_server_that_stops_takes_nobody_not_even_those_it_knows() -> None:
