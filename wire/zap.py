@@ -95,7 +95,7 @@ class Gate:
             user = self._user(question)
         except Exception as error:
             user = ""
-            self._on_note("error", f"a key could not be checked, and was refused: {type(error).__name__}: {error}")
+            self._say("error", f"a key could not be checked, and was refused: {type(error).__name__}: {error}")
         if user:
             return [b"1.0", request, b"200", b"OK", user.encode(), b""]
         self.refused += 1
@@ -109,21 +109,20 @@ class Gate:
         user = credentials[0].hex()
         if user in self._names:
             return user
-        self._say(address.decode("ascii", "replace"), credentials[0])
+        known = f"key {text_of(credentials[0])} ({words_of(credentials[0])})"
+        where = address.decode("ascii", "replace")
+        self._say("warning", f"refused {where}: {known} is not allowed; `cloud-server devices allow NAME KEY` lets it in")
         return ""
 
-    def _say(self, address: str, key: bytes) -> None:
+    def _say(self, level: str, text: str) -> None:
         """One line at once, then at most one in ten seconds with the number of those between."""
-        if self.quiet:
-            return
         now = monotonic()
-        if now < self._say_at:
-            self._unsaid += 1
+        if self.quiet or now < self._say_at:
+            self._unsaid += not self.quiet
             return
         more = f"; {self._unsaid} more were refused since the last such line" if self._unsaid else ""
         self._say_at, self._unsaid = now + _QUIET_S, 0
-        known = f"key {text_of(key)} ({words_of(key)})"
-        self._on_note("warning", f"refused {address}: {known} is not allowed; `cloud-server devices allow NAME KEY` lets it in{more}")
+        self._on_note(level, text + more)
 
 
 def prove(gate: Gate, strangers: Mapping[str, Channel]) -> None:
