@@ -272,7 +272,7 @@ class Client:
         Raises:
             IllegalCut: k is not legal.
         """
-        self.app.cut(k, self.app.missing())
+        self.app.cut(k, self.app.missing(), state_moves=bool(self._session.config.stops))
         self._coordinator.put(SplitRequested(k))
 
     def statistics(self) -> Statistics:

@@ -102,7 +102,7 @@ def _load(config: Config) -> App:
     if any("cv2" in stage.requires for stage in app.chain):
         require_opencv()
     if config.stages is not None:
-        app.cut(config.stages, app.missing())
+        app.cut(config.stages, app.missing(), state_moves=config.mode != "live")
     if config.source is None and not app.source.owns_input and not config.list:
         raise ConfigError(f"app {app.name!r} has no source of its own: give --source, or submit items through iot_client.Client")
     return app

@@ -6,13 +6,15 @@ stopped, and its payload. Workers and the source reach it through the inbox.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
 from iot_client.events import (
-    Capture, Command, Decided, Deliver, Event, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Recall, Refuse,
-    Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage, StagesDone, Tick,
+    Capture, Command, Decided, Deliver, Event, ExportState, Finished, FrameCaptured, Garbled, ImportState, KeepState, LinkDown,
+    LinkUp, MessageReceived, Note, Recall, Refuse, Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage, StagesDone,
+    StateExported, Tick,
 )
 from iot_client.cuts import Crossings
 from iot_client.executor import Executor
@@ -27,7 +29,7 @@ from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, UnsupportedValue, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
-from wire.protocol import Bundle, Payload, Report, Result, Welcome
+from wire.protocol import Bundle, Message, Payload, Report, Result, State, Welcome
 
 __all__ = ["Coordinator", "Kept"]
 
@@ -43,6 +45,11 @@ class Kept:
     def __init__(self, item: Any) -> None:
         self.values: dict[int, Any] = {0: item}
         self.payload: Payload | None = None
+
+    def thin(self, n: int) -> None:
+        """Let go of all but the value behind the last stage."""
+        self.payload = None
+        self.values = {n: self.values.get(n)}
 
     @classmethod
     def final(cls, n: int, value: Any) -> Kept:
@@ -79,6 +86,8 @@ class Coordinator:
         self.session = session
         self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
         self.kept: dict[int, Kept] = {}
+        self.states: dict[int, Payload] = {}
+        self._thick: deque[int] = deque()
         self.bytes_sent = 0
         self.bytes_received = 0
         self.bad_messages = 0
@@ -111,6 +120,7 @@ class Coordinator:
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
+            ExportState: self._export_state, ImportState: self._import_state, KeepState: self._keep_state,
             Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
             Recall: lambda command: self.on_recall(command.after, command.count),
         }
@@ -180,6 +190,9 @@ class Coordinator:
                 continue
             if type(event) is StagesDone:
                 self._keep_run(event, value, payload)
+            elif type(event) is StateExported:
+                if payload is not None:
+                    self.states[event.seq] = payload
             elif type(event) is FrameCaptured:
                 self.kept[event.seq] = Kept(value)
             elif type(event) is ReportsRecalled:
@@ -253,9 +266,15 @@ class Coordinator:
         awaited = type(message) is Result and self.session.awaits(message, envelope.session, envelope.epoch)
         if type(message) is Result and awaited and message.outcome == "done":
             message = self._keep_result(message, payload)
+        if type(message) is State and payload is not None and self._expected(message, envelope.session, envelope.epoch):
+            self.states.setdefault(message.seq, payload)
         self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes))
         if type(message) is Welcome:
             self.on_welcome()
+
+    def _expected(self, message: State, session: int, epoch: int) -> bool:
+        owner = self.session.owner
+        return owner is not None and owner.expects(message, session, epoch)
 
     def _keep_result(self, message: Result, payload: Payload | None) -> Result:
         kept = self.kept.get(message.seq)
@@ -270,7 +289,7 @@ class Coordinator:
             if self._crossings is not None:
                 if message.start not in kept.values:
                     raise RemoteProtocolError(f"a result of stage {message.start} on, where nothing was cut")
-                value = self._crossings.merge(message.start, kept.values[message.start], value, self._want)
+                value = self._crossings.merge(message.start, kept.values[message.start], value, self._want, message.stop)
             kept.values[message.stop] = value
         except (RemoteProtocolError, ValueError) as error:
             return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
@@ -282,8 +301,7 @@ class Coordinator:
         if type(message) is Bundle and self.bundle is not None:
             payload, message = self.bundle, stated(message, self.bundle)
         if command.payload >= 0:
-            kept = self.kept[command.payload]
-            payload = self._pack_final(kept) if type(message) is Report else kept.payload
+            payload = self.states[command.payload] if type(message) is State else self._payload_of(self.kept[command.payload], message)
             if payload is not None:
                 self.bytes_sent += payload.nbytes
                 if self.session.peer is not None and self.session.peer.checksum:
@@ -291,7 +309,9 @@ class Coordinator:
         parts = protocol.encode(command.session, command.epoch, message, payload)
         self._outbox.append(parts)
 
-    def _pack_final(self, kept: Kept) -> Payload | None:
+    def _payload_of(self, kept: Kept, message: Message) -> Payload | None:
+        if type(message) is not Report:
+            return kept.payload
         try:
             return self._packer.pack(kept.values.get(self._n))
         except UnsupportedValue as error:
@@ -334,9 +354,26 @@ class Coordinator:
         kept = self.kept[command.seq]
         self._deliver(command, kept)
         self._delivered = True
-        if type(command.outcome) is Done:  # of what follows, only a REPORT needs anything, and that is the final value
-            kept.payload = None
-            kept.values = {self._n: kept.values.get(self._n)}
+        if command.keep:
+            kept.values = {stage: value for stage, value in kept.values.items() if stage in (command.split, self._n)}
+            self._thick.append(command.seq)
+        elif type(command.outcome) is Done:  # of what follows, only a REPORT needs anything, and that is the final value
+            kept.thin(self._n)
+
+    def _keep_state(self, command: KeepState) -> None:
+        self.states = {command.seq: self.states[command.seq]}
+        while self._thick and self._thick[0] < command.seq:
+            kept = self.kept.get(self._thick.popleft())
+            if kept is not None:
+                kept.thin(self._n)
+
+    def _import_state(self, command: ImportState) -> None:
+        assert self.executor is not None
+        self.executor.change_state(command, self.states[command.seq])
+
+    def _export_state(self, command: ExportState) -> None:
+        assert self.executor is not None
+        self.executor.change_state(command)
 
     def _release(self, command: Release) -> None:
         del self.kept[command.seq]

@@ -13,31 +13,32 @@ __all__ = ["Crossings"]
 
 
 class Crossings:
-    """The crossings [k, stop) of one app, by k."""
+    """The crossings [k, stop) of one app, by k; jobs of stages with state that moved may end elsewhere than the others."""
 
     def __init__(self, app: App, stop: int) -> None:
         self._app = app
         self._stop = stop
         self._by_cut = {k: app.crossing(k, stop) for k in range(1, stop)}
 
-    def pack(self, packer: Packer, k: int, value: Any, codec: str) -> Payload:
-        """The value at cut k as it is sent.
+    def pack(self, packer: Packer, k: int, value: Any, codec: str, stop: int = -1) -> Payload:
+        """The value at cut k as it is sent; the job ends before stage `stop`, -1 for the usual one.
 
         Raises:
             UnsupportedValue: something in it cannot travel.
         """
-        crossing = applies(value, self._by_cut[k])
+        crossing = applies(value, self._by_cut[k] if stop < 0 else self._app.crossing(k, stop))
         return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing))
 
-    def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None) -> Any:
-        """The server's answer to a job from cut k, joined with the value kept there.
+    def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None, stop: int = -1) -> Any:
+        """The server's answer to a job from cut k, joined with the value kept there; `stop` as for `pack`.
 
         Raises:
             ValueError: no job starts at k, or `came` is no answer to it.
         """
-        if k not in self._by_cut:
-            raise ValueError(f"stage {k} is no cut; jobs start at 1 to {self._stop - 1}")
-        return merged(kept, came, applies(kept, self._by_cut[k]), want, self._stop < self._app.n)
+        stop = self._stop if stop < 0 else stop
+        if not 0 < k < stop <= self._app.n:
+            raise ValueError(f"stage {k} is no cut; jobs start at 1 to {stop - 1}")
+        return merged(kept, came, applies(kept, self._app.crossing(k, stop)), want, stop < self._app.n)
 
 
 def _lossy(crossing: Crossing) -> frozenset[str] | None:

@@ -10,14 +10,15 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, Union
 
 from msgspec.structs import replace
 
 from iot_client.cuts import Crossings
 from iot_client.errors import StageError
-from iot_client.events import RunStages, StagesDone
+from iot_client.events import ExportState, ImportState, RunStages, StagesDone, StateExported
 from iot_client.spool_file import Damaged
+from iot_client.states import export, restore
 from iot_client.study import Study
 from iot_client.urgency import UrgentFirst
 from tasks import App, SetupFailed, Source
@@ -29,8 +30,8 @@ from wire.protocol import Payload
 
 __all__ = ["Executor"]
 
-Answer = Callable[[StagesDone, Any, Payload | None], None]
-_Job = tuple[RunStages, Any]
+Answer = Callable[[Union[StagesDone, StateExported], Any, Union[Payload, None]], None]
+_Job = tuple[Union[RunStages, ExportState, ImportState], Any]
 
 
 class Executor:
@@ -41,7 +42,8 @@ class Executor:
         packer: encodes values at the cut.
         workers: threads for unordered runs.
         want: fields of the final value to keep, as in `tasks.values.keep_fields`.
-        answer: called with (StagesDone, value, payload) for every run, on the worker's thread.
+        answer: called with (StagesDone, value, payload) for every run, on the worker's thread, and with (StateExported,
+            None, payload) for every state asked for.
         wanted: False for a seq that needs no run up to this stage any more, since it has its outcome or the server's
             answer; its run is skipped, and an urgent one ends with the stage it is at.
         stop: the stage a job ends before, where its value comes back; n by default.
@@ -109,8 +111,10 @@ class Executor:
         if stateful[0] < stop:
             worker.prepare(1, stop)
         after = [index for index in stateful if index >= stop]
-        if after:
-            worker.prepare(after[0], self._app.n)
+        lacking = self._app.missing()
+        for index in range(min(after, default=self._app.n), self._app.n):
+            if self._app.chain[index].placement != "cloud" and index not in lacking:
+                worker.prepare(index, index + 1)
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
@@ -126,6 +130,10 @@ class Executor:
         else:
             self._jobs.put((command, value), command.urgent)
 
+    def change_state(self, command: ExportState | ImportState, payload: Payload | None = None) -> None:
+        """Take states from the stages of the lane, or give it to them, between the runs before and after."""
+        self._lane.put((command, payload))
+
     def close(self, patience: float = 2.0) -> bool:
         """End the threads; True if all are gone within `patience` seconds."""
         for _ in self._workers:
@@ -137,7 +145,10 @@ class Executor:
 
     def _work(self, worker: _Worker, queue: UrgentFirst[_Job | None]) -> None:
         while (job := queue.get()) is not None:
-            self._execute(worker, *job)
+            if isinstance(job[0], RunStages):
+                self._execute(worker, job[0], job[1])
+            else:
+                self._change_state(worker, job[0], job[1])
             del job  # else the last value's memory is kept until the next comes
         self._close_stages(worker)
 
@@ -147,9 +158,21 @@ class Executor:
         except Exception as error:
             self._on_note("warning", f"close() of a stage raised {type(error).__name__}: {error}")
 
+    def _change_state(self, worker: _Worker, command: ExportState | ImportState, payload: Any) -> None:
+        if isinstance(command, ExportState):
+            exported, payload = export(worker.runner, self._packer, command)
+            self._answer(exported, None, payload)
+            return
+        worker.stateless = restore(worker.runner, self._packer, command, payload)
+        if worker.stateless:
+            self._on_note("error", worker.stateless)
+
     def _execute(self, worker: _Worker, command: RunStages, value: Any) -> None:
         start, stop = command.start, command.stop
-        if not self._wanted(command.seq, stop):
+        if worker.stateless:
+            self._finish(command, Ran(FAILED, None, (), start, worker.stateless))
+            return
+        if not command.replay and not self._wanted(command.seq, stop):
             self._answer(StagesDone(command.seq, start, stop, CANCELLED), None, None)
             return
         begun = thread_time() if self._measured else 0.0
@@ -184,7 +207,7 @@ class Executor:
         seq, start, stop = command.seq, command.start, command.stop
         before = perf_counter()
         try:
-            payload = self._crossings.pack(self._packer, stop, ran.value, command.codec)
+            payload = self._crossings.pack(self._packer, stop, ran.value, command.codec, command.until)
         except UnsupportedValue as error:
             text = f"stage {self._app.names[stop - 1]!r} returned what cannot travel: {error}"
             return StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text), None
@@ -202,6 +225,7 @@ class _Worker:
         self.runner = Runner(app, perf_counter, app.instances())
         self.ready = 1
         self.broken = -1
+        self.stateless = ""
 
     def prepare(self, start: int, stop: int) -> None:
         """Set up stages [start, stop) that are not yet.

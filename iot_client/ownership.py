@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Collection
 
 from iot_client.delivery import Order
-from iot_client.events import ExportState, ImportState, KeepState, Note, Release, StateExported
+from iot_client.events import ExportState, ImportState, KeepState, MessageReceived, Note, Release, StateExported
 from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, SETTLED, Frame
 from iot_client.outcome import Dropped
 from iot_client.peer import REFUSED, UP, Peer
@@ -152,7 +152,11 @@ class Ownership:
             frame.generation, frame.state = self.generation, READY
             (stream.ready if self._taking is None else self._taking).append(frame)
 
-    def received(self, message: State) -> None:
+    def expects(self, message: State, session: int, epoch: int) -> bool:
+        """True if a copy of the state is of the present owner: the body keeps no other's."""
+        return message.generation == self.generation and self._peer.knows(session, epoch)
+
+    def received(self, message: State, peer: Peer, event: MessageReceived, now: float) -> None:
         """A copy of the state came, and is kept by the body."""
         if message.generation == self.generation and self.stage == message.stage and self._taking is None:
             self._asked_at = NEVER

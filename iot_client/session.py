@@ -63,13 +63,15 @@ class Session:
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
             Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
-            StateExported: self._on_state_exported,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
             Error: self._on_error, Bye: self._on_bye,
-            State: self._on_state,
         }
+
+        if self.owner is not None:
+            self._handlers[StateExported] = self.owner.exported
+            self._messages[State] = self.owner.received
 
     # -- the contract ------------------------------------------------------------------------------
 
@@ -184,10 +186,6 @@ class Session:
         else:
             self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
 
-    def _on_state_exported(self, event: StateExported, now: float) -> None:
-        assert self.owner is not None
-        self.owner.exported(event, now)
-
     # -- the server --------------------------------------------------------------------------------
 
     def _on_link_up(self, event: LinkUp, now: float) -> None:
@@ -295,10 +293,6 @@ class Session:
             self.owner.receipt(message.receipt, message.seq)
         if message.receipt == "report":
             self._departures.received(message.seq)
-
-    def _on_state(self, message: State, peer: Peer, event: MessageReceived, now: float) -> None:
-        if self.owner is not None:
-            self.owner.received(message)
 
     def _on_receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""

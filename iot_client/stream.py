@@ -302,7 +302,8 @@ class Stream:
         self.running += 1
         encode, urgent = state == HEAD and stop < frame.stop, state == TWIN and not frame.generation
         until = frame.stop if frame.stop != self.config.pivot else -1
-        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, urgent, until))
+        replay = state == TWIN and frame.generation > 0
+        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, urgent, until, replay))
 
     # -- out ---------------------------------------------------------------------------------------
 

@@ -75,15 +75,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             IllegalCut: the split is not legal on this device, or needs a server where none is named.
         """
         lacks = frozenset(app.missing())
-        split = self._split(app, lacks)
-        cut = app.cut(split, lacks)
+        moves = self._state_moves(app)
+        split = self._split(app, lacks, moves)
+        cut = app.cut(split, lacks, state_moves=moves)
         if not self.remote and split != app.n:
             raise IllegalCut(f"split {split} of {app.n} needs a server: give host, or leave the split out to run all stages here")
         stateful = tuple(stage.stateful for stage in app.chain)
-        pivot = cut.stop if split < app.n else next((i for i, held in enumerate(stateful) if held), app.n)
+        here = next((i for i, held in enumerate(stateful) if held), app.n)
+        pivot = here if split == app.n or moves else cut.stop
         return SessionConfig(
             session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot,
-            splits=(False, *(not app.why_not(k, lacks) for k in range(1, app.n + 1))), stateful=stateful,
+            splits=(False, *(not app.why_not(k, lacks, state_moves=moves) for k in range(1, app.n + 1))), stateful=stateful,
+            stops=((), *(app.stops(k, lacks) for k in range(1, app.n + 1))) if moves else (),
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory,
             reports=app.aggregate is not None and self.remote and self.bundle is None,
@@ -100,10 +103,15 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             available=self.available, cores=self.cores, prior=self.prior,
         )
 
-    def _split(self, app: App, lacks: frozenset[int]) -> int:
+    def _state_moves(self, app: App) -> bool:
+        """True if stages with state may run on the server: where no frame is given up, raced or taken up by a later run."""
+        lossless = self.remote and self.mode == "lossless" and self.goal is None and self.deadline is None and not self.spooled
+        return lossless and any(stage.stateful for stage in app.chain)
+
+    def _split(self, app: App, lacks: frozenset[int], moves: bool) -> int:
         if self.split is not None:
             return self.split
-        legal = app.legal_cuts(lacks)
+        legal = app.legal_cuts(lacks, state_moves=moves)
         return legal[0] if legal and self.remote else app.n
 
     def _hello(self, app: App, lacks: frozenset[int]) -> Hello | None:
