@@ -234,7 +234,7 @@ class Stream:
 
     def run_twin(self, frame: Frame, now: float) -> None:
         """Run here what was meant for the server, before frames that no worker has begun."""
-        if frame.state == READY:
+        if frame.state == READY and not frame.generation:
             self.ready.remove(frame)
         frame.twin_at = now
         self._run(frame, TWIN, frame.split, frame.stop, self._in_order[frame.stop])
