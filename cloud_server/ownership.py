@@ -14,7 +14,10 @@ from cloud_server.events import Release
 from cloud_server.job import Job
 from wire.protocol import State
 
-__all__ = ["CHECKPOINT", "Ownership"]
+__all__ = ["CHECKPOINT", "OUT_OF_TURN", "Ownership"]
+
+OUT_OF_TURN = "out of turn"
+"""Why a job is dropped that filled its device's credit while the one before it could not be sent: it comes again."""
 
 CHECKPOINT = 8
 """Frames folded from one copy of the state sent to the device to the next: what a server's death has run again."""
@@ -93,6 +96,10 @@ class Ownership:
             self._asked = -1
         self._since = 0
         return State(self.stage, self.generation, self.expect)
+
+    def blocked(self) -> list[Job]:
+        """Take out all that waits, if nothing that is here can run: the device has no credit for the job they wait for."""
+        return self.drop() if self.running is None and self.expect not in self.waiting else []
 
     def drop(self) -> list[Job]:
         """Take out all that waits."""

@@ -29,6 +29,8 @@ def why_not_run(
         return "failed", problem
     if event.nbytes > config.max_job:
         return "dropped", f"oversize: {event.nbytes} bytes, at most {config.max_job}"
+    if message.generation and message.seq == session.ownership.expect:
+        return None  # what fills the memory of its session waits for it
     if session.full:
         return "dropped", "over credit: too many jobs and unread answers"
     return ("dropped", "over credit") if excess else None

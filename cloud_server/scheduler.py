@@ -20,6 +20,7 @@ from cloud_server.events import (
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.job import Job, result_of, unrun
 from cloud_server.memory import Memory
+from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, damaged, receipt
 from cloud_server.refusal import why_not_run
@@ -212,6 +213,8 @@ class Scheduler:
         self._acknowledge(session, message.acked)
         session.account.reconcile(message.sent)
         session.account.need = message.wants or session.account.need
+        for job in session.ownership.blocked() if message.wants else ():
+            self._answer(session, job, "dropped", OUT_OF_TURN, now)
         # Receipts first: a SUBMIT without answer when this PONG arrives was lost on its way.
         for job in self._receipts.take_of(session):
             self._send(session, receipt(session, job, now))
@@ -232,11 +235,9 @@ class Scheduler:
     def _take_turns(self, session: Session) -> None:
         """A copy of the state for the device if one is due, then the job whose turn it is."""
         ownership = session.ownership
-        copy = ownership.checkpoint()
-        if copy is not None:
+        if (copy := ownership.checkpoint()) is not None:
             self._send(session, copy, None, ownership.state)
-        job = ownership.next_turn()
-        if job is not None:
+        if (job := ownership.next_turn()) is not None:
             self._backlog.push(session, job)
 
     # -- work --------------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ class Scheduler:
             reason = result.reason.partition(":")[0]
             self.drops[reason] = self.drops.get(reason, 0) + 1
         done = result.outcome == "done"
-        if result.seq >= session.acked:
+        if result.seq >= session.acked or result.reason == OUT_OF_TURN:
             if result.outcome != "dropped":
                 session.hold(result, nbytes if done else 0)
             self._send(session, result, (session.number, result.seq) if done else None)

@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "Check"]
 
 COMMANDS = (
     iot.Capture, iot.RunStages, iot.SendMessage, iot.Deliver, iot.Release, iot.Reopen, iot.Note, iot.Refuse, iot.Decided,
-    iot.Finished,
+    iot.Finished, iot.ExportState, iot.ImportState, iot.KeepState,
     cloud.RunBatch, cloud.SendMessage, cloud.Fold, cloud.Release, cloud.Forget, cloud.Note, cloud.Finished,
 )
 

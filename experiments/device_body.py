@@ -7,16 +7,18 @@ from typing import Any
 
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
+from experiments.folds import INITIAL, STATE_BYTES, States, fold
 from experiments.path import Path
 from experiments.record import Handed, Record, Started, Value
 from experiments.scenario import Device, Scenario, ending
 from iot_client.events import (
-    Capture, Decided, Deliver, Finished, FrameCaptured, Garbled, LinkDown, LinkUp, MessageReceived, Note, Refuse, Release, Reopen,
-    RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
+    Capture, Decided, Deliver, ExportState, Finished, FrameCaptured, Garbled, ImportState, KeepState, LinkDown, LinkUp,
+    MessageReceived, Note, Refuse, Release, Reopen, RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone,
+    StateExported, StopRequested, Tick,
 )
 from iot_client.outcome import Done
 from iot_client.session import Session
-from wire.protocol import Envelope, Result, Submit
+from wire.protocol import Envelope, Result, State, Submit
 
 __all__ = ["DeviceBody"]
 
@@ -42,7 +44,8 @@ class DeviceBody(Body):
         self.finished = False
         self.values: dict[int, dict[int, Value]] = {}
         self.workers = Workers(agenda, plan.workers, plan.spread, f"{self.name} {seed}")
-        self._folded: dict[int, int] = {}
+        self.states: dict[int, States] = {}
+        self._folded: States = {}
         self._captured = 0
         self._permits = 0
         self._reading = False
@@ -50,7 +53,8 @@ class DeviceBody(Body):
         self._next_read = 0.0
         self.perform = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send, Deliver: self._deliver,
-            Release: self._release, Reopen: self._reopen, Finished: self._finish, Note: _nothing, Refuse: _nothing,
+            Release: self._release, ExportState: self._export_state, ImportState: self._import_state, KeepState: self._keep_state,
+            Reopen: self._reopen, Finished: self._finish, Note: _nothing, Refuse: _nothing,
             Decided: _nothing,
         }
         if path is not None:
@@ -107,6 +111,12 @@ class DeviceBody(Body):
             self.values[event.seq] = {0: (self.number, event.seq, ())}
         if value is not None and type(event) is StagesDone and event.seq in self.values:
             self.values[event.seq].setdefault(event.stop, value)
+        if value is not None and type(event) is StateExported:
+            self.states[event.seq] = value
+        if value is not None and type(event) is MessageReceived and type(event.message) is State:
+            assert isinstance(self.machine, Session)
+            if self.machine.owner is not None and self.machine.owner.expects(event.message, event.session, event.epoch):
+                self.states.setdefault(event.message.seq, value)
         if value is not None and type(event) is MessageReceived and type(event.message) is Result:
             assert isinstance(self.machine, Session)
             kept = self.values.get(event.message.seq)
@@ -174,20 +184,46 @@ class DeviceBody(Body):
         if not self.alive:
             return
         number, seq, path = value
-        steps = tuple(self._step(stage) for stage in range(done.start, stop))
+        steps = tuple(self._step(stage, seq) for stage in range(done.start, stop))
         self.feed(done, (number, seq, path + steps) if done.kind == "done" else None)
 
-    def _step(self, stage: int) -> tuple[Any, ...]:
+    def _step(self, stage: int, seq: int) -> tuple[Any, ...]:
         if not self.scenario.stages[stage].stateful:
             return stage, "device"
-        self._folded[stage] = self._folded.get(stage, 0) + 1
+        self._folded[stage] = fold(self._folded.get(stage, INITIAL), seq)
         return stage, "device", self._folded[stage]
+
+    def _export_state(self, command: ExportState) -> None:
+        self.workers.put(0.0, lambda waited: self._exported(command), True)
+
+    def _exported(self, command: ExportState) -> None:
+        if self.alive:
+            stages = [stage for stage in range(command.stage, command.stop) if self.scenario.stages[stage].stateful]
+            self.feed(StateExported(command.seq, STATE_BYTES), {stage: self._folded.get(stage, INITIAL) for stage in stages})
+
+    def _import_state(self, command: ImportState) -> None:
+        states = self.states.get(command.seq)
+        if states is None:
+            self.broken(f"ImportState({command.seq}): no state is kept there")
+        else:
+            self.workers.put(0.0, lambda waited: self._folded.update(states), True)
+
+    def _keep_state(self, command: KeepState) -> None:
+        if command.seq not in self.states:
+            self.broken(f"KeepState({command.seq}): no state is kept there")
+        self.states = {command.seq: self.states[command.seq]}
 
     # -- commands ----------------------------------------------------------------------------------
 
     def _send(self, command: SendMessage) -> None:
-        message, nbytes, value = command.message, 0, None
-        if command.payload >= 0:
+        message, nbytes = command.message, 0
+        value: Any = None
+        if command.payload >= 0 and type(message) is State:
+            nbytes, value = STATE_BYTES, self.states.get(command.payload)
+            if value is None:
+                self.broken(f"SendMessage({message}): no state is kept there")
+                return
+        elif command.payload >= 0:
             index = message.start if type(message) is Submit else self.scenario.n
             value = self.values.get(command.payload, {}).get(index)
             nbytes = self.sent_bytes(command.payload, index)
@@ -207,7 +243,7 @@ class DeviceBody(Body):
         if type(command.outcome) is Done:
             value = self.values.get(command.seq, {}).get(self.scenario.n)
             self.note(Handed(command.seq, value))
-            if value is not None:  # what follows can only be a REPORT, and that takes the final value
+            if value is not None and not command.keep:  # what follows can only be a REPORT, and that takes the final value
                 self.values[command.seq] = {self.scenario.n: value}
 
     def _release(self, command: Release) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import iot_client.events as iot
 from experiments.check import Check
+from experiments.folds import Sequential
+from experiments.owner_check import OwnerCheck
 from experiments.record import Died, Handed, Hung, Started
 from experiments.scenario import Scenario, ending
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
-from wire.protocol import Credit, Pong, Submit, Welcome
+from wire.protocol import Credit, Pong, State, Submit, Welcome
 
 __all__ = ["DeviceCheck"]
 
@@ -36,7 +38,6 @@ class DeviceCheck(Check):
         self._released: set[int] = set()
         self._sizes: dict[int, int] = {}
         self._submitted: dict[int, list[Submit]] = {}
-        self._folds: dict[int, int] = {}
         self._stopping = False
         self._source_over = False
         self._limit = -1
@@ -48,12 +49,15 @@ class DeviceCheck(Check):
             steer.goal.max_cpu or steer.goal.max_mbit or not steer.told
         )
         self._ways = None if steer is None or steer.policy == "threshold" else {(k, codec) for k, codec, _ in steer.ways}
+        self._sequential = Sequential(self._reached)
+        self._owner = OwnerCheck(self, self._stateful)
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.on.update({
             Started: self.on_started, Died: self.on_died, Hung: self.on_hung, Handed: self.on_handed,
             iot.Capture: self.on_capture, iot.FrameCaptured: self.on_captured, iot.StagesDone: self.on_stages_done,
             iot.RunStages: self.on_run_stages, iot.SendMessage: self.on_send, iot.Deliver: self.on_deliver,
             iot.Release: self.on_release, iot.Finished: self.on_finished, iot.StopRequested: self.on_stop_requested,
+            iot.ExportState: self._owner.on_export, iot.ImportState: self._owner.on_import,
             iot.SourceEnded: self.on_source_ended, iot.MessageReceived: self.on_message, iot.Note: self.on_note,
         })
 
@@ -163,16 +167,17 @@ class DeviceCheck(Check):
     def _check_counts(self, seq: int, path: tuple[Any, ...]) -> None:
         for step in path:
             if len(step) == 3:
-                stage, _, count = step
-                folded = sum(self._reached(earlier) >= stage for earlier in range(seq + 1))
-                if count != folded:
-                    self.problem("state", f"frame {seq} was number {count} at stage {stage}, not {folded}")
+                stage, where, state = step
+                if state != self._sequential.after(stage, seq):
+                    self.problem("state", f"frame {seq} left another state in stage {stage} ({where}) than in a run in order")
 
     def _reached(self, seq: int) -> int:
         """The last stage that saw this frame."""
         outcome = self.delivered[seq].outcome if seq in self.delivered else None
         if type(outcome) is Failed and outcome.error.startswith("may have run"):
             return outcome.stage
+        if type(outcome) is Dropped:  # it was too large to be sent
+            return self.delivered[seq].split - 1
         return ending(self.scenario, self.number, seq)[1]
 
     def on_release(self, what: iot.Release) -> None:
@@ -216,9 +221,9 @@ class DeviceCheck(Check):
     def on_run_stages(self, what: iot.RunStages) -> None:
         for stage in self._stateful:
             if what.start <= stage < what.stop:
-                if not what.ordered or what.seq <= self._folds.get(stage, -1):
-                    self.problem("state", f"{what} after frame {self._folds.get(stage, -1)}")
-                self._folds[stage] = what.seq
+                if not what.ordered:
+                    self.problem("state", f"{what} is not in order")
+                self._owner.on_run(stage, what.seq)
         for stage in self._once:
             if what.start <= stage < what.stop:
                 self.ran_once.add((self.session, what.seq, stage))
@@ -235,18 +240,21 @@ class DeviceCheck(Check):
     def on_send(self, what: iot.SendMessage) -> None:
         if type(what.message) is Submit:
             self._check_submit(what.message)
+        elif type(what.message) is State and what.payload >= 0:
+            self._owner.on_state(what.message)
 
     def _check_submit(self, message: Submit) -> None:
         seq = message.seq
         self._submitted.setdefault(seq, []).append(message)
-        if seq in self.delivered:
+        if seq in self.delivered and not self._owner.replays(message):
             self.problem("late-submit", f"SUBMIT of {seq}, which was delivered as {self.delivered[seq].outcome}")
         if self._limit < 0:
             self.problem("late-submit", f"SUBMIT of {seq} before any WELCOME")
         placements = [stage.placement for stage in self.scenario.stages]
         whole = 0 < message.start < message.stop <= self.scenario.n
-        if not whole or any(placements[s] == "device" or s in self._stateful for s in range(message.start, message.stop)):
+        if not whole or any(placements[s] == "device" for s in range(message.start, message.stop)):
             self.problem("late-submit", f"SUBMIT of {seq} asks for stages {message.start} to {message.stop}")
+        self._owner.on_submit(message)
         if (message.start, message.codec) not in (self._ways or {(message.start, self.plan.codec)}):
             self.problem("way", f"SUBMIT of {seq} as {message.codec} after {message.start} stages, which was not asked for")
         self._sent += self._sizes.get(seq, 0)

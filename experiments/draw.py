@@ -26,7 +26,8 @@ def draw(seed: int) -> Scenario:
     """The scenario of this seed."""
     dice = Dice(seed)
     stages = _stages(dice)
-    legal = app_of(Scenario(stages=stages, devices=(Device(),))).legal_cuts()
+    app = app_of(Scenario(stages=stages, devices=(Device(),)))
+    legal = app.legal_cuts()
     devices = tuple(_device(dice, stages, legal) for _ in range(dice.pick(1, 1, 1, 2, 2, 3)))
     # Dice of their own: what is fixed stays as it was whatever is drawn for what is steered.
     steered = tuple(steer(Dice(f"steered {seed} {index}"), device, stages) for index, device in enumerate(devices))

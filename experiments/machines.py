@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
+from experiments.folds import moves
 from experiments.scenario import Cpu, Device, Scenario, Stage
 from iot_client.policy import SteerConfig
 from iot_client.session import Session, SessionConfig
@@ -50,12 +51,14 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
         MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps,
         codecs=("raw",) if plan.steer is None and plan.codec == "raw" else CODECS,
     )
-    pivot = app.cut(plan.k).stop
-    if plan.steer is not None and plan.k == app.n:
+    moving = moves(scenario, number)
+    pivot = app.cut(plan.k, state_moves=moving).stop
+    if moving or (plan.steer is not None and plan.k == app.n):
         pivot = next((index for index, task in enumerate(app.chain) if task.stateful), app.n)
     machine = Session(SessionConfig(
         session=identity, n=app.n, split=plan.k, pivot=pivot,
-        splits=tuple(k > 0 and not app.why_not(k) for k in range(app.n + 1)),
+        splits=tuple(k > 0 and not app.why_not(k, state_moves=moving) for k in range(app.n + 1)),
+        stops=((), *(app.stops(k) for k in range(1, app.n + 1))) if moving else (),
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
         max_age=plan.max_age_ms / 1e3, deadline=plan.deadline_ms / 1e3, reports=scenario.aggregate and plan.online,
@@ -80,6 +83,7 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
     info = AppInfo(
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(task.placement != "device" for task in app.chain), batched=(plan.batched,) * app.n,
+        stateful=tuple(task.stateful for task in app.chain),
         aggregate=scenario.aggregate,
     )
     machine = Scheduler(SchedulerConfig(

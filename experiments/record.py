@@ -17,7 +17,7 @@ __all__ = [
 Value = tuple[int, int, tuple[Any, ...]]
 """(device, seq, path): a simulated value is the way it took, one (stage, where) for each stage applied.
 
-A stage with state adds the number of frames it has folded, this one included: (stage, where, count).
+A stage with state adds the state after this frame: (stage, where, state).
 """
 
 

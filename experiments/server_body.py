@@ -14,6 +14,7 @@ from cloud_server.events import (
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
 from experiments.encodings import way_at
+from experiments.folds import INITIAL, STATE_BYTES, States, fold
 from experiments.path import Connection, Path
 from experiments.record import Died, Folded, Record, Started, Value
 from experiments.scenario import Scenario, ending
@@ -42,7 +43,7 @@ class ServerBody(Body):
         self.epoch = 0
         self.finished = False
         self._down: float | None = None
-        self.inputs: dict[int, Value] = {}
+        self.inputs: dict[int, Any] = {}
         self.results: dict[JobKey, Value] = {}
         self.links: dict[bytes, tuple[Connection, Path]] = {}
         self.paths: list[Path] = []
@@ -115,6 +116,11 @@ class ServerBody(Body):
             if value is None:
                 self.broken(f"SendMessage({type(command.message).__name__}): no result is kept for {command.payload}")
                 return
+        if command.token:
+            value, nbytes = self.inputs.get(command.token), STATE_BYTES
+            if value is None:
+                self.broken(f"SendMessage({command.message}): no payload has token {command.token}")
+                return
         connection, path = self.links[command.peer]
         if connection.known_gone:
             self.agenda.at(self.agenda.now, self._gone, command.peer, self.life)
@@ -133,13 +139,18 @@ class ServerBody(Body):
 
     def _run_batch(self, command: RunBatch) -> None:
         values = [self.inputs.get(token) for token in command.inputs]
+        if command.state and (command.state not in self.inputs or len(command.jobs) != 1):
+            self.broken(f"{command}: state {command.state} is not kept, or not for one job")
+            return
+        states = dict(self.inputs[command.state]) if command.state else None
         if None in values or len(values) != len(command.jobs) or not values:
             self.broken(f"RunBatch({command.batch}): inputs {command.inputs} for jobs {command.jobs} are not all kept")
             return
         times = self._times(command, values)
         decodes = tuple(self._decode(command.start, token) for token in command.inputs)
         life = self.life
-        self.workers.put(sum(times) + sum(decodes) + self._stuck(), lambda waited: self._ran(command, values, times, decodes, waited, life))
+        seconds = sum(times) + sum(decodes) + self._stuck()
+        self.workers.put(seconds, lambda waited: self._ran(command, values, states, times, decodes, waited, life))
 
     def _stuck(self) -> float:
         """Seconds for which the worker does nothing at all, now and then."""
@@ -160,21 +171,36 @@ class ServerBody(Body):
         return self.workers.time(decode_ms) if decode_ms else 0.0
 
     def _ran(
-        self, command: RunBatch, values: list[Any], times: tuple[float, ...], decodes: tuple[float, ...], waited: float, life: int
+        self, command: RunBatch, values: list[Any], states: States | None, times: tuple[float, ...], decodes: tuple[float, ...],
+        waited: float, life: int,
     ) -> None:
         if life != self.life or not self.alive:
             return
-        jobs = tuple(self._job(command, *each) for each in zip(command.jobs, values, decodes, strict=True))
+        jobs = tuple(self._job(command, states, *each) for each in zip(command.jobs, values, decodes, strict=True))
         self.feed(BatchDone(command.batch, jobs, times, waited))
 
-    def _job(self, command: RunBatch, key: JobKey, value: Value, decode: float) -> JobDone:
+    def _job(self, command: RunBatch, states: States | None, key: JobKey, value: Value, decode: float) -> JobDone:
         device, seq, path = value
         kind, last = ending(self.scenario, device, seq)
+        steps = tuple(self._step(stage, states, seq) for stage in range(command.start, min(command.stop, last + 1)))
+        state = 0
+        if states is not None:
+            state = next(self._tokens)
+            self.inputs[state] = states
         if last < command.stop:
-            return JobDone(*key, kind, last, "boom" if kind == "failed" else "", decode=decode)
-        steps = tuple((stage, "cloud") for stage in range(command.start, command.stop))
+            return JobDone(*key, kind, last, "boom" if kind == "failed" else "", decode=decode, state=state)
         self.results[key] = (device, seq, path + steps)
-        return JobDone(*key, "done", nbytes=self.scenario.stages[command.stop - 1].nbytes, signature="v", decode=decode)
+        nbytes = self.scenario.stages[command.stop - 1].nbytes
+        return JobDone(*key, "done", nbytes=nbytes, signature="v", decode=decode, state=state)
+
+    def _step(self, stage: int, states: States | None, seq: int) -> tuple[Any, ...]:
+        if not self.scenario.stages[stage].stateful:
+            return stage, "cloud"
+        if states is None:
+            self.broken(f"stage {stage} of frame {seq} keeps state and was given none")
+            return stage, "cloud", INITIAL
+        states[stage] = fold(states[stage], seq)
+        return stage, "cloud", states[stage]
 
     # -- commands ----------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ from collections import Counter
 
 import cloud_server.events as cloud
 from experiments.check import Check
+from experiments.owner_check import TurnCheck
 from experiments.record import Folded, Started
 from experiments.scenario import Scenario
-from wire.protocol import Bye, Error, Hello, Report, Result, Submit
+from wire.protocol import Bye, Error, Hello, Report, Result, Skip, State, Submit
 
 __all__ = ["ServerCheck"]
 
@@ -40,7 +41,8 @@ class ServerCheck(Check):
         self._tokens: dict[int, tuple[int, Submit | Report]] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         self._held: Counter[int] = Counter()
-        self._executed: set[tuple[int, int, int]] = set()
+        self._executed: set[tuple[int, int, int, int]] = set()
+        self._turns = TurnCheck(self)
         self._folds: set[tuple[int, int, bool]] = set()
         self._running: set[int] = set()
         self._fold: cloud.Fold | None = None
@@ -67,6 +69,10 @@ class ServerCheck(Check):
         if type(message) is Hello:
             self._peers.setdefault(session, set()).add(what.peer)
             self._devices[session] = int(message.device.removeprefix("device"))
+        if type(message) is Skip:
+            self._turns.on_skip(session, message.seq)
+        elif type(message) is State and what.token:
+            self._turns.on_state(session, message)
         if what.token and isinstance(message, Submit | Report):
             self._tokens[what.token] = session, message
         if what.token and isinstance(message, Submit):
@@ -81,6 +87,7 @@ class ServerCheck(Check):
         """The session ended: the server may know nothing of it any longer."""
         self._executed = {key for key in self._executed if key[0] != session}
         self._folds = {key for key in self._folds if key[0] != session}
+        self._turns.forget(session)
 
     def on_note(self, what: cloud.Note) -> None:
         """A session that holds what others wait for may end before its lease; it must be said."""
@@ -100,10 +107,13 @@ class ServerCheck(Check):
             asked = (message.seq, message.start, message.stop) if isinstance(message, Submit) else None
             if owner != session or asked != (seq, what.start, what.stop):
                 self.problem("job", f"{what}: input {token} was {message} of session {owner}")
+            generation = message.generation if isinstance(message, Submit) else 0
+            if isinstance(message, Submit) and generation:
+                self._turns.on_run(session, message)
             for stage in range(what.start, what.stop):
-                if (session, seq, stage) in self._executed:
+                if (session, seq, stage, generation) in self._executed:
                     self.problem("dedup", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
-                self._executed.add((session, seq, stage))
+                self._executed.add((session, seq, stage, generation))
                 if stage in self._once:
                     if (session, seq, stage) in self.ran_once:
                         self.problem("twice", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
@@ -120,6 +130,7 @@ class ServerCheck(Check):
         elif what.peer not in self._peers.get(what.session, ()):
             self.problem("job", f"{message} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
         if type(message) is Result:
+            self._turns.on_result(what.session, message)
             # Duplicates are beyond TCP: the server counts their bytes, the device cannot know of them.
             if message.reason == "over credit" and not self._duplicating(what.session):
                 self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")

@@ -8,7 +8,7 @@ import cloud_server.events as cloud
 import iot_client.events as iot
 from experiments.record import Died, Folded, Hung, Spurious, Started, Trace
 from iot_client.outcome import Done, Dropped
-from wire.protocol import Error, Result, Submit, Welcome
+from wire.protocol import Error, Result, Skip, State, Submit, Welcome
 
 __all__ = ["sightings"]
 
@@ -16,6 +16,7 @@ _NAMED: dict[type, str] = {
     Died: "died", Hung: "hung", Spurious: "spurious tick", Folded: "folded", iot.LinkDown: "link down", iot.Reopen: "reopened",
     iot.StopRequested: "stopped", cloud.PeerGone: "peer gone", iot.SplitRequested: "split asked for",
     iot.Garbled: "unreadable here",
+    iot.ImportState: "state came home", iot.KeepState: "copy kept",
 }
 
 
@@ -32,6 +33,7 @@ def sightings(trace: Trace) -> Counter[str]:
         elif kind is iot.SendMessage:
             _sent(host, what, submitted, seen)
         elif kind is iot.RunStages:
+            seen["replayed here"] += what.replay
             seen["run from a later stage"] += what.start > 0
             seen["ordered"] += what.ordered
         elif kind is iot.Deliver:
@@ -53,6 +55,11 @@ def _sent(host: str, what: iot.SendMessage, submitted: set[tuple[str, int]], see
         seen["submitted"] += 1
         seen["resent"] += (host, what.message.seq) in submitted
         submitted.add((host, what.message.seq))
+        seen["submitted with state"] += what.message.generation > 0
+    elif type(what.message) is State:
+        seen["state handed over" if what.payload >= 0 else "copy asked for"] += 1
+    elif type(what.message) is Skip:
+        seen["skipped"] += 1
 
 
 def _delivered(trace: Trace, number: int, what: iot.Deliver, seen: Counter[str]) -> None:

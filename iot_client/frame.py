@@ -27,11 +27,13 @@ class Frame:
     `split`, `stop` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
     `stop` is where its job ends, `generation` that of the owner of the stages with state in it, 0 if it has none.
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
-    somewhere; `twin_at` is when the twin was given to a worker.
+    somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
+    `twin_at` is when the twin was given to a worker.
     """
 
-    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "generation", "nbytes", "out", "outcome", "payload",
-                 "receipt_at", "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split", "state", "stop", "twin_at", "where")
+    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "generation", "nbytes", "out", "outcome",
+                 "payload", "ran_here", "receipt_at", "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split",
+                 "state", "stop", "twin_at", "where")
 
     def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
         self.seq = seq
@@ -50,6 +52,7 @@ class Frame:
         self.resend_at = NEVER
         self.attempts = 0
         self.out = False
+        self.ran_here = False
         self.twin_at = 0.0
         self.device_s: tuple[float, ...] = ()
         self.cloud_s: tuple[float, ...] = ()

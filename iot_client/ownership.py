@@ -25,12 +25,13 @@ from iot_client.outcome import Dropped
 from iot_client.peer import REFUSED, UP, Peer
 from iot_client.policy import Manual
 from iot_client.stream import Stream
-from wire.protocol import Skip, State, Welcome
+from wire.protocol import Result, Skip, State, Welcome
 
 __all__ = ["Ownership"]
 
 PATIENCE = 0.5
 """Seconds the device waits for a link that broke before it takes the fold over: a resumed session needs no replay."""
+_OUT_OF_TURN = "out of turn"
 _STATE_MINOR = 2
 """Servers of older minors do nothing with STATE."""
 
@@ -160,6 +161,7 @@ class Ownership:
         """A copy of the state came, and is kept by the body."""
         if message.generation == self.generation and self.stage == message.stage and self._taking is None:
             self._asked_at = NEVER
+            self._state = None  # it has it: this is what became of it
             self._newer = max(self._newer, message.seq)
 
     def settle(self, now: float) -> None:
@@ -168,20 +170,31 @@ class Ownership:
             self.copy = self._newer
             self._stream.out.append(KeepState(self.copy))
             self._forget(self.copy)
-        if self.stage >= 0 and self._stream.full and self._stream.journal and self._peer.state == UP and self._taking is None:
+        if self.stage < 0 or self._taking is not None or self._peer.state != UP:
+            return
+        if self._stream.full and max(self.copy, self._newer) < self._stream.head:
             self._ask(self._stream.head, now)
 
-    def receipt(self, kind: str, seq: int) -> None:
-        """The server has a STATE, or a job that was sent again for its state."""
-        if kind == "state" and self._state is not None and self._state.seq == seq:
+    def receipt(self, seq: int) -> None:
+        """The server has a STATE."""
+        if self._state is not None and self._state.seq == seq:
             self._state = None
-        elif kind == "submit":
-            self._owed.pop(seq, None)
+
+    def again(self, message: Result) -> bool:
+        """True if the server gave a job back that came out of turn: it leaves again, behind the one before it."""
+        frame = self._stream.journal.get(message.seq)
+        if message.reason != _OUT_OF_TURN or message.generation != self.generation or frame is None:
+            return False
+        if frame.state == SENT:
+            frame.state = READY
+            self._stream.ready.append(frame)
+        self.lost(message.seq)
+        return True
 
     def lost(self, seq: int) -> None:
         """A SUBMIT did not arrive. Jobs leave in order, or what waits there might leave no credit for what it waits for."""
         stream = self._stream
-        if seq in self._owed:
+        if seq in self._owed and self._owed[seq] not in stream.ready:
             stream.ready.append(self._owed[seq])
         if self.stage >= 0:
             stream.ready = deque(sorted(stream.ready, key=lambda frame: frame.seq))
@@ -240,12 +253,13 @@ class Ownership:
             return
         stream = self._stream
         if self._taking is not None or not message.resumed:
-            self._taking = None
+            self._taking, self._newer = None, -1
             self._hand_over(now)
             self._owed = {seq: frame for seq, frame in stream.journal.items() if frame is not None and frame.state == SETTLED}
             for frame in stream.journal.values():
-                if frame is not None and frame.state != SETTLED:
-                    frame.generation, frame.state = self.generation, READY
+                if frame is not None:
+                    frame.generation = self.generation
+                    frame.state = READY if frame.state != SETTLED else SETTLED
         elif self._state is not None:
             self._hand_over(now, again=True)
         for seq in [seq for seq, frame in stream.journal.items() if frame is None]:
@@ -331,6 +345,7 @@ class Ownership:
         stream = self._stream
         for seq in [seq for seq in stream.journal if seq < before]:
             frame = stream.journal.pop(seq)
+            self._owed.pop(seq, None)
             if frame is not None and seq not in stream.frames:
                 stream.let_go(frame)
             if seq in self._withheld:

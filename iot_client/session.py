@@ -252,6 +252,8 @@ class Session:
         if frame is not None and message.start == frame.split:
             frame.out = False
         held = message.held_us / 1e6
+        if message.outcome == "dropped" and self.owner is not None and self.owner.again(message):
+            return
         if frame is None or not frame.awaits(message.start, message.generation):
             if message.outcome != "dropped":
                 self.late_results += 1
@@ -268,11 +270,11 @@ class Session:
 
     def _conclude(self, frame: Frame, message: Result, now: float) -> None:
         if message.outcome == "done":
-            frame.where = "cloud"
+            frame.where = "device" if frame.ran_here else "cloud"
             if message.stop < self.config.n:
                 self.stream.back(frame)
             else:
-                self.stream.settle(frame, Done("cloud"), now)
+                self.stream.settle(frame, Done(frame.where), now)
         elif message.outcome == "filtered":
             self.stream.settle(frame, Filtered(message.stage), now)
         elif message.outcome == "failed":
@@ -289,8 +291,8 @@ class Session:
         peer.credit(message)
         if message.receipt == "submit":
             self._on_receipt(message, now)
-        if self.owner is not None:
-            self.owner.receipt(message.receipt, message.seq)
+        if message.receipt == "state" and self.owner is not None:
+            self.owner.receipt(message.seq)
         if message.receipt == "report":
             self._departures.received(message.seq)
 

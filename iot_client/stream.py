@@ -6,89 +6,21 @@ Knows nothing of servers: the session moves frames from READY to SENT and brings
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
-
-import msgspec
+from collections.abc import Sequence
 
 from iot_client.admission import Window
 from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
 from iot_client.frame import BACK, HEAD, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
-from iot_client.peer import PeerConfig
-from iot_client.policy import Policy, SteerConfig
-from wire.protocol import Hello
+from iot_client.policy import Policy
+from iot_client.session_config import SessionConfig
 
 __all__ = ["SessionConfig", "Stream"]
 
 
 _STEERED = 8
 """Frames under way at least where the bytes in flight are bounded anyway: a link that slows down stretches the path."""
-
-
-class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is about; times in seconds, sizes in bytes.
-
-    `splits[k]` says whether k stages on the device are legal; `stateful` and `once` say it per stage.
-    `pivot` is where jobs end: the first stage with state after the cut, or n. If the state moves, `stops[k]` says where
-    jobs from k may end, the latest first; else it is empty. `hello` is None for a device
-    that runs alone. With `spooled` what a run cannot finish is on disk: `first` is the seq it begins with, and
-    `reports_before` how many final values of earlier runs wait there. With a `deadline` the device finishes itself, in
-    time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
-    """
-
-    session: int
-    n: int
-    split: int
-    pivot: int
-    splits: tuple[bool, ...]
-    stateful: tuple[bool, ...]
-    once: tuple[bool, ...]
-    mode: str = "lossless"
-    hello: Hello | None = None
-    workers: int = 1
-    window: int = 0
-    max_age: float = 1.0
-    deadline: float = 0.0
-    depth: int = 1
-    memory: int = 256 * 2**20
-    reports: bool = False
-    resend: float = 2.0
-    codec: str = "raw"
-    steer: SteerConfig | None = None
-    stops: tuple[tuple[int, ...], ...] = ()
-    peer: PeerConfig = PeerConfig()
-    spooled: bool = False
-    first: int = 0
-    reports_before: int = 0
-
-    @property
-    def age_bound(self) -> float:
-        """Live mode: seconds after capture at which a frame is given up."""
-        return self.deadline or self.max_age
-
-    def why_not(self, k: int, lacks: tuple[int, ...]) -> str:
-        """Why the split cannot move to k, in words; "" if it can. The server cannot run the stages in `lacks`."""
-        if not 0 < k <= self.n or not self.splits[k]:
-            return "is not legal"
-        if k == self.n or self.hello is None:
-            return "" if k == self.n else "needs a server"
-        # Jobs go on ending at the pivot, so that each stage with state stays where it is.
-        if not self.stops and (k > self.pivot or any(self.stateful[k : self.pivot])):
-            return "lies beyond a stage with state"
-        lacking = self.lacking(k, lacks)
-        return f"is not possible: the server lacks what these stages need: {lacking}" if lacking else ""
-
-    def lacking(self, split: int, lacks: tuple[int, ...]) -> str:
-        """Names of the stages that a job from `split` needs and the server cannot run."""
-        names = self.hello.stages if self.hello else ()
-        return ", ".join(names[stage] for stage in lacks if split <= stage < self.stop_of(split, lacks))
-
-    def stop_of(self, k: int, lacks: Collection[int]) -> int:
-        """Where jobs from k end, as late as the stages allow that the server cannot run."""
-        stops = self.stops[k] if self.stops else ()
-        possible = (stop for stop in stops if not any(k <= stage < stop for stage in lacks))
-        return next(possible, stops[-1] if stops else self.pivot)
 
 
 class Stream:
@@ -249,6 +181,8 @@ class Stream:
         self.running -= 1
         frame = self.frames.get(event.seq)
         if frame is None or not self._awaits(frame, event.start):
+            if frame is not None and event.start == frame.split and event.kind == "done":
+                frame.ran_here = True
             return
         frame.device_s += event.times
         if frame.state == TWIN and frame.out:
@@ -390,7 +324,7 @@ class Stream:
 
     def _deliver(self, frame: Frame, now: float) -> None:
         del self.frames[frame.seq]
-        keep = frame.seq in self.journal
+        keep = self.journal.get(frame.seq) is not None
         if not keep:
             self.let_go(frame)
         assert frame.outcome is not None

@@ -15,7 +15,7 @@ from experiments.record import Broken, Folded, Handed, Kept, Record, Spurious, T
 from experiments.scenario import Device, Network, Scenario, Server, Stage
 from experiments.simulate import simulate
 from iot_client.outcome import Done, Dropped, Filtered
-from wire.protocol import Error, Submit, Welcome
+from wire.protocol import Error, State, Submit, Welcome
 
 PLAN = Scenario(
     stages=(Stage(), Stage(device_ms=2, nbytes=500), Stage(device_ms=3, once=True), Stage(stateful=True, placement="device")),
@@ -146,6 +146,18 @@ def state(r: Records) -> None:
     change(r, find(r, LOSSLESS, iot.RunStages, lambda what: what.stop == 4), ordered=False)
 
 
+def owner(r: Records) -> None:
+    index = find(r, LOSSLESS, iot.FrameCaptured)
+    insert(r, index, iot.SendMessage(State(3, 1, 0), 0xD00000, 1, 0))
+    insert(r, index, iot.ExportState(0, 3, 4))
+
+
+def turn(r: Records) -> None:
+    for seq, generation in ((0, 5), (1, 4)):
+        index = find(r, SERVER, cloud.MessageReceived, lambda what: type(what.message) is Submit and what.message.seq == seq)  # noqa: B023
+        change(r, index, message=msgspec.structs.replace(r[index].what.message, generation=generation))
+
+
 def twin(r: Records) -> None:
     index = find(r, LOSSLESS, iot.SendMessage, sends(Submit))
     insert(r, index, iot.RunStages(r[index].what.message.seq, 2, 3))
@@ -209,7 +221,7 @@ BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, way,
-        credit, window, state, twin, spurious, finished, dedup, twice, job, fold, report, memory, refusal, workers, leak,
+        credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, memory, refusal, workers, leak,
     )
 }
 
