@@ -125,7 +125,12 @@ class Spooler:
     # -- how it stands -----------------------------------------------------------------------------
 
     def resume(self, config: SessionConfig) -> SessionConfig:
-        """The session as it goes on where this stream stands."""
+        """The session as it goes on where this stream stands; a new one where stages keep state, which died with the device."""
+        if any(config.stateful) and self._next:
+            self.session = config.session
+            with self._changed:
+                self._standing = msgspec.structs.replace(self._standing, session=config.session)
+                self._changed.notify_all()
         return msgspec.structs.replace(config, session=self.session, first=self.first, reports_before=self.reports_before, spooled=True)
 
     @property

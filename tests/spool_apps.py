@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks import END, Aggregate, App, Source, Task
+from tasks import END, Aggregate, App, Source, StatefulTask, Task
 
-__all__ = ["aggregated", "cloudy", "fast_aggregated", "local", "long", "sensor"]
+__all__ = ["aggregated", "cloudy", "fast_aggregated", "folding", "local", "long", "sensor"]
 
 ITEMS = int(os.environ.get("SPOOL_ITEMS", "300"))
 PAUSE = float(os.environ.get("SPOOL_PAUSE", "0.002"))
@@ -91,6 +91,16 @@ class First(Task):
         return int(item[0])
 
 
+class Sum(StatefulTask):
+    """Of all numbers so far."""
+
+    def initial(self) -> int:
+        return 0
+
+    def run(self, number: int, state: int) -> tuple[int, int]:
+        return state + number, state + number
+
+
 class Same(Task):
     """Passes on what it gets."""
 
@@ -100,3 +110,4 @@ class Same(Task):
 
 fast_aggregated = App("spool_fast", [Numbered(), First(), Twice(), Everything()])
 long = App("spool_long", [Numbered(), Same(), First(), Twice()])
+folding = App("spool_folding", [Numbered(), First(), Sum()])

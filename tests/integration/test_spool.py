@@ -168,6 +168,24 @@ def test_another_split_after_a_crash_gets_its_own_answers(tmp_path: Path) -> Non
     assert results[0].seq <= 3
 
 
+def test_a_fold_begins_anew_after_a_crash(tmp_path: Path) -> None:
+    """Stages with state, folded by the server, in a device that dies: all that was not taken is answered, from a fresh state on."""
+    app = spool_apps.folding
+    with running_server(app) as server:
+        options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "own_source": False, "spool": tmp_path, "device": "tester"}
+        client = Client(app, split=1, **options)
+        client.start()
+        for number in range(20):
+            client.submit(np.full(10, number))
+        [next(client.results(5.0)) for _ in range(3)]
+        crash(client)
+        with Client(app, split=1, **options) as client:
+            client.end()
+            results = list(client.results(10.0))
+    first = results[0].seq
+    assert [(each.seq, each.value) for each in results] == [(seq, sum(range(first, seq + 1))) for seq in range(first, 20)]
+
+
 def crash(client: Client) -> None:
     """As if the process had died: the loop goes on nowhere, no goodbye, and the spool is as it was committed."""
     client._coordinator.finished = True
