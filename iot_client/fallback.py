@@ -51,6 +51,17 @@ class Fallback:
         else:
             self._stream.settle(frame, Dropped("oversize"), now)
 
+    def refused(self, frame: Frame, reason: str, now: float) -> bool:
+        """The server dropped a job: if it will not take its like for a while, run it here. False if that is not so, or not possible."""
+        stream = self._stream
+        if not reason.startswith("suspended") or not self.may_run_here(frame):
+            return False
+        if stream.live and stream.running >= 2 * self._config.workers:
+            return False
+        frame.state = SENT
+        stream.run_twin(frame, now)
+        return True
+
     def may_run_here(self, frame: Frame) -> bool:
         """True if the device may run the frame's job itself."""
         return self._stream.can_run_all and not frame.generation and not self.may_have_run_once(frame)

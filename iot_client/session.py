@@ -279,6 +279,8 @@ class Session:
             self.stream.settle(frame, Filtered(message.stage), now)
         elif message.outcome == "failed":
             self.stream.settle(frame, Failed(message.stage, message.reason), now)
+        elif self.fallback.refused(frame, message.reason, now):
+            return
         elif self.stream.live:
             if self.race is None or not self.race.rescue(frame, now):
                 self.stream.settle(frame, Dropped(f"server: {message.reason}"), now)
