@@ -288,7 +288,7 @@ def invisible(run: Run) -> Seen:
             client.end()
             reader.join()
 
-    with guarded("batched", "--workers", "2", "--trace", str(trace)) as server:
+    with guarded("batched", "--workers", "2", "--max-batch", "32", "--trace", str(trace)) as server:
         threads = [threading.Thread(target=stream, args=(device, server.port)) for device in range(8)]
         for thread in threads:
             thread.start()

@@ -24,6 +24,7 @@ DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("process", "thread", "inline")
 _MIN_JOB = 2**16
 _SHORTEST = 0.1
+_LARGEST_BATCH = 256
 _LEAST_MEMORY = 64 * 2**20
 _LEASES = (2.0, 3600.0)
 """A device pings every half second; it must be able to miss some."""
@@ -65,6 +66,7 @@ class Config:
     workers: int = 1
     executor: str = "process"
     spares: int = 1
+    max_batch: int = 16
     task_timeout: float = 10.0
     worker_memory: int | None = None
     results: str | None = None
@@ -96,6 +98,7 @@ class Config:
         _check(self.executor in EXECUTORS, "--executor", self.executor, ", ".join(EXECUTORS))
         _check(self.executor != "inline" or self.workers == 1, "--workers", self.workers, "1 with --executor inline")
         _check(self.spares >= 0, "--spares", self.spares, "0 or more")
+        _check(1 <= self.max_batch <= _LARGEST_BATCH, "--max-batch", self.max_batch, f"1 to {_LARGEST_BATCH}")
         limit = self.task_timeout
         _check(limit == 0 or limit >= _SHORTEST, "--task-timeout", limit, "0.1 or more seconds, or 0")
         least = self.worker_memory is None or self.worker_memory == 0 or self.worker_memory >= _LEAST_MEMORY
@@ -245,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each core")
     add("--executor", choices=EXECUTORS, default=Config.executor, help="what a worker is (%(default)s)")
     add("--spares", type=int, default=Config.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")
+    add("--max-batch", type=int, default=Config.max_batch, metavar="N", help="jobs given to a stage's run_batch at a time (%(default)s)")
     add("--task-timeout", type=float, default=Config.task_timeout, metavar="S",
         help="a process that is longer at a job, or a batch of jobs, is killed and replaced (%(default)g seconds; 0: never)")
     add("--worker-memory", type=size, metavar="SIZE",

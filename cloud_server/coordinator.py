@@ -86,7 +86,7 @@ class Server:
         recorder: takes final values, if any; `record` also sends it the results computed here.
         max_memory: bytes all devices together may have here; max_per_device: one of them; max_job: largest payload taken.
         lease: seconds a silent device may come back in and go on.
-        checksum: buffers have checksums, also where a device does not ask for them.
+        checksum: buffers have checksums, also where a device does not ask for them. max_batch: jobs run together, at most.
         ship: takes the apps that devices ship; None: nobody does.
         keys: folder of this server's keys and of those it allows (wire.identity); None: anybody who can connect is served.
         on_note: called with (level, text), on the loop's thread.
@@ -100,7 +100,7 @@ class Server:
         recorder: FoldsValues | None = None, record: bool = False, max_memory: int = 512 * 2**20,
         max_per_device: int = 32 * 2**20, max_job: int = 16 * 2**20, lease: float = 60.0,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
-        name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False,
+        name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False, max_batch: int = 16,
         keys: str | PathLike[str] | None = None, ship: Shipping | None = None,
     ) -> None:
         self.port = port
@@ -112,7 +112,7 @@ class Server:
             server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
             memory=max(max_memory, 2 * max_job), credit=max(max_per_device, max_job), max_job=max_job, lease=lease, record=record,
-            copies=getattr(executor, "copies", False), checksum=checksum,
+            copies=getattr(executor, "copies", False), checksum=checksum, max_batch=max_batch,
             ship=None if ship is None else ship.config,
         ))
         self._host = host

@@ -30,7 +30,7 @@ _SHARE = 0.8
 _OOM_SCORE = 500
 """Added to a worker's badness (proc(5), oom_score_adj), so that a host out of memory loses a worker, not the server."""
 _PR_SET_PDEATHSIG = 1
-_on_main_thread = True
+_forker = 0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +70,22 @@ def follow(parent: int) -> None:
             stream.reconfigure(line_buffering=True)  # or the last words would be lost in a crash
     _volunteer()
     die_with_parent()
-    os.register_at_fork(after_in_child=lambda: die_with_parent() if _on_main_thread else None, before=_look_where)
+    os.register_at_fork(after_in_child=_forked, before=_look_where)
     if os.getppid() != parent:  # it died before that took effect
         os._exit(1)
 
 
 def _look_where() -> None:
     """The kernel means the thread that forked, not its process: what another one starts may outlive it."""
-    global _on_main_thread
-    _on_main_thread = threading.current_thread() is threading.main_thread()
+    global _forker
+    _forker = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+
+
+def _forked() -> None:
+    if _forker:
+        die_with_parent()
+        if os.getppid() != _forker:
+            os._exit(1)
 
 
 def _lower(kind: int, most: int) -> None:

@@ -144,8 +144,14 @@ class Switch:
         self._inbox.disarm(self._inbox.fileno in ready)
         with self._lock:
             for descriptor in ready:
-                if descriptor != self._inbox.fileno:
-                    self._read(self._by_descriptor[descriptor])
+                post = self._by_descriptor.get(descriptor)
+                process = None if post is None else post.process
+                if post is None or process is None:
+                    continue
+                if descriptor == process.line.fileno():
+                    self._read(post)
+                elif process.line.fileno() not in ready:  # gone, and all it said is read
+                    self._ended(post, process)
 
     def _wakeup(self) -> float | None:
         now, limit = monotonic(), self._crew.seconds
@@ -258,9 +264,9 @@ class Switch:
                 except OSError as error:
                     self._not_started(post, f"a worker process cannot be started: {error}")
                 else:
-                    descriptor = post.process.line.fileno()
-                    self._by_descriptor[descriptor] = post
-                    self._poll.register(descriptor, select.POLLIN)
+                    for descriptor in _descriptors(post.process):
+                        self._by_descriptor[descriptor] = post
+                        self._poll.register(descriptor, select.POLLIN)
 
     def _affordable(self, post: _Post, now: float) -> bool:
         """False for a spare that would take memory which is needed: it must leave as much again."""
@@ -303,9 +309,9 @@ class Switch:
 
     def _ended(self, post: _Post, process: WorkerProcess, charge: str = "") -> None:
         """A process is gone, or, if `charge` says what for, is killed now."""
-        descriptor = process.line.fileno()
-        self._poll.unregister(descriptor)
-        del self._by_descriptor[descriptor]
+        for descriptor in _descriptors(process):
+            self._poll.unregister(descriptor)
+            del self._by_descriptor[descriptor]
         post.process = None
         post.bereft = self._started
         if charge:
@@ -342,6 +348,10 @@ class Switch:
         ):
             while self._pending:
                 self._fail(self._pending.popleft(), f"no worker process is running: {problem}")
+
+
+def _descriptors(process: WorkerProcess) -> list[int]:
+    return [process.line.fileno(), *([process.end] if process.end >= 0 else [])]
 
 
 def _stretch(job: Job) -> str:

@@ -31,6 +31,7 @@ _PREFETCH_BELOW = 0.02
 (0.1 to 0.3 ms). Behind a longer one a job would wait while other workers idle, for a gain under 2 %; and behind one that
 has begun to take longer than any before it might wait until that is killed."""
 
+_HOP = 0.001
 _NO_LIMITS = Limits()
 _CRASH = "Fatal Python error: "
 """How the standard library's faulthandler begins."""
@@ -50,6 +51,9 @@ class Job(NamedTuple):
 
 class WorkerProcess:
     """Starts on construction; says `Ready` when its stages are set up.
+
+    The line ends with the process, unless a child of a stage holds on to it; `end` is readable when the process is
+    gone in any case, if this system has such descriptors (else it is -1).
 
     Args:
         paths: "module:attribute" by app name.
@@ -86,6 +90,7 @@ class WorkerProcess:
             except OSError:
                 self.line.close()
                 raise
+        self.end = _end_of(self._process.pid)
         assert self._process.stdout is not None
         self._output = Output(self._process.stdout, lambda line: on_note("info", f"worker process {self.pid}: {line}"))
         self.line.send(first or [_ENCODE(Setup(dict(paths), limits))])
@@ -100,7 +105,8 @@ class WorkerProcess:
         """True if it can be given one more job now."""
         if not self.ready or self._gone:
             return False
-        return not self.jobs or (len(self.jobs) == 1 and max(self.busy, monotonic() - self.since) < _PREFETCH_BELOW)
+        usual = 2 * self.busy + _HOP
+        return not self.jobs or (len(self.jobs) == 1 and self.busy < _PREFETCH_BELOW and monotonic() - self.since < usual)
 
     def give(self, job: Job) -> bool:
         """Send a job; False if the process is gone (its end of line is still to be read).
@@ -179,6 +185,9 @@ class WorkerProcess:
             code = self._process.wait()
         self.kill()  # whatever a stage started and left behind
         self.line.close()
+        if self.end >= 0:
+            os.close(self.end)
+            self.end = -1
         return self.problem or _how(code)
 
     def kill(self) -> None:
@@ -187,6 +196,16 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass  # nobody is left, or only those who took another user's name
+
+
+def _end_of(pid: int) -> int:
+    """A descriptor that is readable once the process has ended, -1 where there are none (before Linux 5.3)."""
+    if not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def _how(code: int) -> str:
