@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chaos.poisoned import batched, single
 from tasks import DROP, Aggregate, App, Input, StatefulTask, Task, task
 
 
