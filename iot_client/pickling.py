@@ -7,6 +7,7 @@ standard library and what pip put beside it, by name, and must be there on the o
 from __future__ import annotations
 
 import copy
+import io
 import os
 import site
 import sys
@@ -15,8 +16,12 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
+import msgspec
+
 from iot_client.errors import ClientError
 from tasks import App
+from tasks.structs import define, definition_of, give_members
 
 __all__ = ["pickle_app"]
 
@@ -30,16 +35,14 @@ def pickle_app(app: App) -> bytes:
     Raises:
         ClientError: something in it cannot be pickled; the text says what to do.
     """
-    import cloudpickle
-
     stripped = copy.copy(app)
     stripped.annotate = None
     stripped._crossings = {}
-    by_value = list(_by_value(app))
+    by_value, file = list(_by_value(app)), io.BytesIO()
     for module in by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        pickled: bytes = cloudpickle.dumps(stripped)
+        _Pickler(file, {module.__name__ for module in by_value} | {"__main__"}).dump(stripped)
     except Exception as error:
         raise ClientError(
             f"app {app.name!r} cannot be shipped: {type(error).__name__}: {error}; open files, cameras and models in setup(), which runs "
@@ -48,7 +51,22 @@ def pickle_app(app: App) -> bytes:
     finally:
         for module in by_value:
             cloudpickle.unregister_pickle_by_value(module)
-    return pickled
+    return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle, and msgspec's structs by value, of which it would lose the fields."""
+
+    def __init__(self, file: io.BytesIO, by_value: set[str]) -> None:
+        super().__init__(file)
+        self._by_value = by_value
+
+    def reducer_override(self, obj: Any) -> Any:
+        """As pickle.Pickler's."""
+        if isinstance(obj, type(msgspec.Struct)) and obj.__module__ in self._by_value:
+            definition, members = definition_of(obj)
+            return define, definition, members, None, None, give_members
+        return super().reducer_override(obj)
 
 
 def _by_value(app: App) -> Iterator[ModuleType]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import msgspec
 
 from iot_client.errors import ClientError
-from iot_client.pickling import pickle_app
 from tasks import App
 from wire.address import is_loopback
 from wire.bundle import Bundle, BundleError, Expected, seal
@@ -50,6 +49,8 @@ def make_bundle(app: App, ship: Ship, device: str, host: str) -> Bundle:
     Raises:
         ClientError: there is no such key, or the app cannot be pickled.
     """
+    from iot_client.pickling import pickle_app  # brings cloudpickle, which only who ships needs
+
     now = int(time.time())
     server = ship.server or (socket.gethostname() if is_loopback(host) else host)
     expected = Expected(
