@@ -150,4 +150,4 @@ def _prove_one(gate: Gate, who: str, stranger: Channel) -> None:
                 raise GateFailed(f"self-test: {who} was let in; nothing is served")
             if change.denied:
                 return
-    raise GateFailed(f"self-test: {who} was neither let in nor refused within {_PROOF_S:g} s; nothing is served")
+    raise GateFailed(f"self-test: {who} was neither let in nor refused within {_PROOF_S:g} s (is loopback up?); nothing is served")
