@@ -1,6 +1,5 @@
-"""The only module that speaks ZeroMQ: DEALER on the device, ROUTER on the server.
+"""What speaks ZeroMQ: DEALER on the device, ROUTER on the server.
 
-Every socket is made by one factory, because options only count for binds and connects that come after them.
 A socket belongs to the thread that made it; libzmq aborts the process if two threads share one.
 """
 
@@ -20,7 +19,8 @@ from wire.channel import LinkChange, Parts
 from wire.identity import DeviceKeys, ServerKeys
 from wire.keys import make_pair, text_of
 from wire.protocol import MAX_PARTS
-from wire.zap import DOMAIN, Gate, GateFailed, prove
+from wire.sockets import make_socket, patience
+from wire.zap import Gate, GateFailed, prove
 
 __all__ = ["BindError", "ZmqChannel", "ZmqListener"]
 
@@ -45,61 +45,6 @@ _WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_F
 
 class BindError(OSError):
     """The address could not be bound; the text says which and why."""
-
-
-def _make_socket(
-    context: zmq.Context[Any], kind: int, max_message: int, keys: DeviceKeys | ServerKeys | None = None
-) -> zmq.Socket[Any]:
-    """All options of all sockets; see the sources beside each."""
-    socket: zmq.Socket[Any] = context.socket(kind)
-    options = {
-        zmq.LINGER: 0,  # never hang in term()
-        zmq.SNDHWM: 64,  # a backstop: bytes are bounded by credit, HWM only counts messages
-        zmq.RCVHWM: 64,
-        zmq.MAXMSGSIZE: max_message + 2**17,  # per part; the total is checked after receipt
-        zmq.HANDSHAKE_IVL: 2000,  # half-open connections go after 2 s
-        zmq.HEARTBEAT_IVL: 2000,  # for idle blackholes; life is judged by PING/PONG
-        zmq.HEARTBEAT_TIMEOUT: 10000,  # short ones kill links that are busy with one large frame
-        zmq.TCP_KEEPALIVE: 1,
-        zmq.TCP_KEEPALIVE_IDLE: 10,
-        zmq.TCP_KEEPALIVE_INTVL: 5,
-        zmq.TCP_KEEPALIVE_CNT: 3,
-    }
-    if kind == zmq.DEALER:
-        options |= {
-            zmq.IMMEDIATE: 1,  # EAGAIN instead of queueing to a server that was never there
-            zmq.RECONNECT_IVL: 50,  # and up to as much again, by chance; a growing one would be what recovery waits for
-        }
-    else:
-        options |= {
-            zmq.ROUTER_MANDATORY: 1,
-            zmq.BACKLOG: 512,
-            zmq.TCP_MAXRT: 30000,  # a device that takes nothing for 30 s is cut off, and what libzmq kept for it is freed
-        }
-    for option, value in (options | _curve(keys)).items():
-        socket.setsockopt(option, value)
-    return socket
-
-
-def _curve(keys: DeviceKeys | ServerKeys | None) -> dict[int, int | bytes]:
-    """CURVE, with an enforced domain on the server: without it libzmq lets in any key when nobody answers its questions."""
-    if keys is None:
-        return {}
-    mine: dict[int, int | bytes] = {zmq.CURVE_PUBLICKEY: keys.pair.public, zmq.CURVE_SECRETKEY: keys.pair.secret}
-    if isinstance(keys, DeviceKeys):
-        return mine | {zmq.CURVE_SERVERKEY: keys.server}
-    return {zmq.CURVE_SERVER: 1, zmq.CURVE_SECRETKEY: keys.pair.secret, zmq.ZAP_DOMAIN: DOMAIN, zmq.ZAP_ENFORCE_DOMAIN: 1}
-
-
-def _patience(rtt: float) -> dict[int, int]:
-    """How long, in ms, a connection may take to stand: a blackhole then costs no more than this after it opens.
-
-    TCP's own timers would begin at a second (RFC 6298) and double; three round trips leave room for one packet that is
-    lost. The handshake takes two round trips, four with keys. `rtt` 0.0: nothing is known of the path.
-    """
-    if not rtt:
-        return {zmq.CONNECT_TIMEOUT: 1000, zmq.HANDSHAKE_IVL: 2000}
-    return {zmq.CONNECT_TIMEOUT: max(250, int(3000 * rtt)), zmq.HANDSHAKE_IVL: max(500, int(8000 * rtt))}
 
 
 class _Owned:
@@ -251,8 +196,8 @@ class ZmqChannel(_Owned):
 
     def _open(self, rtt: float = 0.0) -> None:
         self._connected = False
-        self._socket = _make_socket(self._context, zmq.DEALER, self._max_message, self._keys)
-        for option, milliseconds in _patience(rtt).items():
+        self._socket = make_socket(self._context, zmq.DEALER, self._max_message, self._keys)
+        for option, milliseconds in patience(rtt).items():
             self._socket.setsockopt(option, milliseconds)
         self._monitor = self._socket.get_monitor_socket(_WATCHED)
         self._changes_due = 0
@@ -288,7 +233,7 @@ class ZmqListener(_Owned):
         self._context: zmq.Context[Any] = zmq.Context()
         self._gate = None if keys is None else Gate(self._context, keys.allowed, on_note)
         self._look_at_gate = 0
-        self._socket = _make_socket(self._context, zmq.ROUTER, max_message, keys)
+        self._socket = make_socket(self._context, zmq.ROUTER, max_message, keys)
         where = f"[{host}]" if ":" in host else host
         if ":" in host:
             self._socket.setsockopt(zmq.IPV6, 1)
