@@ -23,7 +23,7 @@ from iot_client.cuts import Crossings
 from iot_client.errors import AuthError, ClientError, Closed, ServerRefused, ServerUnreachable, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
-from iot_client.feeder import make_feeder
+from iot_client.feeder import check_feed, make_feeder
 from iot_client.goal import Goal
 from iot_client.host_watch import HostWatch
 from iot_client.intake import Intake
@@ -144,6 +144,7 @@ class Client:
         config, packer = terms.session(app), Packer(app.types)
         self._trace = TraceWriter(trace) if trace is not None else None
         feed: Any = source if source is not None or not own_source or not app.source.owns_input else app.source
+        check_feed(frames, rate)
         self.spooler = spooler = open_spool(spool, app, device, feed, packer, self._on_note, memory // 4)
         self._session = Session(config if spooler is None else spooler.resume(config))
         rate = None if source is not None else rate
@@ -156,7 +157,7 @@ class Client:
         )
         self._coordinator.bundle = None if bundle is None else Payload(bundle.head, (bundle.body,))
         self._listen(self._coordinator, memory, on_decided)
-        self._spooling = None if spooler is None else Spooling(spooler, self._intake, self._coordinator, feed, self._drained_spool)
+        self._spooling = Spooling.of(spooler, self._intake, self._coordinator, feed, self._drained_spool, self._on_note)
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
             stop=config.pivot, measured=goal is not None, on_note=self._on_note,
@@ -225,7 +226,7 @@ class Client:
         Raises:
             TimeoutError: no result for `timeout` seconds.
         """
-        while not self._drained and not self._intake.nothing_can_come(self._results.read, self._accepted()):
+        while not self._drained and not self._intake.nothing_can_come(self._results.read):
             result = self._next_result(timeout)
             if result is None:
                 self._drained = True
@@ -308,9 +309,6 @@ class Client:
         """Wait until one more item may enter; False if none ever will."""
         return self._intake.take_permit(timeout) if self._spooling is None else self._spooling.take_permit(timeout)
 
-    def _accepted(self) -> int:
-        return self._intake.captured if self.spooler is None else self.spooler.accepted
-
     def _take_permit(self, timeout: float | None) -> None:
         self._raise_crash()
         if self._intake.ended or not self.take_permit(timeout):
@@ -334,6 +332,8 @@ class Client:
             if self._aggregate is not None:
                 self._aggregate.start()
         except Exception as error:
+            if self._spooling is not None:
+                self._spooling.close()
             raise StageError(f"source or aggregate could not be set up: {type(error).__name__}: {error}") from error
         raced = self._session.race is not None
         self._executor.start(self._session.config.split, self._session.config.pivot if raced else 0)
@@ -383,16 +383,12 @@ class Client:
         self._results.add(Result.of(command, self.device, value, item))
 
     def _next_result(self, timeout: float | None) -> Result | None:
-        if self._spooling is not None:
-            self._spooling.took()
         try:
-            result = self._results.next(timeout)
+            result = self._results.next(timeout) if self._spooling is None else self._spooling.read(self._results, timeout)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; {self._session.in_flight} frames in flight") from None
         if self._coordinator.held_permits:
             self._coordinator.put(None)
-        if self._spooling is not None and result is not None:
-            self._spooling.hand(result)
         return result
 
     def _raise_crash(self) -> None:

@@ -268,7 +268,10 @@ class _Run:
         """The summary for programs."""
         assert self._statistics is not None
         statistics = msgspec.structs.asdict(self._statistics)
-        names = ("split", "codec", "link", "bytes_received", "resent", "late_results", "twins", "waiting_for_server", "reports_discarded")
+        names = (
+            "split", "codec", "link", "bytes_received", "resent", "late_results", "twins", "waiting_for_server", "reports_pending",
+            "reports_discarded", "spooled",
+        )
         extra = {name: statistics[name] for name in names}
         return {
             "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,

@@ -11,19 +11,19 @@ from tasks import END
 if TYPE_CHECKING:
     from iot_client.client import Client, Readable
 
-__all__ = ["Feeder", "make_feeder"]
+__all__ = ["Feeder", "check_feed", "make_feeder"]
 
 
-def make_feeder(source: Readable | None, client: Client, frames: int | None, rate: float | None, taken: int) -> Feeder | None:
-    """A Feeder, or None where there is nothing to read: items are submitted.
-
-    Raises:
-        ValueError: frames or rate is out of range.
-    """
+def check_feed(frames: int | None, rate: float | None) -> None:
+    """Raises ValueError where one is out of range."""
     if rate is not None and not rate > 0:
         raise ValueError(f"rate={rate}; legal: frames per second above 0")
     if frames is not None and frames < 0:
         raise ValueError(f"frames={frames}; legal: 0 or more")
+
+
+def make_feeder(source: Readable | None, client: Client, frames: int | None, rate: float | None, taken: int) -> Feeder | None:
+    """A Feeder, or None where there is nothing to read: items are submitted."""
     return None if source is None else Feeder(source, client, frames, rate, taken)
 
 

@@ -27,13 +27,14 @@ class Intake:
 
     Attributes:
         permits: one True for each item that may enter, and None at the end.
-        captured: how many entered; ended: no more will.
+        captured: how many entered; ended: no more will. accepted: how many will have, where that is known apart.
     """
 
     def __init__(self, clock: Clock, enter: Callable[[FrameCaptured, Any], None], why_full: Callable[[], str]) -> None:
         self.permits: SimpleQueue[bool | None] = SimpleQueue()
         self.captured = 0
         self.ended = False
+        self.accepted: Callable[[], int] | None = None
         self._clock = clock
         self._enter = enter
         self._why_full = why_full
@@ -72,7 +73,7 @@ class Intake:
         """This thread hands items in."""
         self._submitters.add(threading.get_ident())
 
-    def nothing_can_come(self, read: int, accepted: int) -> bool:
-        """True if this thread alone submits, and all that was accepted so far was read."""
+    def nothing_can_come(self, read: int) -> bool:
+        """True if this thread alone submits, and all it has submitted so far was read."""
         alone = self._submitters == {threading.get_ident()}
-        return alone and not self.ended and read == accepted
+        return alone and not self.ended and read == (self.captured if self.accepted is None else self.accepted())

@@ -149,6 +149,11 @@ class Spooler:
         return self._next - self._entering
 
     @property
+    def untaken(self) -> int:
+        """Items whose results nobody has taken yet."""
+        return self._next - self._standing.taken
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all rows."""
         return self._held
@@ -280,6 +285,17 @@ class Spooler:
         return self._packer.unpack(payload)
 
     def _run(self) -> None:
+        try:
+            self._write()
+        except Exception as error:
+            self._on_note("error", f"the spool {self._file.path} is given up: {type(error).__name__}: {error}")
+            with self._changed:
+                self._stopped = self._closing = True
+                self._changed.notify_all()
+        finally:
+            self._file.close()
+
+    def _write(self) -> None:
         while True:
             with self._changed:
                 while not (self._closing or self._due):
@@ -298,7 +314,6 @@ class Spooler:
             for after, count in batch.recalls:
                 self._recall(after, count)
             if closing:
-                self._file.close()
                 return
 
     @property

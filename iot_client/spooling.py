@@ -11,7 +11,7 @@ from iot_client.coordinator import Coordinator
 from iot_client.events import ReportsRecalled
 from iot_client.intake import Intake
 from iot_client.outcome import Done, Dropped
-from iot_client.result import Result
+from iot_client.result import Result, ResultQueue
 from iot_client.spool import Spool, Spooler
 from iot_client.spool_file import StreamKey
 from tasks import App
@@ -47,18 +47,24 @@ class Spooling:
     """
 
     def __init__(
-        self, spooler: Spooler, intake: Intake, coordinator: Coordinator, source: object, ended: Callable[[str], None]
+        self, spooler: Spooler, intake: Intake, coordinator: Coordinator, source: object, ended: Callable[[str], None],
+        on_note: Callable[[str, str], None],
     ) -> None:
         self.spooler = spooler
-        self._intake, self._ended = intake, ended
+        self._intake, self._ended, self._on_note = intake, ended, on_note
         self._ahead = _AHEAD if hasattr(source, "skip") else None
         self._reports = coordinator.session.config.reports
         self._error, self._handed, self._keeping = "", -1, False
         self._thread = threading.Thread(target=self._run, name="spool-out", daemon=True)
-        intake.captured = spooler.first
+        intake.captured, intake.accepted = spooler.first, lambda: spooler.accepted
         coordinator.on_reported, coordinator.on_recall = spooler.reported, spooler.recall
         spooler.on_recalled = lambda seqs, values: coordinator.put(ReportsRecalled(seqs), values)
         self.start = self._thread.start
+
+    @classmethod
+    def of(cls, spooler: Spooler | None, *parts: Any) -> Spooling | None:
+        """A spool's, or None where there is none."""
+        return None if spooler is None else cls(spooler, *parts)
 
     @property
     def figures(self) -> tuple[int, int]:
@@ -79,10 +85,17 @@ class Spooling:
         if self._reports and type(outcome) is Done:
             self.spooler.report(seq, value)
 
-    def hand(self, result: Result) -> None:
-        """This result goes to whoever reads them."""
-        if result.outcome != Dropped("spooled"):
+    def read(self, results: ResultQueue, timeout: float | None) -> Result | None:
+        """The next result for whoever reads them; the one before is taken by that.
+
+        Raises:
+            TimeoutError: as ResultQueue.next.
+        """
+        self.took()
+        result = results.next(timeout)
+        if result is not None and result.outcome != Dropped("spooled"):
             self._handed = result.seq
+        return result
 
     def took(self) -> None:
         """The reader asks for more, or ended well: it has done with what it was handed."""
@@ -99,6 +112,8 @@ class Spooling:
         if self._thread.is_alive():
             self._thread.join(2.0)
         self.spooler.close()
+        if self.spooler.untaken:
+            self._on_note("info", f"{self.spooler.untaken} items wait in the spool for the next run")
 
     def _run(self) -> None:
         try:
