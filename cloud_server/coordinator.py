@@ -32,6 +32,7 @@ from wire import protocol
 from wire.channel import Listener, Parts
 from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, VersionMismatch
+from wire.heap import Idle
 from wire.inbox import Inbox
 from wire.protocol import Error, Payload
 from wire.zmq_channel import ZmqListener
@@ -129,6 +130,7 @@ class Server:
         self._results: dict[tuple[int, int], Payload] = {}
         self._next_token = 1
         self._batches: list[tuple[RunBatch, list[Payload], list[tuple[str, ...] | None]]] = []
+        self._idle = Idle()
         self._outbox = Outbox(max_per_device, lease / 2)
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
@@ -207,6 +209,7 @@ class Server:
         if due is not None and due <= self._clock.now():
             self.handle(Tick())
             busy = True
+            self._idle.look(bool(self.scheduler.sessions))
         if self._outbox:
             self._flush()
         if self._batches:

@@ -83,6 +83,13 @@ class Dispatcher:
             self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
         return batch
 
+    def orphan(self, session: Session) -> None:
+        """A session ends: what workers are still at of it counts on until they answer."""
+        for batch in self.running.values():
+            mine = [session.jobs[seq].nbytes for number, seq in batch.jobs if number == session.number and seq in session.jobs]
+            if mine:
+                self._memory.lend(batch.batch, sum(mine))
+
     def may_begin(self, session: Session) -> bool:
         """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
         pool = pool_of(session.app)

@@ -103,13 +103,19 @@ class Memory:
         return recalled
 
     def lend(self, batch: int, nbytes: int) -> None:
-        """A worker gets copies of so many bytes."""
-        self._lent[batch] = nbytes
+        """A worker gets copies of so many bytes, or is still at those of a session that ended."""
+        self._lent[batch] = self._lent.get(batch, 0) + nbytes
         self.used += nbytes
 
     def returned(self, batch: int) -> None:
         """And has no use for them any more."""
-        self.used -= self._lent.pop(batch, 0)
+        if self._lent:
+            self.used -= self._lent.pop(batch, 0)
+
+    @property
+    def lent(self) -> int:
+        """Bytes that no session is charged with."""
+        return sum(self._lent.values())
 
     def _possible(self, account: Account, wanted: int) -> int:
         first = next(iter(self.waiting), account.number) == account.number

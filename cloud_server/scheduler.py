@@ -80,7 +80,7 @@ class Scheduler:
         self._handlers[type(event)](event, now)
         if self._backlog.size:
             self._dispatch(now)
-        if self.memory.waiting:
+        if self.memory.waiting and not self._finished:
             for session, credit in served(self.memory, self.sessions):
                 self._send(session, credit)
         out, self._out = self._out, []
@@ -345,6 +345,7 @@ class Scheduler:
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]
         self._bundles.end(session.number)
+        self._dispatcher.orphan(session)
         session.account.end()
         self._out += left_behind(session, self._backlog.drop(session))
         self._out.append(Note("info", f"{session.device} left: {reason}"))

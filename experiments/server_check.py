@@ -84,7 +84,11 @@ class ServerCheck(Check):
         self._held[session] -= nbytes
 
     def _forget(self, session: int) -> None:
-        """The session ended: the server may know nothing of it any longer."""
+        """The session ended: the server may know nothing of it any longer, but that a worker is still at a job of it."""
+        for token, (whose, nbytes) in self._sizes.items():
+            if whose == session:
+                self._sizes[token] = 0, nbytes
+        self._held[0] += self._held.pop(session, 0)
         self._executed = {key for key in self._executed if key[0] != session}
         self._folds = {key for key in self._folds if key[0] != session}
         self._turns.forget(session)
@@ -93,7 +97,7 @@ class ServerCheck(Check):
         """A session that holds what others wait for may end before its lease; it must be said."""
         name, left, reason = what.text.partition(" left: ")
         plan = self.scenario.server
-        scarce = plan.memory < plan.credit * (len(self.scenario.devices) + 1)
+        scarce = plan.memory <= plan.credit * (len(self.scenario.devices) + 1)
         if left and scarce and reason.startswith(("silent", "fetched no answer")):
             for session in [session for session, number in self._devices.items() if name == f"device{number}"]:
                 self._forget(session)

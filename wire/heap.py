@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["Idle", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 _MMAP_MAX = 32 * 2**20  # HEAP_MAX_SIZE / 2, the largest glibc accepts
@@ -24,3 +24,20 @@ def keep_freed_memory(nbytes: int = 128 * 2**20) -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_MAX) and mallopt(_M_TRIM_THRESHOLD, nbytes))
+
+
+class Idle:
+    """Gives back to the system what malloc kept, once each time the last one who needed it has gone."""
+
+    def __init__(self) -> None:
+        self._busy = False
+
+    def look(self, busy: bool) -> bool:
+        """Is anybody here now? True if memory was given back."""
+        was, self._busy = self._busy, busy
+        return was and not busy and _trim()
+
+
+def _trim() -> bool:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    return bool(trim is not None and trim(0))

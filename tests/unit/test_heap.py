@@ -39,3 +39,28 @@ def test_kept_memory_costs_no_page_faults() -> None:
     """Sixteen frames allocated and freed over and over: no page fault a frame with it, over a hundred without."""
     assert faults_per_frame("keep") <= 2
     assert faults_per_frame("leave") > 100
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc_trim is glibc's")
+def test_what_was_kept_is_given_back_when_the_last_one_has_gone() -> None:
+    """64 MB of freed frames stay while somebody is there, and go, once, when nobody is."""
+    program = """
+import psutil
+from wire.heap import Idle, keep_freed_memory
+keep_freed_memory()
+idle, rss = Idle(), psutil.Process().memory_info
+before = rss().rss
+frames = [bytearray(b"x" * 900_000) for _ in range(70)]
+assert not idle.look(True)
+del frames
+assert not idle.look(True)
+kept = rss().rss - before
+assert idle.look(False)
+assert not idle.look(False)
+print(kept >> 20, (rss().rss - before) >> 20)
+"""
+    told = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    kept, left = map(int, told.stdout.split())
+    assert kept > 50
+    assert left < 10
