@@ -59,7 +59,9 @@ assert idle.look(False)
 assert not idle.look(False)
 print(kept >> 20, (rss().rss - before) >> 20)
 """
-    told = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=60)
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=60
+    )
     assert told.returncode == 0, told.stderr
     kept, left = map(int, told.stdout.split())
     assert kept > 50
