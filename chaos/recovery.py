@@ -13,10 +13,13 @@ import psutil
 
 from chaos.device import Diary, Plan
 from chaos.registry import Broken, Run, Seen, promise
-from chaos.site import Server, first_from, gaps, launch, quantile
+from chaos.site import ROOT, Server, first_from, gaps, launch, quantile
 from chaos.steps import answer
 
-__all__ = ["deadline_race", "fallback", "herd", "kills_of_a_busy_server", "kills_of_the_only_server", "once_across_lives"]
+__all__ = [
+    "FRAME", "deadline_race", "fallback", "herd", "judge", "jumping_clocks",
+    "kills_of_a_busy_server", "kills_of_the_only_server", "once_across_lives",
+]
 
 CLIP = "ball.mp4"
 FRAME = 1 / 30
@@ -159,16 +162,17 @@ def fallback(run: Run) -> Seen:
                     time.sleep(max(0.0, began + 5.5 - time.monotonic()))
                 run.note(f"{number + 1} of {run.count} rounds")
             diary = device.diary(60.0 + 10 * run.count)
-    return _judge_fallback(diary, faults, deadline + FRAME + 0.017, plan)
+    return judge(diary, faults, deadline + FRAME + 0.017, plan)
 
 
-def _judge_fallback(diary: Diary, faults: Sequence[tuple[str, float, float]], allowed: float, plan: Plan) -> Seen:
+def judge(diary: Diary, faults: Sequence[tuple[str, float, float]], allowed: float, plan: Plan, again: float = 5.0) -> Seen:
+    """Of each fault, (name, from, to): how long nothing was done around it, and when the server's results came again."""
     figures: dict[str, float | int | str] = {}
     good = 0
     for kind in dict.fromkeys(name for name, _, _ in faults):
         silences = [max(gaps(diary.rows, began - 0.5, back + 2.0)) for name, began, back in faults if name == kind]
         returns = [(first_from(diary.rows, "cloud", back) or float("inf")) - back for name, _, back in faults if name == kind]
-        good += sum(silence <= allowed and again <= 5.0 for silence, again in zip(silences, returns))
+        good += sum(silence <= allowed and back <= again for silence, back in zip(silences, returns))
         figures |= {f"{kind}: longest gap ms": round(1e3 * max(silences), 1), f"{kind}: remote again ms": round(1e3 * max(returns), 1)}
     if any(row.kind == "done" and row.value != answer(row.seq, plan.nbytes) for row in diary.rows if plan.mode == "lossless"):
         raise Broken("a value is not that of its frame")
@@ -190,9 +194,10 @@ def deadline_race(run: Run) -> Seen:
         "by the server": sum(row.detail == "cloud" for row in done), "twins": diary.twins, "late": diary.late,
         "dropped": len(diary.rows) - len(done),
     }
+    seen = Seen(good=len(done), tried=len(diary.rows), figures=figures, least=0.99)
     if quantile(ages, 0.99) > 0.21:
-        raise Broken("p99 of the age at delivery is above the deadline and 10 ms", Seen(good=0, tried=len(ages), figures=figures))
-    return Seen(good=len(done), tried=len(diary.rows), figures=figures, least=0.99)
+        raise Broken("p99 of the age at delivery is above the deadline and 10 ms", seen)
+    return seen
 
 
 @promise(10, "a herd: all devices back soon after their server restarts", quick=16, full=64)
@@ -213,6 +218,32 @@ def herd(run: Run) -> Seen:
     ]
     good = sum(back <= 5.0 for back in backs)
     return Seen(good=good if busy <= 3.0 else 0, tried=run.count, figures={**_milliseconds(backs), "server busy s": busy})
+
+
+_JUMPING = """\
+import time
+_real, _steady = time.time, time.monotonic
+def _jumping():
+    return _real() + 3600.0 * (int(_steady()) % 3 - 1)
+time.time = _jumping
+time.time_ns = lambda: int(1e9 * _jumping())
+"""
+"""A wall clock that steps by an hour every second, back and forth."""
+
+
+@promise(23, "wall clocks of device and server step by an hour every second: nothing is dropped, nothing times out", quick=5, full=60)
+def jumping_clocks(run: Run) -> Seen:
+    """30 fps live with a deadline of 500 ms, which a server on the same host meets easily."""
+    (run.folder / "sitecustomize.py").write_text(_JUMPING, encoding="utf-8")
+    environment = {"PYTHONPATH": os.pathsep.join((str(run.folder), str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    with Server("chaos.steps:steps", "--executor", "thread", "--workers", "1", environment=environment) as server:
+        plan = Plan(port=server.port, out=str(run.folder / "out"), seconds=float(run.count), deadline=0.5, nbytes=2_000)
+        with launch(plan, environment=environment) as device:
+            diary = device.diary(60.0 + run.count)
+    lost = [text for _, text in diary.notes if "silent" in text or "lost" in text]
+    remote = sum(row.kind == "done" and row.detail == "cloud" for row in diary.rows)
+    figures = {"links lost": len(lost), "by the server": remote}
+    return Seen(good=0 if lost else sum(row.kind == "done" for row in diary.rows), tried=len(diary.rows), figures=figures)
 
 
 def _busy_seconds(pid: int, seconds: float) -> float:

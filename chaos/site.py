@@ -17,7 +17,7 @@ from benchmarks.child import free_port
 from chaos.device import Diary, Plan, Row
 from chaos.registry import Broken
 
-__all__ = ["Process", "Server", "conserved", "first_from", "gaps", "launch", "longest", "quantile"]
+__all__ = ["ROOT", "Process", "Server", "conserved", "first_from", "gaps", "launch", "longest", "quantile"]
 
 ROOT = Path(__file__).resolve().parents[1]
 Wrap = Callable[[Sequence[str]], Sequence[str]]
@@ -80,11 +80,15 @@ class Process:
 class Server:
     """A cloud-server that lives several lives on one port."""
 
-    def __init__(self, app: str, *arguments: str, side: str = "", host: str = "127.0.0.1", wrap: Wrap = lambda argv: argv) -> None:
+    def __init__(
+        self, app: str, *arguments: str, side: str = "", host: str = "127.0.0.1", wrap: Wrap = lambda argv: argv,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.host = host
         self._argv = ["-m", "cloud_server", "--app", app, "--host", host, "--port", str(self.port), "--quiet", *arguments]
-        self._side, self._wrap = side, wrap
+        self._environment = {"SPILLWAY_CHAOS_SIDE": side, **(environment or {})}
+        self._wrap = wrap
         self._process: Process | None = None
         self._lives: list[Process] = []
 
@@ -98,7 +102,7 @@ class Server:
 
     def start(self) -> float:
         """A new life; returns when it listened."""
-        self._process = Process(self._argv, environment={"SPILLWAY_CHAOS_SIDE": self._side}, wrap=self._wrap)
+        self._process = Process(self._argv, environment=self._environment, wrap=self._wrap)
         self._lives.append(self._process)
         return self._process.hear("ready")
 
@@ -128,11 +132,11 @@ class Server:
 class launch:
     """A device process while a block runs; `diary()` waits for its end."""
 
-    def __init__(self, plan: Plan, wrap: Wrap = lambda argv: argv) -> None:
+    def __init__(self, plan: Plan, wrap: Wrap = lambda argv: argv, environment: dict[str, str] | None = None) -> None:
         self._plan = plan
         path = Path(plan.out).with_suffix(".json")
         path.write_bytes(msgspec.json.encode(plan))
-        self._process = Process(["-m", "chaos.device", str(path)], wrap=wrap)
+        self._process = Process(["-m", "chaos.device", str(path)], environment=environment, wrap=wrap)
 
     def __enter__(self) -> launch:
         self._process.hear("playing")

@@ -22,7 +22,8 @@ __all__ = ["Race"]
 _SAMPLES = 64
 _HIGH, _TYPICAL = 0.95, 0.5
 _MARGIN = 0.005
-"""Seconds for the hand-over between threads and the millisecond poll() rounds up to."""
+"""Seconds at least for the hand-over between threads and the millisecond poll() rounds up to; on a busy host it takes
+longer, and what it took lately counts, up to a third of the deadline."""
 _KNOWN = 3
 """Runs of a stage after which its time counts as known: the first is often cold."""
 _LESSON = 1.0
@@ -61,6 +62,9 @@ class Race:
         self._seen = [RollingQuantile(_SAMPLES) for _ in range(config.n)]
         self._seen_at = [float("-inf")] * config.n
         self._heads = RollingQuantile(_SAMPLES)
+        self._handing_over = RollingQuantile(_SAMPLES)
+        self._begun: dict[int, float] = {}
+        self._ended_at = self._looked_at = float("-inf")
         self._costs: dict[int, _Cost] = {}
         self._taught_at = float("-inf")
         self._due = NEVER
@@ -71,6 +75,10 @@ class Race:
         for stage, seconds in enumerate(event.times, event.start):
             self._seen[stage].add(seconds)
             self._seen_at[stage] = now
+        wanted_at = self._begun.pop(event.seq, None) if event.start else None
+        if wanted_at is not None:
+            self._handing_over.add(max(0.0, now - max(wanted_at, self._ended_at) - sum(event.times)))
+            self._ended_at = now
         if event.nbytes:
             self._heads.add(sum(event.times) + event.encode_s)
         self._costs.clear()
@@ -85,14 +93,15 @@ class Race:
             cost = self._cost(frame.split)
             end = frame.captured_at + self._deadline
             lesson = self._lesson_at(cost) if not twins else NEVER
-            at = min(lesson, end - cost.high - _MARGIN - self._blocked() - ahead / self._workers)
+            at = min(lesson, end - cost.high - self._margin() - self._blocked() - ahead / self._workers)
             if now < at:
                 self._due = min(self._due, at)
             elif twins < 2 * self._workers and (now >= lesson or self._in_time(cost, ahead, oldest, end, now)):
                 if now >= lesson:
                     self._taught_at = now
-                self._run(frame, now)
+                self._run(frame, now, max(at, self._looked_at))
                 ahead, oldest, twins = self._queue()
+        self._looked_at = now
         return self.started > began
 
     def rescue(self, frame: Frame, now: float) -> bool:
@@ -102,15 +111,16 @@ class Race:
             return False
         if not self._in_time(self._cost(frame.split), ahead, oldest, frame.captured_at + self._deadline, now):
             return False
-        self._run(frame, now)
+        self._run(frame, now, now)
         return True
 
     def next_wakeup(self) -> float:
         """When the next twin must start, as things stand since `start`."""
         return self._due
 
-    def _run(self, frame: Frame, now: float) -> None:
+    def _run(self, frame: Frame, now: float, wanted_at: float) -> None:
         self.started += 1
+        self._begun[frame.seq] = wanted_at
         self._stream.run_twin(frame, now)
 
     def _queue(self) -> tuple[float, float, int]:
@@ -130,6 +140,9 @@ class Race:
         if cost.typical > self._deadline:
             return max(self._taught_at + _LESSON, cost.seen_at + _HOPELESS)
         return self._taught_at + _LESSON if not cost.known else max(self._taught_at + _LESSON, cost.seen_at + _STALE)
+
+    def _margin(self) -> float:
+        return min(max(_MARGIN, self._handing_over.quantile(_HIGH) or 0.0), self._deadline / 3)
 
     def _blocked(self) -> float:
         """Seconds for which a new frame's stages may keep every worker from a twin that outranks them."""

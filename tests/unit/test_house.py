@@ -137,6 +137,32 @@ def test_nothing_receives_or_loads_python_objects() -> None:
     assert not found
 
 
+WALL_CLOCKS = frozenset({"time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime"})
+DATED = {
+    "iot_client/log_lines.py": "lines for people say when", "cloud_server/console.py": "lines for people say when",
+    "iot_client/shipping.py": "a signature ends on a date", "cloud_server/shipping.py": "a signature ends on a date",
+}
+"""The modules that may know the time of day, and why."""
+
+
+def wall_clocks(path: Path) -> Iterator[str]:
+    """Where a module asks for the time of day."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if name in WALL_CLOCKS or (node.value.id in ("datetime", "date") and node.attr in ("now", "utcnow", "today")):
+                yield f"{name_of(path)}:{node.lineno} {name}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield from (f"{name_of(path)}:{node.lineno} {alias.name}" for alias in node.names if f"time.{alias.name}" in WALL_CLOCKS)
+
+
+def test_nothing_is_decided_by_the_time_of_day() -> None:
+    """A wall clock steps; so device, server and wire measure with monotonic ones only, but where a date is meant."""
+    asked = [where for path in modules("iot_client", "cloud_server", "wire", "metrics", "tasks") for where in wall_clocks(path)]
+    assert not [where for where in asked if where.partition(":")[0] not in DATED]
+    assert {where.partition(":")[0] for where in asked} == set(DATED)
+
+
 def test_no_error_is_swallowed() -> None:
     """No handler catches every exception and says nothing."""
     silent = [
