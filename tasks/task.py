@@ -139,8 +139,9 @@ class Input(Source):
 class StatefulTask(Task):
     """A fold over the frames of one stream, in order: `run(value, state) -> (value, state)`.
 
-    The state is plain data (what can be a value between stages). A DROP as value filters the frame and
-    still keeps the state.
+    The state is plain data (what can be a value between stages); it may be changed in place. A DROP as value filters the
+    frame and still keeps the state. In lossless mode the fold may run on the server, and move while frames flow; if a
+    server dies, some frames are folded again from a copy of the state, so `run` should depend on nothing else.
     """
 
     stateful = True
