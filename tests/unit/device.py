@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from iot_client.events import (
-    Capture, Command, Deliver, Event, Finished, FrameCaptured, LinkDown, LinkUp, MessageReceived, Note, Release, RunStages,
+    Capture, Command, Deliver, Event, Finished, FrameCaptured, ImportState, LinkDown, LinkUp, MessageReceived, Note, Release, RunStages,
     SendMessage, SourceEnded, SplitRequested, StagesDone, StopRequested, Tick,
 )
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
@@ -216,8 +216,11 @@ class Device:
             self._released.add(command.seq)
         elif type(command) is RunStages:
             self._note_run(command)
+        elif type(command) is ImportState:
+            self._last_fold.update((stage, command.seq - 1) for stage in range(command.stage, command.stop))
         elif type(command) is SendMessage and type(command.message) is Submit:
-            assert command.message.seq >= len(self.outcomes), f"SUBMIT of {command.message.seq}, which has its outcome"
+            again = command.message.generation > 1  # for the state after it
+            assert again or command.message.seq >= len(self.outcomes), f"SUBMIT of {command.message.seq}, which has its outcome"
             self._sent += self._sizes[command.message.seq]
         elif type(command) is Finished:
             self.finished = True

@@ -1,0 +1,196 @@
+"""Stages with state change their owner: drained, in seq order, from the last copy, and never in two places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iot_client.events import Command, Deliver, ExportState, ImportState, KeepState, Release, RunStages, SendMessage, StateExported
+from iot_client.outcome import Done, Filtered
+from iot_client.ownership import PATIENCE
+from tests.unit.device import SESSION, Device, notes, submits
+from wire.protocol import Credit, Message, Skip, State, Submit
+
+STOPS = ((), (4, 2), (4,), (4,), (4,))
+"""Four stages, of which stage 2 keeps state: where jobs may end."""
+LATER = 10.0
+
+
+def moving(split: int = 1, **options: Any) -> Device:
+    """A lossless device whose state may move, with a server since 0.0."""
+    device = Device(4, split, stateful=(False, False, True, False), pivot=2, stops=STOPS, window=16, **options)
+    device.connect(0.0, limit=100_000)
+    return device
+
+
+def there(split: int = 1, **options: Any) -> Device:
+    """The same, its state handed over before frame 0."""
+    device = moving(split, **options)
+    device.handle(StateExported(0, 50), 0.1)
+    return device
+
+
+def said(commands: list[Command]) -> list[Message]:
+    """What is told the server, but PINGs."""
+    return [c.message for c in commands if isinstance(c, SendMessage) and isinstance(c.message, State | Skip | Submit)]
+
+
+def of(commands: list[Command], *kinds: type) -> list[Any]:
+    """The commands of these kinds."""
+    return [command for command in commands if type(command) in kinds]
+
+
+def submitted(device: Device, count: int, now: float = 1.0) -> None:
+    """So many frames at the server."""
+    for _ in range(count):
+        seq = device.session.captured
+        device.capture(now)
+        assert submits(device.ran(seq, 0, 1, now)) == [seq]
+
+
+def answer(device: Device, seq: int, now: float, generation: int = 1) -> list[Command]:
+    """The RESULT of a job with state."""
+    return device.answered(seq, now, stop=4, generation=generation)
+
+
+def test_the_state_is_handed_over_before_the_first_frame_begins() -> None:
+    """Export, STATE of generation 1, and then jobs that go on to the last stage."""
+    device = Device(4, 1, stateful=(False, False, True, False), pivot=2, stops=STOPS, window=16)
+    commands = device.connect(0.0, limit=100_000)
+    assert of(commands, ExportState) == [ExportState(0, 2, 4)]
+    assert of(device.capture(0.05), RunStages) == []
+    handed = device.handle(StateExported(0, 50), 0.1)
+    assert SendMessage(State(2, 1, 0), SESSION, 9, 0) in handed
+    assert of(handed, RunStages) == [RunStages(0, 0, 1, True, False, "raw", until=4)]
+    job = said(device.ran(0, 0, 1, 0.2))[0]
+    assert isinstance(job, Submit)
+    assert (job.start, job.stop, job.generation) == (1, 4, 1)
+
+
+def test_jobs_with_state_leave_in_seq_order_and_a_gap_is_told() -> None:
+    """Frame 1 waits for frame 0; that one is filtered here, so the server hears that it will not come."""
+    device = there()
+    device.capture(1.0)
+    device.capture(1.0)
+    assert said(device.ran(1, 0, 1, 1.1)) == []
+    told = said(device.ran(0, 0, 1, 1.2, "filtered", stage=0))
+    assert [type(message) for message in told] == [Skip, Submit]
+    assert device.outcomes == [Filtered(0)]
+
+
+def test_a_copy_counts_once_all_before_it_have_their_outcome() -> None:
+    """What was sent since the last copy is kept though it was delivered, and released when a later copy can be relied on."""
+    device = there()
+    submitted(device, 3)
+    delivered = answer(device, 0, 2.0)
+    assert of(delivered, Deliver)[0].keep
+    assert of(delivered, Release) == []
+    assert of(device.hears(State(2, 1, 2), 2.1), KeepState) == []
+    relied = answer(device, 1, 2.2)
+    assert of(relied, KeepState) == [KeepState(2)]
+    assert of(relied, Release) == [Release(0), Release(1)]
+
+
+def test_a_copy_of_another_generation_is_no_copy() -> None:
+    """It is of a fold that has another owner now."""
+    device = there()
+    submitted(device, 1)
+    answer(device, 0, 2.0)
+    assert of(device.hears(State(2, 7, 1), 2.1), KeepState) == []
+
+
+def test_a_session_resumed_in_time_goes_on_where_it_was() -> None:
+    """No new generation: only what has no answer is sent again."""
+    device = there()
+    device.hears(Credit(100_000, "state", 0), 0.2)
+    submitted(device, 2)
+    answer(device, 0, 2.0)
+    device.link_down(2.1)
+    back = said(device.connect(2.2, limit=100_000, resumed=True))
+    assert [(message.seq, message.generation) for message in back if isinstance(message, Submit)] == [(1, 1)]
+    assert not [message for message in back if isinstance(message, State)]
+
+
+def test_another_life_of_the_server_gets_the_copy_and_all_jobs_since() -> None:
+    """Generation 2 begins from the copy; frames that were delivered are sent again for the state after them."""
+    device = there()
+    submitted(device, 3)
+    answer(device, 0, 2.0)
+    device.link_down(2.1)
+    back = said(device.connect(2.2, limit=100_000))
+    assert back[0] == State(2, 2, 0)
+    assert [(message.seq, message.generation) for message in back[1:] if isinstance(message, Submit)] == [(0, 2), (1, 2), (2, 2)]
+    late = answer(device, 1, 2.3, generation=1)
+    assert of(late, Deliver) == []
+    assert device.session.late_results == 1
+    assert of(answer(device, 1, 2.4, generation=2), Deliver)[0].outcome == Done("cloud")
+
+
+def test_without_a_link_the_device_folds_itself_after_some_patience() -> None:
+    """From the copy on, in order: the delivered frame once more for its state, the others as twins; then whole frames."""
+    device = there()
+    submitted(device, 2)
+    answer(device, 0, 2.0)
+    assert of(device.link_down(2.1), RunStages, ImportState) == []
+    taken = device.tick(2.1 + PATIENCE)
+    runs = [RunStages(seq, 1, 4, False, True, "raw", until=until, replay=True) for seq, until in ((0, -1), (1, 4))]
+    assert of(taken, ImportState, RunStages) == [ImportState(0, 2, 4), *runs]
+    device.ran(0, 1, 4, LATER)
+    assert of(device.ran(1, 1, 4, LATER), Deliver)[0].outcome == Done("device")
+    device.capture(LATER)
+    assert of(device.ran(2, 0, 2, LATER), RunStages) == [RunStages(2, 2, 4, False, True)]
+
+
+def test_a_server_that_is_back_before_the_device_caught_up_gets_the_fold_again() -> None:
+    """The copy in another generation and all jobs since; what the device still runs of them counts no more."""
+    device = there(workers=1)
+    submitted(device, 4)
+    device.link_down(2.0)
+    device.tick(2.0 + PATIENCE)
+    back = said(device.connect(2.6, limit=100_000, resumed=True))
+    assert back[0] == State(2, 3, 0)
+    assert submits([c for c in [SendMessage(message, 7, 9) for message in back]]) == [0, 1, 2, 3]
+    assert of(device.ran(0, 1, 4, 2.7), Deliver) == []
+
+
+def test_a_move_back_waits_until_all_is_folded_and_brings_the_state() -> None:
+    """No frame begins while one is at the server; then the state is asked for, given to the lane, and frames begin here."""
+    device = there()
+    submitted(device, 1)
+    device.split(3, 1.5)
+    assert of(device.capture(1.6), RunStages) == []
+    drained = answer(device, 0, 2.0)
+    assert said(drained) == [State(2, 1, 1)]
+    home = device.hears(State(2, 1, 1), 2.1)
+    assert of(home, ImportState, RunStages) == [ImportState(1, 2, 4), RunStages(1, 0, 3, True, True, "raw", until=4)]
+    assert device.session.owner is not None
+    assert device.session.owner.moves == 2
+
+
+def test_a_move_from_before_the_cut_waits_for_nothing_but_the_fold() -> None:
+    """Frames that have passed the stage with state here may still be at the server when it moves."""
+    device = moving(3)
+    device.capture(1.0)
+    device.ran(0, 0, 3, 1.1)
+    exported = device.split(1, 1.2)
+    assert of(exported, ExportState) == [ExportState(1, 2, 4)]
+    assert State(2, 1, 1) in said(device.handle(StateExported(1, 50), 1.3))
+
+
+def test_a_state_that_cannot_travel_stays_and_says_so() -> None:
+    """All stages run here from then on."""
+    device = moving()
+    device.capture(0.2)
+    assert notes(device.handle(StateExported(0, 0, "no bytes of it"), 0.3)) == ["no bytes of it"]
+    assert device.session.split == 4
+    assert of(device.capture(0.4), RunStages) != []
+
+
+def test_lost_states_and_skips_are_said_again_on_a_pong() -> None:
+    """Links keep order: what was sent before the PING and is not received by its PONG was lost."""
+    device = there()
+    device.capture(1.0)
+    device.ran(0, 0, 1, 1.0, "filtered", stage=0)
+    submitted(device, 1, 1.1)
+    device.receipt(1, 1.2, limit=100_000)
+    again = said(device.pong(1.3, 1.4, limit=100_000))
+    assert again == [State(2, 1, 0), Skip(0)]
