@@ -32,7 +32,7 @@ def test_an_honest_answer_passes() -> None:
     (replace(DONE, batch=4), (0,), [b"h"], "batch 4"),
     (replace(DONE, jobs=JOBS[:1]), (0,), [b"h"], "not given"),
     (replace(DONE, jobs=(replace(JOBS[0], session=8), JOBS[1])), (0,), [b"h"], "not given"),
-    (replace(DONE, jobs=(replace(JOBS[0], kind="dropped"), JOBS[1])), (0,), [b"h"], "'dropped'"),
+    (replace(DONE, jobs=(replace(JOBS[0], kind="stolen"), JOBS[1])), (0,), [b"h"], "'stolen'"),
     (replace(DONE, jobs=(JOBS[0], replace(JOBS[1], stage=1000))), (0,), [b"h"], "stage 1000"),
     (replace(DONE, jobs=(replace(JOBS[0], signature="x" * 201), JOBS[1])), (0,), [b"h"], "signature of 201"),
     (replace(DONE, times=(float("nan"),)), (0,), [b"h"], "times"),
