@@ -11,12 +11,14 @@ under way shall still be answered. The child ends when its line does; if the par
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
 import msgspec
+from msgspec.structs import replace
 
 from cloud_server.events import BatchDone, JobKey, RunBatch, state_key
 from cloud_server.executors.confine import Limits, confine, follow
@@ -34,6 +36,8 @@ __all__ = [
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
+_NAME = 40
+"""Characters of an error's text in which its class is named."""
 _LINGER = 0.3
 """Seconds that stages' threads get to end by themselves."""
 
@@ -147,8 +151,18 @@ def _serve(line: Line, worker: Worker) -> bool:
     done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))
-    line.send([_ENCODE(Answer(done, counts)), *parts])
+    line.send([_ENCODE(Answer(_explained(done), counts)), *parts])
     return True
+
+
+def _explained(done: BatchDone) -> BatchDone:
+    """The answer, with what may be done about memory that this process was refused."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY or not any("MemoryError" in job.error[:_NAME] for job in done.jobs):
+        return done
+    hint = f" (this worker may have {limit / 2**20:.0f} MiB: cloud-server --worker-memory)"
+    jobs = (replace(job, error=job.error + hint) if "MemoryError" in job.error[:_NAME] else job for job in done.jobs)
+    return replace(done, jobs=tuple(jobs))
 
 
 def _in_order(done: BatchDone, results: dict[JobKey, Payload]) -> list[Payload]:

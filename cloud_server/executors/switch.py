@@ -305,7 +305,7 @@ class Switch:
             process = post.process
             if process is not None and process.jobs and process.since <= oldest:
                 process.problem = f"was killed after {limit:g} s"
-                self._ended(post, process, f"HungTask: {_stretch(process.jobs[0])} ran longer than {limit:g} s")
+                self._ended(post, process, f"HungTask: {_stretch(process.jobs[0])} ran longer than {limit:g} s (--task-timeout)")
 
     def _ended(self, post: _Post, process: WorkerProcess, charge: str = "") -> None:
         """A process is gone, or, if `charge` says what for, is killed now."""

@@ -19,7 +19,8 @@ from cloud_server.executors import ProcessExecutor
 from cloud_server.executors.confine import LEAST_MEMORY, Limits, fair_share
 
 Start = Callable[..., Bench]
-LIMITS = Limits(seconds=0.5, memory=2**30)
+LIMITS = Limits(seconds=1.0, memory=2**30)
+PATIENT = Limits(seconds=30.0, memory=2**30)
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def start(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setenv(SPARES, str(os.getpid()))
     executors = []
 
-    def make(name: str = "single", workers: int = 1, spares: int = 0) -> Bench:
-        executor = ProcessExecutor({name: f"chaos.poisoned:{name}"}, workers, spares=spares, limits=LIMITS, on_note=notes)
+    def make(name: str = "single", workers: int = 1, spares: int = 0, limits: Limits = LIMITS) -> Bench:
+        executor = ProcessExecutor({name: f"chaos.poisoned:{name}"}, workers, spares=spares, limits=limits, on_note=notes)
         executors.append(executor)
         return Bench(executor, name)
 
@@ -60,8 +61,8 @@ def test_what_runs_too_long_is_killed(start: Start, order: str) -> None:
     tried = start(spares=1)
     until(lambda: len(children()) == 2)
     began = time.monotonic()
-    assert failure(tried, order) == "HungTask: stage 1 of app 'single' ran longer than 0.5 s"
-    assert 0.5 < time.monotonic() - began < 3.0
+    assert failure(tried, order) == "HungTask: stage 1 of app 'single' ran longer than 1 s (--task-timeout)"
+    assert 1.0 < time.monotonic() - began < 10.0
 
 
 def test_a_batch_that_hangs_comes_back_to_be_tried_again(start: Start) -> None:
@@ -77,7 +78,7 @@ def test_a_batch_that_hangs_comes_back_to_be_tried_again(start: Start) -> None:
 
 def test_a_crash_says_where_it_was(start: Start) -> None:
     """The frame's text names the line; nothing that a stage printed is in it, which may belong to another device."""
-    text = failure(start(), "segv")
+    text = failure(start(limits=PATIENT), "segv")
     assert "signal 11 (SIGSEGV)" in text
     assert "poisoned.py" in text
 
@@ -93,14 +94,14 @@ def test_a_spare_goes_on_at_once(start: Start, notes: Notes) -> None:
     until(lambda: gone(first))
     began = time.monotonic()
     tried.run(item("", 1))
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 2.0
     until(lambda: any("takes over" in note for note in notes))
     assert spare in children()
 
 
 def test_memory_beyond_the_limit_fails_the_frame(start: Start) -> None:
     """10 GB are refused by the system before they are touched; the process lives on."""
-    tried = start()
+    tried = start(limits=PATIENT)
     (worker,) = children()
     assert "MemoryError" in failure(tried, "memory")
     assert children() == [worker]
@@ -115,12 +116,12 @@ def test_a_share_of_memory_leaves_the_host_its_own() -> None:
 
 def test_a_huge_text_is_cut_where_it_arose(start: Start) -> None:
     """100 MB of error arrive as 4096 characters."""
-    assert len(failure(start(), "text")) == 4096
+    assert len(failure(start(limits=PATIENT), "text")) == 4096
 
 
 def test_a_flood_of_output_neither_blocks_nor_fills_the_log(start: Start, notes: Notes) -> None:
     """20 MB are read, some lines are told and the others counted; the frame is done."""
-    tried = start()
+    tried = start(limits=PATIENT)
     _, (value,) = tried.run(item("flood", 1))
     assert value == answer(item("flood", 1))
     tried.executor.close(2.0)
@@ -132,18 +133,18 @@ def test_a_flood_of_output_neither_blocks_nor_fills_the_log(start: Start, notes:
 
 def test_what_a_stage_started_ends_with_its_worker(start: Start) -> None:
     """A program, a forked child and a thread; the child holds on to the worker's line, which hides its end no longer."""
-    tried = start()
+    tried = start(limits=PATIENT)
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     began = time.monotonic()
     assert "exited with code 4" in failure(tried, "children")
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 10.0  # not the 30 s of the limit
     until(lambda: not [p for p in psutil.process_iter() if p.pid not in before and not gone(p) and p.cmdline()[:2] == ["sleep", "1000"]])
 
 
 @pytest.mark.parametrize(("order", "words"), [("leave", "SystemExit: 3"), ("silent", "SystemExit: no text"), ("close", "WorkerDied")])
 def test_odd_ends_are_failures_too(start: Start, order: str, words: str) -> None:
     """sys.exit(), an error whose text raises, closed descriptors."""
-    assert failure(start(), order).startswith(words)
+    assert failure(start(limits=PATIENT), order).startswith(words)
 
 
 def small(folder: Path, count: object) -> Run:
