@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-FOLDERS = "tasks|wire|metrics|iot_client|cloud_server|examples|experiments|benchmarks|scripts|docs|tests"
+FOLDERS = "tasks|wire|metrics|iot_client|cloud_server|examples|experiments|benchmarks|chaos|scripts|docs|tests"
 
 FOREIGN_FLAGS = frozenset({"--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations"})
 """Options of other people's programs."""
