@@ -1,95 +1,199 @@
-"""Promise 18, its last part: a thousand bad handshakes a second do not disturb the device that is known.
+"""Row 22, the port: garbage, slow senders, half-open connections and more of them than the server has descriptors for.
 
-Strangers compute as well, and here on the same machine: a turn in which they knock at another server, a decoy, costs
-this machine the same and the server in question nothing. What is judged is the difference to those turns.
+    python -m chaos.flood garbage|slicers|half_open|descriptors PORT COUNT SECONDS SEED
+
+attacks from a process of its own, so that only the server suffers.
 """
 
 from __future__ import annotations
 
+import random
+import resource
+import socket
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
-import numpy as np
+import psutil
 
-from benchmarks.child import Child, free_port, python
-from benchmarks.curve_app import app
-from benchmarks.frames import SHAPES, natural
-from chaos.keyed import HOST, Place
+from chaos.apps import answer, picture, pictures
 from chaos.registry import Broken, Run, Seen, promise
+from chaos.watched import Watched
 from iot_client import Client, Done
-from wire.keys import text_of
 
-__all__ = ["flood"]
+__all__ = ["attacked", "floods"]
 
-FPS = 30.0
-RATE = 1000.0
-PROMISED = 1.2
-
-
-@promise(18, "a thousand bad handshakes a second: the known device's p99 is at most 1.2 times what it was", quick=(1, 2.0), full=(4, 8.0))
-def flood(run: Run) -> Seen:
-    """JPEG frames at 30 fps to a server process: calm, strangers at a decoy, strangers at this server, in turns."""
-    rounds, seconds = run.count
-    place, port, decoy = Place(run.folder), free_port(), free_port()
-    took: dict[str, list[float]] = {"calm": [], "decoy": [], "here": []}
-    rates: list[float] = []
-    with Child(_server(place, port)) as server, Child(_server(place, decoy)):
-        with Client(app, host=HOST, port=port, split=1, codec="jpeg:80", keys=place.device, window=4) as client:
-            _turn(client, 1.0)
-            for number in range(rounds):
-                for where in sorted(took, reverse=bool(number % 2)):
-                    target = {"calm": 0, "decoy": decoy, "here": port}[where]
-                    rate, latencies = _under(client, place, target, seconds) if target else (RATE, _turn(client, seconds))
-                    rates.append(rate)
-                    took[where] += latencies
-                run.note(f"round {number + 1}: p99 in ms {', '.join(f'{where} {_ms(each, 99)}' for where, each in took.items())}")
-        lines = sum("refused" in line for line in server.output().splitlines())
-    if lines > 2 + rounds * 3 * (seconds + 2) / 10:
-        raise Broken(f"{lines} lines about refusals; one in ten seconds was promised")
-    ratio = _ms(took["here"], 99) / _ms(took["decoy"], 99)
-    frames = sum(map(len, took.values()))
-    seen = Seen(good=frames, tried=frames, figures={
-        "bad handshakes per s": round(min(rates)), **{f"{where} p{q} ms": _ms(each, q) for where, each in took.items() for q in (50, 99)},
-        "p99 here / decoy": round(ratio, 2), "lines logged": lines,
-    })
-    if ratio > PROMISED and not run.quick:
-        raise Broken(f"p99 is {ratio:.2f} times what it is when the same strangers knock elsewhere; promised is {PROMISED}", seen)
-    return seen
+_FPS = 30.0
+_BACK_S = 5.0
+_RSS = 50 * 2**20
+_IDLE = 0.1
+"""CPU seconds per second of a server with nothing to do, at most."""
+_FEW = 300
+"""Descriptors the server is left with while it is flooded with connections."""
+_FLOOR = 0.05
+"""Seconds: p99 below this is not told from a busy host's own jitter."""
+_GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x01NULL".ljust(64, b"\x00")
 
 
-def _server(place: Place, port: int) -> list[str]:
-    return python("cloud_server", "--app", "benchmarks.curve_app:app", "--port", str(port), "--keys", str(place.server), "--workers", "1")
+class _Stream:
+    """A device that should notice nothing: 30 pictures a second, each answer checked."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[tuple[float, float]] = []
+        self.wrong = 0
+        self._over = threading.Event()
+        self._client = Client(pictures, host="127.0.0.1", port=port, split=2, own_source=False, want=("*",))
+        self._client.start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        seq, due = 0, time.monotonic()
+        while not self._over.is_set():
+            item, begun = picture(seq, 64), time.monotonic()
+            self._client.submit(item, timeout=30.0)
+            result = next(self._client.results(timeout=30.0))
+            self.answers.append((time.monotonic(), time.monotonic() - begun))
+            self.wrong += type(result.outcome) is not Done or not bool((result.value == answer(item)).all())
+            seq, due = seq + 1, max(due + 1 / _FPS, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def p99(self, since: float, until: float) -> float:
+        """Seconds from submit to result, of what was answered in between; infinite if nothing was."""
+        took = sorted(took for at, took in self.answers if since <= at <= until)
+        return took[int(0.99 * (len(took) - 1))] if took else float("inf")
+
+    def close(self) -> None:
+        """End the stream."""
+        self._over.set()
+        self._thread.join(35.0)
+        self._client.close(0.0)
 
 
-def _under(client: Client, place: Place, port: int, seconds: float) -> tuple[float, list[float]]:
-    """Refusals per second, and the latencies meanwhile."""
-    command = python("chaos.knocking", str(port), text_of(place.pair.public), "--rate", str(RATE), "--seconds", str(seconds + 1))
-    with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1], stdout=subprocess.PIPE, text=True) as knocking:
-        time.sleep(0.7)
-        latencies = _turn(client, seconds)
-        out, _ = knocking.communicate(timeout=30)
-    rate, let_in = out.split()
-    if int(let_in):
-        raise Broken(f"{let_in} strangers were let in")
-    return float(rate), latencies
+def attacked(kind: str, count: int, seconds: float, seed: int) -> dict[str, float]:
+    """One attack on a server with one device; returns what was seen of both."""
+    with Watched("chaos.apps:pictures", workers=1) as server:
+        stream = _Stream(server.port)
+        try:
+            time.sleep(1.0)
+            began = time.monotonic()
+            time.sleep(max(1.5, seconds / 3))
+            before, rss = stream.p99(began, time.monotonic()), server.rss()
+            if kind == "descriptors":
+                server.seen.rlimit(psutil.RLIMIT_NOFILE, (_FEW, _FEW))
+            began, cpu = time.monotonic(), server.cpu()
+            _attack(kind, server.port, count, seconds, seed)
+            ended = time.monotonic()
+            during, spent = stream.p99(began, ended), (server.cpu() - cpu) / (ended - began)
+            time.sleep(_BACK_S)
+            after = stream.p99(time.monotonic() - 1.5, time.monotonic())
+        finally:
+            stream.close()
+        cpu = server.cpu()
+        time.sleep(1.0)
+        return {
+            "before": before, "during": during, "after": after, "wrong": stream.wrong, "answers": len(stream.answers), "cpu": spent,
+            "rss": server.rss() - rss, "idle": server.cpu() - cpu, "executed": server.state()["executed"], "seconds": ended - began,
+        }  # fmt: skip
 
 
-def _turn(client: Client, seconds: float) -> list[float]:
-    """Seconds from capture to result, of frames at an even pace."""
-    images = [natural(SHAPES["640x480"], seed) for seed in range(4)]
-    count = int(seconds * FPS)
-    begun = time.monotonic()
+@promise(
+    22, "garbage, slow senders, half-open connections, no descriptors left",
+    quick={"garbage": 500, "slicers": 30, "half_open": 100, "descriptors": 400},
+    full={"garbage": 100_000, "slicers": 200, "half_open": 1_000, "descriptors": 2_000},
+)
+def floods(run: Run) -> Seen:
+    """One attack after the other, each on a server of its own with a device that streams at 30 fps."""
+    figures: dict[str, float | int | str] = {}
+    for kind, count in run.count.items():
+        seen = attacked(kind, count, 2.0 if run.quick else 10.0, run.seed)
+        run.note(f"{kind}: " + ", ".join(f"{name} {value:.4g}" for name, value in seen.items()))
+        figures[f"{kind} p99 ms"] = f"{seen['before'] * 1e3:.0f} -> {seen['during'] * 1e3:.0f} -> {seen['after'] * 1e3:.0f}"
+        figures[f"{kind} MB"] = round(seen["rss"] / 2**20, 1)
+        if seen["wrong"]:
+            raise Broken(f"{kind}: {seen['wrong']:.0f} wrong answers")
+        for when in ("during", "after"):
+            if seen[when] > max(2 * seen["before"], _FLOOR):
+                raise Broken(f"{kind}: p99 {seen[when] * 1e3:.1f} ms {when} the attack, {seen['before'] * 1e3:.1f} ms before it")
+        if seen["rss"] > _RSS:
+            raise Broken(f"{kind}: {seen['rss'] / 2**20:.0f} MB more memory, promised are at most 50")
+        if seen["idle"] > _IDLE:
+            raise Broken(f"{kind}: {seen['idle']:.2f} CPU seconds per second after the attack")
+    return Seen(good=len(run.count), tried=len(run.count), figures=figures)
+
+
+def _attack(kind: str, port: int, count: int, seconds: float, seed: int) -> None:
+    words = [sys.executable, "-m", "chaos.flood", kind, str(port), str(count), str(seconds), str(seed)]
+    subprocess.run(words, cwd=Path(__file__).resolve().parents[1], check=True, timeout=60.0 + 20 * seconds + count / 100)
+
+
+# -- the attacker ----------------------------------------------------------------------------------------
+
+
+def _garbage(port: int, count: int, seconds: float, dice: random.Random) -> None:
+    """Connections that say something: noise, half a greeting, or a greeting and then noise; and leave."""
     for number in range(count):
-        time.sleep(max(0.0, begun + number / FPS - time.monotonic()))
-        client.submit(images[number % len(images)], timeout=10)
-    latencies = []
-    for result in client.results(timeout=10):
-        if result.outcome != Done("cloud"):
-            raise Broken(f"frame {result.seq}: {result.outcome}")
-        latencies.append(result.latency)
-    return latencies
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5.0) as each:
+                each.sendall((b"", _GREETING[: dice.randrange(64)], _GREETING)[number % 3] + dice.randbytes(dice.randrange(1, 400)))
+        except OSError:
+            continue
 
 
-def _ms(seconds: list[float], percent: float) -> float:
-    return round(float(np.quantile(seconds, percent / 100)) * 1e3, 1) if seconds else 0.0
+def _slicers(port: int, count: int, seconds: float, dice: random.Random) -> None:
+    """A byte each millisecond on each of so many connections, most of it a greeting and a READY that never ends."""
+    words = _GREETING + b"\x04\xff\x05READY" + bytes(250)
+    sockets = [socket.create_connection(("127.0.0.1", port), timeout=5.0) for _ in range(count)]
+    until, at = time.monotonic() + seconds, 0
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        for number, each in enumerate(sockets):
+            try:
+                each.sendall(words[at % len(words) : at % len(words) + 1])
+            except OSError:
+                each.close()
+                sockets[number] = socket.create_connection(("127.0.0.1", port), timeout=5.0)
+        at += 1
+        time.sleep(max(0.0, begun + 0.001 - time.monotonic()))
+
+
+def _half_open(port: int, count: int, seconds: float, dice: random.Random) -> None:
+    """Connections that say nothing, held open."""
+    _hold(port, count, seconds, b"")
+
+
+def _descriptors(port: int, count: int, seconds: float, dice: random.Random) -> None:
+    """Connections with a whole handshake, more than the server can have, held open."""
+    _hold(port, count, seconds, _GREETING + b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER")
+
+
+def _hold(port: int, count: int, seconds: float, words: bytes) -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    sockets = []
+    for _ in range(count):
+        each = socket.socket()
+        each.setblocking(False)
+        each.connect_ex(("127.0.0.1", port))
+        sockets.append(each)
+    until = time.monotonic() + seconds
+    waiting = set(sockets) if words else set()
+    while time.monotonic() < until:
+        for each in list(waiting):
+            try:
+                each.send(words)
+                waiting.discard(each)
+            except BlockingIOError:
+                continue
+            except OSError:
+                waiting.discard(each)
+        time.sleep(0.05)
+    for each in sockets:
+        each.close()
+
+
+if __name__ == "__main__":
+    _KIND, _PORT, _COUNT, _SECONDS, _SEED = sys.argv[1:]
+    _ATTACKS = {"garbage": _garbage, "slicers": _slicers, "half_open": _half_open, "descriptors": _descriptors}
+    _ATTACKS[_KIND](int(_PORT), int(_COUNT), float(_SECONDS), random.Random(_SEED))

@@ -191,9 +191,9 @@ MUTATIONS = (
         "job is None or not self.state:",
     ),
     Mutation(
-        "one-at-a-time", _OWNERSHIP, "stages with state run one frame at a time",
-        "if self.running is not None or job is None or",
-        "if job is None or",
+        "skip", _OWNERSHIP, "a SKIP closes the gap of a frame that will not come",
+        "            self._skipped.add(seq)\n",
+        "",
     ),
     Mutation(
         "fold-order", _OWNERSHIP, "stages with state see frames in seq order",

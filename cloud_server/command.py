@@ -21,6 +21,7 @@ from cloud_server.config import Config, ConfigError, Exit, parse
 from cloud_server.console import Console
 from cloud_server.coordinator import Server
 from cloud_server.events import Tick
+from cloud_server.descriptors import raise_limit
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.confine import Limits, fair_share
 from cloud_server.executors.parcels import lines_here
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.health is not None:
             return _ask(config.health, console)
         keep_freed_memory()
+        raise_limit()
         return _Run(config, console, signals).run()
     except tuple(kind for kind, _ in _EXITS) as error:
         code = next(code for kind, code in _EXITS if isinstance(error, kind))
