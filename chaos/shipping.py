@@ -38,7 +38,7 @@ from wire.keyring import edit_keyring
 from wire.keys import Pair
 from wire.messages import KINDS
 from wire.payload import Packer
-from wire.protocol import CODECS, MINOR, Bundle, Error, Hello, Payload, Ping, Pong, Result, Submit
+from wire.protocol import CODECS, MINOR, Bundle, Bye, Error, Hello, Payload, Ping, Pong, Result, Submit
 from wire.signing import make_signing_key, write_signing_key
 
 __all__ = ["bundle_elsewhere", "confined", "refused", "resent", "unpickled"]
@@ -278,12 +278,14 @@ def unpickled(run: Run) -> Seen:
                 if sent % _FLOOD == 0:
                     _settle(link)
             _settle(link)
+            link.say(Bye())
             link.close()
             link = RawDevice(port, 500_000 + number)
             link.welcome(_hello(app, "cam"))
             payload = Packer().pack(number)
             link.say(Submit(0, 1, 2, signature=payload.signature), payload)
             answered += link.hear(Result).outcome == "done"
+            link.say(Bye())
             link.close()
     found, made = json.loads(report.read_text()), len(list(canaries.iterdir()))
     if made or found["events"] or not found["alive"]:
