@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from tests.unit.device import EPOCH, HELLO, SESSION, Device, hello, welcome
 
 from iot_client.events import Command, MessageReceived, Note, Refuse, Reopen, SendMessage
-from iot_client.peer import DOWN, PROBING, REFUSED, UP
-from wire.protocol import Bye, Cancel, Credit, Error, Message, Ping, Plan, Pong, Result, Skip, State, Submit
+from iot_client.peer import DOWN, PROBING, REFUSED, UP, Peer, PeerConfig
+from wire.protocol import Bundle, Bye, Cancel, Credit, Error, Message, Ping, Plan, Pong, Result, Skip, State, Submit
 
 STATES = (DOWN, PROBING, UP, REFUSED)
 
@@ -165,3 +166,17 @@ def test_a_spurious_tick_changes_nothing(state: str) -> None:
     due = device.session.next_wakeup()
     assert device.tick(0.1) == device.tick(0.2) == []
     assert device.session.next_wakeup() == due
+
+
+def test_a_shipped_app_is_sent_when_asked_for_and_given_time() -> None:
+    """ERROR(bundle_required) makes the device send its bundle and say HELLO again; it then waits for the processes, and for its bytes."""
+    hello = msgspec.structs.replace(HELLO, bundle="d" * 64)
+    peer = Peer(0, 7, hello, PeerConfig(bundle=625_000))
+    peer.link_up(0.0, 0)
+    first, second = peer.error(Error("bundle_required", "send it"), 0.1, 0)
+    assert isinstance(first, SendMessage) and isinstance(second, SendMessage)
+    assert (first.message, second.message) == (Bundle("d" * 64), hello)
+    assert peer.error(Error("bundle_required", "send it"), 0.2, 0) == []
+    assert peer.next_wakeup() == pytest.approx(0.1 + 10.0 + 625_000 / 62_500)
+    assert peer.error(Error("bundle", "not trusted"), 5.0, 0) == [Refuse("bundle", "not trusted")]
+    assert peer.state == REFUSED
