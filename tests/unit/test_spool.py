@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from iot_client.config import ConfigError, parse
 from iot_client.errors import Full
 from iot_client.spool import Spool, Spooler, SpoolError
 from iot_client.spool_file import Damaged, StreamKey
@@ -220,12 +221,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> No
 
 def test_a_full_disk_is_waited_for(opened: Open, notes: list[tuple[str, str]]) -> None:
     """SQLite's own "disk full": one warning, the source waits, and what came meanwhile is written when there is room."""
-    spooler = opened()
+    spooler = opened(memory=0)
     fill(spooler, 0)
     spooler._file._db.execute("PRAGMA max_page_count = 1")
-    for item in arrays(*range(1, 40)):
+    for item in arrays(*range(1, 20)):
         spooler.put(item)
-    assert not wait_for(lambda: spooler._durable == 40, 0.3)
+    assert wait_for(lambda: bool(notes), 5.0)
+    for item in arrays(*range(20, 40)):
+        spooler.put(item)
+    assert not wait_for(lambda: spooler._durable == 40, 0.7)
     assert [level for level, _ in notes] == ["warning"]
     assert "cannot be written: database or disk is full; the source waits" in notes[0][1]
     spooler._file._db.execute("PRAGMA max_page_count = 100000")
@@ -266,3 +270,13 @@ def test_another_results_file_says_nothing(opened: Open, tmp_path: Path) -> None
     first.close()
     second = opened(results=results)
     assert (second.appends, second.first) == (False, 0)
+
+
+@pytest.mark.parametrize(("arguments", "legal"), [
+    (["--spool", "d", "--mode", "live"], "left out in live mode"), (["--spool-max", "5"], "given with --spool"),
+    (["--spool", "d", "--spool-max", "0"], "1 or more"), (["--spool", ""], "a folder"),
+])
+def test_a_command_line_that_asks_for_what_cannot_be(arguments: list[str], legal: str) -> None:
+    """The error names the option and what is legal."""
+    with pytest.raises(ConfigError, match=f"{arguments[-2] if arguments[-1].isdigit() else '--spool'}.*{legal}"):
+        parse(arguments, {})
