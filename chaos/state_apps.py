@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks import App, Input, StatefulTask, Task
 
-__all__ = ["LOG", "Step", "Track", "plain", "runs", "tracked"]
+__all__ = ["LOG", "Batched", "Step", "Track", "plain", "runs", "tracked"]
 
 LOG = "SPILLWAY_RUN_LOG"
 """The environment variable with the file that gets a line for each run of a stage: stage, frame, process."""
@@ -43,6 +43,13 @@ class Step(Task):
         return {"number": item["number"], "mixed": (item["mixed"] * self.factor + item["number"]) % 2**31}
 
 
+class Batched(Step):
+    """The same for several frames at once."""
+
+    def run_batch(self, items: list[Value]) -> list[Value]:
+        return [self.run(item) for item in items]
+
+
 class Track(StatefulTask):
     """A hash over all values so far: another order, or a value twice, shows in every value after."""
 
@@ -55,5 +62,5 @@ class Track(StatefulTask):
         return {**value, "mixed": mixed, "seen": state["seen"]}, {"seen": state["seen"] + 1, "hash": mixed}
 
 
-plain = App("plain", [Input(), *(Step(name, factor, True) for name, factor in (("one", 31), ("two", 37), ("three", 41)))])
+plain = App("plain", [Input(), Step("one", 31, True), Batched("two", 37, True), Step("three", 41, True)])
 tracked = App("tracked", [Input(), Step("one", 31, False), Track(), Step("three", 41, False)])

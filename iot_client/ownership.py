@@ -57,6 +57,7 @@ class Ownership:
         self._lacks: Collection[int] = ()
         self._newer = -1
         self._exporting = -1
+        self._began = 0
         self._state: State | None = None
         self._stated_at = self._asked_at = NEVER
         self._down_since = NEVER
@@ -74,6 +75,7 @@ class Ownership:
         stop, stage = self._wanted(k)
         if (stop, stage) == (self._stream.stop, self.stage):
             self._exporting = -1
+            self._began = k
             return True
         if self.stage >= 0:
             return self._drained() and self._fetch(now) and self.may_begin(now)
@@ -109,19 +111,23 @@ class Ownership:
     def too_large(self, frame: Frame, now: float) -> None:
         """A job is larger than the server takes: the device folds by itself from here on, or the frame is given up."""
         text = f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {self._peer.max_job}"
-        self._stay(text)
         if self._stream.can_run_all:
+            self._stay(text)
             self.take_over()
         else:
+            self._stream.out.append(Note("warning", text))
             self._stream.journal[frame.seq] = None
             self._say(Skip(frame.seq))
             self._stream.settle(frame, Dropped("oversize"), now)
 
     def _stay(self, problem: str) -> None:
-        """All stages run here from now on, if they can."""
-        self._stream.out.append(Note("warning", problem))
-        if self._stream.can_run_all:
-            self._policy.k = self._config.n
+        """What is asked for cannot be: the split stays where the stages with state are, or goes where they can be."""
+        config = self._config
+        legal = [k for k in range(config.n, 0, -1) if config.splits[k] and self._wanted(k)[1] < 0]
+        here = [self._began] if self.stage < 0 and self._began else [config.n] if self._stream.can_run_all else legal
+        if here:
+            self._policy.k, self._exporting = here[0], -1
+        self._stream.out.append(Note("warning", f"{problem}: split {self._policy.k}"))
 
     def _wanted(self, k: int) -> tuple[int, int]:
         """Where jobs end and which stage with state is their first, for k stages here."""

@@ -180,7 +180,7 @@ def test_a_state_that_cannot_travel_stays_and_says_so() -> None:
     """All stages run here from then on."""
     device = moving()
     device.capture(0.2)
-    assert notes(device.handle(StateExported(0, 0, "no bytes of it"), 0.3)) == ["no bytes of it"]
+    assert notes(device.handle(StateExported(0, 0, "no bytes of it"), 0.3)) == ["no bytes of it: split 4"]
     assert device.session.split == 4
     assert of(device.capture(0.4), RunStages) != []
 
