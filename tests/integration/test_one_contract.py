@@ -15,6 +15,7 @@ from iot_client.session import Session, SessionConfig
 from metrics.trace import TraceWriter, read_trace, registry
 from tasks import DROP, App, Input, task
 from tests.integration.bodies import assert_conserved, feed, running_server
+from tests.worker_apps import running
 
 
 @task
@@ -61,6 +62,29 @@ def test_a_recorded_run_replays_into_the_recorded_commands(tmp_path: Path) -> No
     assert session.start() == first
     assert differences(session, steps) == []
     assert len(steps) > 800
+    config, _, steps = steps_from(read_trace(tmp_path / "server.jsonl", server_types()))
+    assert differences(Scheduler(config), steps) == []
+
+
+def test_a_recorded_run_with_state_that_moved_replays_into_the_recorded_commands(tmp_path: Path) -> None:
+    """The owner of a fold decides by events alone too: states go there and back in 300 frames, on both sides as recorded."""
+    with TraceWriter(tmp_path / "server.jsonl") as server_log, running_server(running, trace=server_log) as server:
+        with Client(running, host="127.0.0.1", port=server.port, split=1, trace=tmp_path / "device.jsonl") as client:
+
+            def numbers() -> Iterable[int]:
+                for number in range(300):
+                    if number % 50 == 25:
+                        client.move_split((3, 1, 4, 2, 3, 1)[number // 50])
+                    yield number
+
+            results = feed(client, numbers())
+            assert_conserved(client, results)
+    config, first, steps = steps_from(read_trace(tmp_path / "device.jsonl", device_types()))
+    session = Session(config)
+    assert session.start() == first
+    assert differences(session, steps) == []
+    assert session.owner is not None
+    assert session.owner.moves >= 4
     config, _, steps = steps_from(read_trace(tmp_path / "server.jsonl", server_types()))
     assert differences(Scheduler(config), steps) == []
 
