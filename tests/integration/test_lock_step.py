@@ -16,10 +16,10 @@ from experiments.scenario import Device, Scenario, Stage, ending
 from experiments.scenario import Server as ServerPlan
 from experiments.simulate import simulate
 from iot_client.coordinator import Coordinator
-from iot_client.events import Deliver, RunStages
+from iot_client.events import Deliver, ExportState, RunStages
 from iot_client.executor import Executor
 from metrics.clock import ManualClock
-from tasks import DROP, App, Source, Task
+from tasks import DROP, App, Source, StatefulTask, Task
 from wire.payload import Packer
 from wire.zmq_channel import ZmqChannel
 
@@ -27,17 +27,18 @@ _PATIENCE = 20.0
 """Real seconds one step may take before the test gives up."""
 
 
-def scenario(k: int, mode: str) -> Scenario:
+def scenario(k: int, mode: str, moves: tuple[tuple[float, int], ...] = ()) -> Scenario:
     """Twenty frames, with filters and failures on either side; nothing takes time.
 
+    With `moves` the last stage keeps state.
     At 4.1 a second no frame meets a heartbeat, so what is on the way then is the same in both bodies.
     """
     stages = (
         Stage(device_ms=0, cloud_ms=0),
         Stage(device_ms=0, cloud_ms=0, filters=0.2),
-        Stage(device_ms=0, cloud_ms=0, fails=0.2, filters=0.1),
+        Stage(device_ms=0, cloud_ms=0, fails=0.2, filters=0.1, stateful=bool(moves)),
     )
-    device = Device(k=k, mode=mode, frames=20, fps=4.1, spread=0, window=4)  # type: ignore[arg-type]
+    device = Device(k=k, mode=mode, frames=20, fps=4.1, spread=0, window=4, splits=moves)  # type: ignore[arg-type]
     return Scenario(stages=stages, devices=(device,), server=ServerPlan(workers=1, spread=0), aggregate=True)
 
 
@@ -59,6 +60,20 @@ class Scripted(Task):
         return DROP if stage == self._index and kind == "filtered" else item
 
 
+class ScriptedFold(StatefulTask):
+    """The same with state."""
+
+    def __init__(self, plan: Scenario, index: int) -> None:
+        self._inner = Scripted(plan, index)
+        self.name = self._inner.name
+
+    def initial(self) -> int:
+        return 0
+
+    def run(self, value: int, state: int) -> tuple[Any, int]:  # type: ignore[override]  # a fold takes its state as well
+        return self._inner.run(value), state + 1
+
+
 class Heard:
     """Stands where the trace writer stands and keeps what it is told."""
 
@@ -71,12 +86,12 @@ class Heard:
 
     def event(self, now: float, event: Any) -> None:
         self.received += type(event).__name__ == "MessageReceived"
-        self.runs_due -= type(event).__name__ == "StagesDone"
+        self.runs_due -= type(event).__name__ in ("StagesDone", "StateExported")
 
     def command(self, now: float, command: Any) -> None:
         self.commands.append(command)
         self.sent += type(command).__name__ == "SendMessage"
-        self.runs_due += type(command) is RunStages
+        self.runs_due += type(command) in (RunStages, ExportState)
 
 
 def essence(command: Any) -> tuple[Any, ...]:
@@ -101,7 +116,9 @@ class Bodies:
 
     def __init__(self, plan: Scenario) -> None:
         simulated = machines.app_of(plan)
-        app = App(simulated.name, [ScriptedSource(), *(Scripted(plan, index) for index in range(1, plan.n))])
+        app = App(simulated.name, [ScriptedSource(), *(
+            (ScriptedFold if plan.stages[index].stateful else Scripted)(plan, index) for index in range(1, plan.n)
+        )])
         self.clock = ManualClock()
         self.device, self.cloud = Heard(), Heard()
         self.server = Server({app.name: app}, InlineExecutor({app.name: app}), port=0, clock=self.clock, trace=self.cloud)  # type: ignore[arg-type]
@@ -115,7 +132,7 @@ class Bodies:
             session, packer, self.clock, app.n, deliver=lambda command, kept: None, on_note=lambda level, text: None,
             on_refuse=lambda code, text: pytest.fail(text), permits=SimpleQueue(), trace=self.device,  # type: ignore[arg-type]
         )
-        self.executor = Executor(app, packer, workers=1, want=None, answer=self.coordinator.put)
+        self.executor = Executor(app, packer, workers=1, want=None, answer=self.coordinator.put, stop=session.config.pivot)
         self.coordinator.executor = self.executor
         self.executor.start(app.n)
 
@@ -151,15 +168,28 @@ class Bodies:
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_the_zeromq_bodies_command_what_the_simulated_ones_do(k: int, mode: str) -> None:
     """Captures and times of a simulated run, given to the real loops: equal commands in equal order on both hosts."""
-    plan = scenario(k, mode)
+    in_step(scenario(k, mode))
+
+
+def test_they_do_when_state_moves() -> None:
+    """There, back, and there again, in 20 frames: the same exports, states, copies and runs."""
+    in_step(scenario(1, "lossless", ((1.3, 3), (2.4, 2), (3.3, 1), (4.2, 3))), beats=False)
+
+
+def in_step(plan: Scenario, *, beats: bool = True) -> None:
+    """One script through both bodies; without `beats` it does not matter when a thread's answer comes between two heartbeats."""
+    def kept(commands: list[Any]) -> list[Any]:
+        return [each for each in map(essence, commands) if beats or each[1:2] not in (("Ping",), ("Pong",))]
+
     trace = simulate(plan, seed=1)
-    expected = {host: [essence(r.what) for r in trace.records if r.host == host and isinstance(r.what, COMMANDS)]
+    expected = {host: kept([r.what for r in trace.records if r.host == host and isinstance(r.what, COMMANDS)])
                 for host in ("device0", "server")}
     bodies = Bodies(plan)
     try:
         script(bodies, [record for record in trace.records if record.host in ("device0", "server")])
-        assert [essence(command) for command in bodies.device.commands] == expected["device0"]
-        assert [essence(command) for command in bodies.cloud.commands] == expected["server"][: len(bodies.cloud.commands)]
+        assert kept(bodies.device.commands) == expected["device0"]
+        heard = kept(bodies.cloud.commands)
+        assert heard == expected["server"][: len(heard)]
         assert sum(type(command) is Deliver for command in bodies.device.commands) == 20
     finally:
         bodies.close()
@@ -173,7 +203,7 @@ def script(bodies: Bodies, records: list[Any]) -> None:
             bodies.clock.set(record.now)
         if name == "LinkUp":
             bodies.connect()
-        elif name in ("FrameCaptured", "SourceEnded"):
+        elif name in ("FrameCaptured", "SourceEnded", "SplitRequested"):
             bodies.coordinator.put(record.what, record.what.seq if name == "FrameCaptured" else None)
         if bodies.coordinator.channel is not None:
             bodies.settle()
