@@ -31,6 +31,8 @@ __all__ = ["Ownership"]
 
 PATIENCE = 0.5
 """Seconds the device waits for a link that broke before it takes the fold over: a resumed session needs no replay."""
+_LONGEST = 128
+"""Jobs and gaps to be repeated at most, about: where nearly all frames end before the cut copies are far apart."""
 _OUT_OF_TURN = "out of turn"
 _STATE_MINOR = 2
 """Servers of older minors do nothing with STATE."""
@@ -178,7 +180,7 @@ class Ownership:
             self._forget(self.copy)
         if self.stage < 0 or self._taking is not None or self._peer.state != UP:
             return
-        if self._stream.full and max(self.copy, self._newer) < self._stream.head:
+        if (self._stream.full or len(self._stream.journal) > _LONGEST) and max(self.copy, self._newer) < self._stream.head:
             self._ask(self._stream.head, now)
 
     def receipt(self, seq: int) -> None:
@@ -215,7 +217,8 @@ class Ownership:
             seq, self._asked_at = self._stream.head, NEVER
             self._ask(seq, now)
         journal = self._stream.journal
-        first = next((frame.seq for frame in journal.values() if frame is not None and frame.state == SENT), self._stream.turns.head)
+        waiting = (frame.seq for frame in journal.values() if frame is not None and frame.state == SENT and frame.sent_at < stamp)
+        first = next(waiting, 0 if self._asked_at == NEVER else self._stream.turns.head)
         while journal.get(first - 1, self) is None:
             first -= 1
             self._say(Skip(first))
