@@ -21,7 +21,7 @@ __all__ = ["Fate", "apply", "broken_protocols", "copy_tree", "try_one"]
 ROOT = Path(__file__).resolve().parents[1]
 _LEAST = 0.95
 _QUICKEST = (
-    "session*", "peer*", "scheduler*", "sessions", "stream*", "ownership*", "owner*", "memory*", "race", "reports", "delivery", "admission",
+    "server_ownership", "session*", "peer*", "scheduler*", "sessions", "stream*", "memory*", "race", "reports", "delivery", "admission",
     "batching", "handshake", "checksum", "wire_protocol", "wire_garbage", "wire_refusals", "wire_spec",
 )  # fmt: skip
 """Unit tests of the protocol, which take seconds."""

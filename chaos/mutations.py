@@ -166,9 +166,9 @@ MUTATIONS = (
         "return job",
     ),
     Mutation(
-        "depth", _SERVER_DISPATCH, "batches under way are bounded",
-        "self._rooms = {_OWN: config.workers * config.depth}",
-        "self._rooms = {_OWN: 1000}",
+        "once-again", _SCHEDULER, "a job with a stage marked once is not tried again after its worker died",
+        "again = set() if once else try_again(",
+        "again = try_again(",
     ),
     Mutation(
         "report-once", _SESSIONS, "a REPORT is folded once",
