@@ -22,8 +22,10 @@ __all__ = ["Race"]
 _SAMPLES = 64
 _HIGH, _TYPICAL = 0.95, 0.5
 _MARGIN = 0.005
-"""Seconds at least for the hand-over between threads and the millisecond poll() rounds up to; on a busy host it takes
-longer, and what it took lately counts, up to a third of the deadline."""
+_SHARE = 0.05
+"""Seconds, and share of the deadline, left at least for the hand-over between threads and the millisecond poll() rounds up
+to; on a busy host it takes longer, and nearly the most it took lately counts, up to a third of the deadline."""
+_WORST = 0.98
 _KNOWN = 3
 """Runs of a stage after which its time counts as known: the first is often cold."""
 _LESSON = 1.0
@@ -142,7 +144,8 @@ class Race:
         return self._taught_at + _LESSON if not cost.known else max(self._taught_at + _LESSON, cost.seen_at + _STALE)
 
     def _margin(self) -> float:
-        return min(max(_MARGIN, self._handing_over.quantile(_HIGH) or 0.0), self._deadline / 3)
+        least = max(_MARGIN, _SHARE * self._deadline)
+        return min(max(least, self._handing_over.quantile(_WORST) or 0.0), self._deadline / 3)
 
     def _blocked(self) -> float:
         """Seconds for which a new frame's stages may keep every worker from a twin that outranks them."""
