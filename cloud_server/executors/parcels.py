@@ -4,7 +4,8 @@ A parcel is a list of byte parts. Small parts go through the socket. Large ones 
 piece of shared memory without a name, which the receiver maps when its descriptor comes with the first parcel
 in it. Values made from a parcel lie in its slot; when the last of them is gone the receiver gives the slot back
 with its next parcel, and the sender fills it again. So a stage that keeps its input keeps the slot, never sees
-it change, and since nothing has a name nothing is left behind by a crash.
+it change, and since nothing has a name nothing is left behind by a crash. A slot's size is sealed (memfd_create(2)):
+memory that shrinks kills who reads it, and the other end may run code of somebody who wants that.
 
     label   slot (-1: none), number of parts, size of the slot if it is new, 1 if the small parts are in the slot,
             how many slots are given back and how many dropped; then the numbers of these
@@ -16,6 +17,7 @@ it change, and since nothing has a name nothing is left behind by a crash.
 from __future__ import annotations
 
 import array
+import fcntl
 import mmap
 import os
 import socket
@@ -161,6 +163,7 @@ class Line:
         size = -(-size // _SLOT_STEP) * _SLOT_STEP
         descriptor = _nameless_file()
         os.ftruncate(descriptor, size)
+        _seal(descriptor)
         slot = _Slot(self._next_slot, mmap.mmap(descriptor, size))
         self._next_slot += 1
         return slot, descriptor
@@ -190,6 +193,8 @@ class Line:
             raise OSError("shared memory could not be taken over: out of file descriptors?")
         descriptor = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
         try:
+            if os.fstat(descriptor).st_size < size or not _is_sealed(descriptor):
+                raise OSError("shared memory that its sender could make shorter: reading it could then end this process")
             self._mapped[slot] = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
@@ -228,8 +233,20 @@ def _split(small: memoryview, large: memoryview, count: int, shared: int) -> lis
     return parts
 
 
+def _seal(descriptor: int) -> None:
+    """From here on nobody, whoever has it, can change its size."""
+    if hasattr(os, "memfd_create"):
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+
+
+def _is_sealed(descriptor: int) -> bool:
+    if not hasattr(os, "memfd_create"):
+        return True
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
+
+
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("spillway", os.MFD_CLOEXEC)
+        return os.memfd_create("spillway", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cloud_server.executors import parcels
 from cloud_server.executors.parcels import LARGE, Line, line_pair
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([LARGE - 1, LARGE, LARGE + 1, 70_000]))
@@ -134,3 +135,18 @@ def test_what_was_sent_before_the_end_is_not_lost(ends: tuple[Line, Line]) -> No
     assert receive(left) == [b"last words"]
     assert receive(left) is None
     assert left.unread
+
+
+def test_shared_memory_cannot_be_taken_away(ends: tuple[Line, Line], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot keeps its size, whoever has it; one that its sender might shorten is not read, for that would kill the reader."""
+    descriptor = parcels._nameless_file()
+    os.ftruncate(descriptor, LARGE)
+    parcels._seal(descriptor)
+    with pytest.raises(PermissionError):
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
+    left, right = ends
+    monkeypatch.setattr(parcels, "_seal", lambda descriptor: None)
+    left.send([b"x" * LARGE])
+    with pytest.raises(OSError, match="could make shorter"):
+        right.receive()
