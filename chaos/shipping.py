@@ -35,7 +35,8 @@ from tasks import App
 from wire.bundle import Bundle as Signed
 from wire.bundle import Expected, seal
 from wire.keyring import edit_keyring
-from wire.keys import Pair
+from wire.identity import DEVICES, SERVER_KEY, DeviceKeys
+from wire.keys import Pair, make_pair, write_pair
 from wire.messages import KINDS
 from wire.payload import Packer
 from wire.protocol import CODECS, MINOR, Bundle, Bye, Error, Hello, Payload, Ping, Pong, Result, Submit
@@ -266,11 +267,11 @@ def unpickled(run: Run) -> Seen:
     if fired != run.count:
         raise Broken(f"the test proves nothing: {fired} of {run.count} pickles do harm when loaded")
     signer(run.folder)
+    keys, (app, _) = _enrolled(run.folder), counted_app()
     sent = answered = 0
     with _audited(run.folder) as (port, report):
-        app, _ = counted_app()
         for number, data in enumerate(pickles):
-            link = RawDevice(port, 1000 + number)
+            link = RawDevice(port, 1000 + number, keys)
             link.welcome(_hello(app, "cam"))
             for parts in _with(data, link.session, link.epoch):
                 link.send(parts)
@@ -280,7 +281,7 @@ def unpickled(run: Run) -> Seen:
             _settle(link)
             link.say(Bye())
             link.close()
-            link = RawDevice(port, 500_000 + number)
+            link = RawDevice(port, 500_000 + number, keys)
             link.welcome(_hello(app, "cam"))
             payload = Packer().pack(number)
             link.say(Submit(0, 1, 2, signature=payload.signature), payload)
@@ -291,6 +292,14 @@ def unpickled(run: Run) -> Seen:
     if made or found["events"] or not found["alive"]:
         raise Broken(f"{made} files made, {found['events']} names looked up ({found['first']}); promised 0 of both; hook: {found['alive']}")
     return Seen(good=answered, tried=run.count, figures={"messages": sent, "files made": made, "find_class": found["events"]})
+
+
+def _enrolled(folder: Path) -> DeviceKeys:
+    """The keys of device cam and of a server that allows it."""
+    server, device = make_pair("cloud"), make_pair("cam")
+    write_pair(folder / SERVER_KEY, server)
+    edit_keyring(folder / DEVICES, lambda known: known.update(cam=device.public), "for a test")
+    return DeviceKeys(pair=device, server=server.public)
 
 
 def _settle(link: RawDevice) -> None:
@@ -335,7 +344,7 @@ def _audited(folder: Path) -> Iterator[tuple[int, Path]]:
     report = folder / "audit.json"
     command = [
         sys.executable, "-m", "chaos.audited", report, "--app", "chaos.shipped_apps:counted", "--executor", "thread", "--port", 0, "--ship",
-        "--signers", folder / "signers",
+        "--signers", folder / "signers", "--keys", folder,
     ]
     process = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

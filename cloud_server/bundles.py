@@ -74,6 +74,8 @@ class Bundles:
         if self.config is None:
             return "bundle", "this server takes no shipped apps: it was started without --ship"
         entry = self.entries.get(event.session)
+        if entry is not None and self._begun_anew(entry, hello, event):
+            entry = None
         if entry is None:
             if len(self.entries) >= _MOST:
                 return "busy", f"{_MOST} devices ship apps; this server takes no more"
@@ -92,6 +94,18 @@ class Bundles:
         if now >= entry.expires_at:
             return "bundle", "the bundle has expired; start the device anew to sign another"
         return entry.app
+
+    def _begun_anew(self, entry: _Entry, hello: Hello, event: MessageReceived) -> bool:
+        """A device that resumes its session after its own death has signed its app again: what it shipped before goes."""
+        if hello.bundle == entry.hello.bundle or entry.state == _LOADING:
+            return False
+        if (hello.device, hello.app, event.sender) != (entry.hello.device, entry.hello.app, entry.heard.sender):
+            return False
+        session = self._sessions.get(event.session)
+        if session is not None:
+            self._end(session, "its device shipped the app anew")
+        self.end(event.session)
+        return True
 
     def receive(self, event: MessageReceived, now: float) -> None:
         """A BUNDLE came: load it, if it was asked for, fits, and there is room."""

@@ -199,3 +199,12 @@ def test_a_stopping_server_takes_no_bundle() -> None:
     server = shipping()
     server.stop(0.0)
     assert codes(server.connect(0.1, bundle=DIGEST)) == ["shutdown"]
+
+
+def test_a_device_that_died_may_ship_anew_in_its_session() -> None:
+    """Resumed from a spool a session keeps its number and its app has another digest: the old one goes, the new one is asked for."""
+    server = served()
+    commands = server.connect(2.0, peer=b"M", bundle="e" * 64)
+    assert codes(commands) == ["bundle_required"] and DropBundle(NAME) in commands and not server.machine.sessions
+    assert server.hears(Bundle("e" * 64), 2.1, epoch=0, peer=b"M", nbytes=500)[0] == replace(LOAD, token=2, digest="e" * 64)
+    assert codes(server.connect(2.2, peer=b"X", bundle="f" * 64, device="thief")) == ["bundle"]
