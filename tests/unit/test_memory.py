@@ -194,6 +194,23 @@ def test_the_first_to_ask_is_the_first_to_get() -> None:
     assert memory.serve() == [small]
 
 
+def test_who_comes_later_does_not_pass_though_there_is_room_for_it() -> None:
+    """The first in line needs 1,000 bytes and 700 are free: the second, which needs 300, waits behind it."""
+    memory = Memory(4000, 4000, 1000)
+    hog, other, large, small = (Account(number, memory) for number in range(4))
+    for account, need in ((hog, 0), (other, 1000), (large, 1000), (small, 300)):
+        account.link()
+        account.need = need
+        account.announce()
+        if account in (hog, other):
+            arrive(account, account.unused)
+    hog.keep(-1700)
+    assert memory.cap - memory.largest - memory.used == 700
+    assert list(memory.waiting) == [2, 3]
+    assert memory.serve() == []
+    assert memory.grant(small) == 0
+
+
 def test_what_idle_sessions_do_not_use_is_taken_back_for_who_waits() -> None:
     """Three sessions hold limits they do not use; only as many are asked for as the first in line needs, the richest first,
     and none that was fed in the last second."""

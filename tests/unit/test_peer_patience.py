@@ -98,6 +98,25 @@ def test_a_ping_leaves_at_once_and_every_heartbeat() -> None:
     assert device.tick(1.5) == [ping(1.5)]
 
 
+def test_a_payload_that_waits_for_credit_is_told_soon_and_once() -> None:
+    """20 ms after the last ping at the earliest, with its size; another one anew."""
+    peer = make_peer()
+    peer.tick(1.0, 0)
+    before = peer.next_wakeup()
+    assert before is not None
+    assert before > 1.02
+    peer.ask(700)
+    assert peer.next_wakeup() == pytest.approx(1.02)
+    (said,) = peer.tick(1.02, 3)
+    assert (said.message.wants, said.message.acked) == (700, 3)
+    peer.ask(700)
+    assert peer.tick(1.1, 3) == []
+    submitted(peer, 4, 700, 1.2)
+    peer.ask(5)
+    (said,) = peer.tick(1.2, 3)
+    assert said.message.wants == 5
+
+
 def test_the_server_sets_the_heartbeat() -> None:
     """With 2 s the next PING is due 2 s after the first, and three of them are 6 s of silence."""
     peer = Peer(0, SESSION, HELLO, PeerConfig())
