@@ -194,3 +194,15 @@ def test_lost_states_and_skips_are_said_again_on_a_pong() -> None:
     device.receipt(1, 1.2, limit=100_000)
     again = said(device.pong(1.3, 1.4, limit=100_000))
     assert again == [State(2, 1, 0), Skip(0)]
+
+
+def test_where_nearly_all_frames_end_before_the_cut_a_copy_is_asked_for() -> None:
+    """What would have to be told again is bounded: after 128 gaps the copy is renewed, and the gaps are forgotten."""
+    device = there()
+    asked = []
+    for seq in range(140):
+        device.capture(1.0)
+        asked += [m for m in said(device.ran(seq, 0, 1, 1.0, "filtered", stage=0)) if isinstance(m, State)]
+    assert asked == [State(2, 1, 129)]
+    assert of(device.hears(State(2, 1, 140), 1.1), KeepState) == [KeepState(140)]
+    assert not device.session.stream.journal

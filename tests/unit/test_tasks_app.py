@@ -203,6 +203,16 @@ def test_stateful_stage_ends_the_job() -> None:
         app.cut(3)
 
 
+def test_where_state_moves_a_job_ends_as_late_as_it_may() -> None:
+    """At the last stage; before a fold that is bound to the device; and not beyond a fold if a stage in it runs but once."""
+    app = chain(Step("a"), Count(), Step("b"), Count("bound", placement="device"), Step("c"))
+    assert app.legal_cuts(state_moves=True) == (1, 2, 3, 5, 6)
+    assert [app.stops(k) for k in (1, 2, 3, 5, 6)] == [(4, 2), (4,), (4,), (6,), (6,)]
+    assert app.cut(2, state_moves=True) == Cut(2, 4)
+    assert app.cut(1) == Cut(1, 2)
+    assert chain(Step("a", once=True), Count(), Step("b")).stops(1) == (2,)
+
+
 def test_device_stage_after_the_fold_is_legal() -> None:
     """What runs after a stateful stage is on the device again, so it may be device-only after a cloud-only one."""
     app = chain(Step("a", placement="cloud"), Count(placement="device"), Step("c", placement="device"))

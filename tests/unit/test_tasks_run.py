@@ -275,3 +275,26 @@ def test_app_is_checked_before_it_runs() -> None:
     """No Runner without an App that makes sense."""
     with pytest.raises(AppError):
         runner(Task())
+
+
+def test_a_fold_goes_on_elsewhere_from_its_states() -> None:
+    """What one runner gives another goes on from; that gets a copy, and a list of another length is refused."""
+    app = App("t", [Input(), Sum()])
+    one, two = Runner(app, Counter()), Runner(app, Counter())
+    assert one.states(0, 2) == [0]
+    one.run(0, 2, 4)
+    two.restore(0, 2, one.states(0, 2))
+    assert (two.run(0, 2, 1).value, one.run(0, 2, 1).value) == (5, 5)
+    with pytest.raises(ValueError, match="a list of 1 states is needed"):
+        two.restore(0, 2, [])
+
+
+def test_a_restored_state_may_be_written_into() -> None:
+    """A state is the stage's own: an array in it is a writable copy of what came."""
+    received = np.zeros(2)
+    received.flags.writeable = False
+    made = runner(Sum())
+    made.restore(0, 2, [received])
+    state = made.states(0, 2)[0]
+    state += 1
+    assert received.sum() == 0
