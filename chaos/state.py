@@ -136,16 +136,16 @@ def moves_with_state(run: Run) -> Seen:
 def moves_and_kills(run: Run) -> Seen:
     """Equal results in order, whatever dies when: stages may run again, results may not differ."""
     frames, moves, kills = run.count
-    with Server("chaos.state_apps:tracked") as server:
+    with Server("chaos.state_apps:tracked", "--executor", "thread") as server:  # which starts at once
         over, struck = threading.Event(), []
 
         def strike() -> None:
             dice = random.Random(run.seed)
             for number in range(kills):
-                if over.wait(dice.uniform(0.2, 1.5 * frames / RATE / max(1, kills))):
+                if over.wait(dice.uniform(0.2, frames / RATE / max(1, kills))):
                     return
                 struck.append(server.kill())
-                over.wait(dice.choice((0.0, 0.3, 1.0)))
+                over.wait(dice.choice((0.0, 0.0, 0.7)))
                 server.start()
                 run.note(f"kill {number + 1} of {kills}")
 
