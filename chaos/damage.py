@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 from chaos.apps import answer, picture, pictures
@@ -12,8 +13,11 @@ from chaos.registry import Broken, Run, Seen, promise
 from cloud_server.coordinator import Server, serve_in_thread
 from cloud_server.executors.thread import ThreadExecutor
 from iot_client import Client, Done
+from wire.identity import DEVICE_KEY, DEVICES, SERVER_KEY, SERVERS
+from wire.keyring import edit_keyring
+from wire.keys import fresh_folder, make_pair, write_pair
 
-__all__ = ["Stream", "bits_in_framing", "bits_in_messages", "stream_through"]
+__all__ = ["Stream", "bits_in_framing", "bits_in_messages", "bits_under_keys", "stream_through"]
 
 _WINDOW = 8
 _LONGEST_STALL, _LONGEST_SILENCE = 1.0, 6.0
@@ -29,15 +33,20 @@ class Stream:
         self.found = self.flipped = self.framing = self.connections = self.passed = 0
 
 
-def stream_through(flips: BitFlips, frames: int, seed: int, side: int = 128) -> Stream:
-    """Send frames to a server through the proxy, lossless, and compare every answer with what it must be."""
-    server = Server({pictures.name: pictures}, ThreadExecutor({pictures.name: pictures}, 2), port=0, checksum=True)
+def stream_through(flips: BitFlips, frames: int, seed: int, side: int = 128, *, keys: Path | None = None) -> Stream:
+    """Send frames to a server through the proxy, lossless, and compare every answer with what it must be.
+
+    With checksums; with `keys` instead encrypted, by keys made in that folder.
+    """
+    ours, theirs = (None, None) if keys is None else _enrolled(keys)
+    server = Server({pictures.name: pictures}, ThreadExecutor({pictures.name: pictures}, 2), port=0, checksum=keys is None, keys=theirs)
     thread = serve_in_thread(server)
     seen = Stream()
     try:
         with Proxy(server.port, flips, seed) as proxy:
             with Client(
-                pictures, host="127.0.0.1", port=proxy.port, split=2, own_source=False, want=("*",), window=_WINDOW, connect_timeout=20.0
+                pictures, host="127.0.0.1", port=proxy.port, split=2, own_source=False, want=("*",), window=_WINDOW, connect_timeout=20.0,
+                keys=ours,
             ) as client:
                 _run(client, frames, side, seen)
                 told = server.statistics()
@@ -48,6 +57,17 @@ def stream_through(flips: BitFlips, frames: int, seed: int, side: int = 128) -> 
         server.stop()
         thread.join(10.0)
     return seen
+
+
+def _enrolled(folder: Path) -> tuple[Path, Path]:
+    """Folders with the keys of a device and of a server that know each other."""
+    device, server = fresh_folder(folder / "device"), fresh_folder(folder / "server")
+    pair, mine = make_pair(), make_pair("camera")
+    write_pair(server / SERVER_KEY, pair)
+    write_pair(device / DEVICE_KEY, mine)
+    edit_keyring(device / SERVERS, lambda known: known.update({"127.0.0.1": pair.public}), "servers")
+    edit_keyring(server / DEVICES, lambda known: known.update({"camera": mine.public}), "devices")
+    return device, server
 
 
 def _run(client: Client, frames: int, side: int, seen: Stream) -> None:
@@ -85,6 +105,13 @@ def bits_in_messages(run: Run) -> Seen:
 def bits_in_framing(run: Run) -> Seen:
     """As before, half of them in flags and lengths of the frames of ZMTP, which breaks the link or shifts all that follows."""
     seen = stream_through(BitFlips(0.01, framing=0.5, after=10), run.count, run.seed)
+    return _judge(run, seen, promised_found=False)
+
+
+@promise(16, "bits flipped under encryption: the link breaks, the session goes on", quick=300, full=10_000)
+def bits_under_keys(run: Run) -> Seen:
+    """One bit in one part of a hundred: what was hit does not decrypt, and the link is made anew."""
+    seen = stream_through(BitFlips(0.01, after=10), run.count, run.seed, keys=run.folder)
     return _judge(run, seen, promised_found=False)
 
 
