@@ -80,7 +80,7 @@ class Ownership:
             self._began = k
             return True
         if self.stage >= 0:
-            return self._drained() and self._fetch(now) and self.may_begin(now)
+            return self._fetch(now) and self._drained() and self._come_home() and self.may_begin(now)
         if not self._drained():
             return False
         if stage < 0:
@@ -240,14 +240,18 @@ class Ownership:
         self._stream.out.append(self._peer.send(message))
 
     def _fetch(self, now: float) -> bool:
-        """All is folded; True once its state is here again."""
+        """True once there is a copy of the state behind the last frame begun; asked for at once, it comes with that one's RESULT."""
         seq = self._stream.next_seq
-        if seq not in (self._newer, self.copy):
-            self._ask(seq, now)
-            return False
-        self._stream.out.append(ImportState(seq, self.stage, self._stream.stop))
+        if seq in (self._newer, self.copy):
+            return True
+        self._ask(seq, now)
+        return False
+
+    def _come_home(self) -> bool:
+        """All is folded, and the copy is of now: the state is here again."""
+        self._stream.out.append(ImportState(self._stream.next_seq, self.stage, self._stream.stop))
         self.moves += 1
-        self._come_home()
+        self._settle_here()
         return True
 
     # -- the link ----------------------------------------------------------------------------------
@@ -322,10 +326,10 @@ class Ownership:
                 stream.run_twin(frame, now)
         if taking or stream.turns.head < stream.next_seq:
             return False
-        self._come_home()
+        self._settle_here()
         return True
 
-    def _come_home(self) -> None:
+    def _settle_here(self) -> None:
         """The state is here, and nothing needs to be repeated any more."""
         self.generation += 1
         stop, _ = self._wanted(self._config.n)

@@ -156,10 +156,9 @@ def test_a_move_back_waits_until_all_is_folded_and_brings_the_state() -> None:
     """No frame begins while one is at the server; then the state is asked for, given to the lane, and frames begin here."""
     device = there()
     submitted(device, 1)
-    device.split(3, 1.5)
+    assert said(device.split(3, 1.5)) == [State(2, 1, 1)]
     assert of(device.capture(1.6), RunStages) == []
-    drained = answer(device, 0, 2.0)
-    assert said(drained) == [State(2, 1, 1)]
+    assert said(answer(device, 0, 2.0)) == []
     home = device.hears(State(2, 1, 1), 2.1)
     assert of(home, ImportState, RunStages) == [ImportState(1, 2, 4), RunStages(1, 0, 3, True, True, "raw", until=4)]
     assert device.session.owner is not None
