@@ -46,6 +46,12 @@ def start(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     assert children() == []
 
 
+def settle(tried: Bench) -> None:
+    """Wait until spares are set up as well."""
+    posts = tried.executor._switch._posts  # type: ignore[attr-defined]  # spares say nothing
+    until(lambda: all(post.process is not None and post.process.ready for post in posts))
+
+
 def failure(tried: Bench, order: str) -> str:
     """The text of the failure that this order leads to; a harmless frame is answered as usual afterwards."""
     done, _ = tried.run(item(order, 1))
@@ -59,7 +65,7 @@ def failure(tried: Bench, order: str) -> str:
 def test_what_runs_too_long_is_killed(start: Start, order: str) -> None:
     """A wait, a busy loop, an error whose text never comes, a stopped process: all end at the limit."""
     tried = start(spares=1)
-    until(lambda: len(children()) == 2)
+    settle(tried)
     began = time.monotonic()
     assert failure(tried, order) == "HungTask: stage 1 of app 'single' ran longer than 1 s (--task-timeout)"
     assert 1.0 < time.monotonic() - began < 10.0
@@ -84,10 +90,9 @@ def test_a_crash_says_where_it_was(start: Start) -> None:
 
 
 def test_a_spare_goes_on_at_once(start: Start, notes: Notes) -> None:
-    """It is set up already, so the next frame does not wait for a start; it does not work beside the worker before that."""
+    """It is set up already, so the next frame does not wait for a start."""
     tried = start(spares=1)
-    until(lambda: len(children()) == 2)
-    time.sleep(0.5)
+    settle(tried)
     first, spare = children()
     tried.run(item("", 0))
     first.kill()
@@ -97,6 +102,30 @@ def test_a_spare_goes_on_at_once(start: Start, notes: Notes) -> None:
     assert time.monotonic() - began < 2.0
     until(lambda: any("takes over" in note for note in notes))
     assert spare in children()
+
+
+def test_a_spare_works_only_in_place_of_another() -> None:
+    """Two jobs of 0.3 s run one after the other in the one process that is to work."""
+    tried = Bench(ProcessExecutor({"who": "tests.worker_apps:who"}, 1, spares=1), "who")
+    try:
+        settle(tried)
+        for batch in (0, 1):
+            tried.submit(tried.packer.pack(0.3), batch=batch)
+        assert len({tried.packer.unpack(tried.answer()[1][7, 0]) for _ in (0, 1)}) == 1
+    finally:
+        tried.executor.close()
+
+
+def test_a_spare_works_while_another_hangs(start: Start) -> None:
+    """The next frame is answered long before the limit says that it hangs."""
+    tried = start(spares=1, limits=PATIENT)
+    settle(tried)
+    tried.submit(tried.packer.pack(item("hang", 0)), batch=1)
+    time.sleep(0.1)  # what comes at the same moment would be sent behind it
+    tried.submit(tried.packer.pack(item("", 1)), batch=2)
+    began = time.monotonic()
+    assert tried.answer()[0].batch == 2
+    assert time.monotonic() - began < 10.0
 
 
 def test_memory_beyond_the_limit_fails_the_frame(start: Start) -> None:

@@ -51,6 +51,21 @@ def test_a_batch_that_ends_its_worker_is_tried_one_by_one() -> None:
     assert server.machine.executed == 4
 
 
+def test_nobody_takes_a_job_that_is_tried_again_into_a_batch() -> None:
+    """Also not another device, whose turn it is."""
+    server = filled()
+    server.connect(1.2, session=8, peer=b"M", device="other")
+    for seq in range(4):
+        server.submits(seq, 1.3, session=8, peer=b"M")
+    lost(server, 1, 2.0)
+    for batch in range(2, 8):
+        if batch in server._batches:
+            alone = [key for key in server._batches[batch].jobs if key[0] == 7]
+            assert not alone or len(server._batches[batch].jobs) == 1
+            server.done(batch, 2.0 + batch / 10)
+    assert server.machine.executed == 8
+
+
 def test_a_job_that_is_tried_again_keeps_its_deadline() -> None:
     """What can no longer be in time is dropped instead."""
     server = alone()
