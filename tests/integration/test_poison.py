@@ -52,6 +52,13 @@ def settle(tried: Bench) -> None:
     until(lambda: all(post.process is not None and post.process.ready for post in posts))
 
 
+def sleepers() -> list[int]:
+    """The programs that stages of this test started and that are still there."""
+    found = [process.info for process in psutil.process_iter(["pid", "cmdline", "environ"])]
+    ours = [info for info in found if (info["environ"] or {}).get(SPARES) == str(os.getpid())]
+    return [info["pid"] for info in ours if (info["cmdline"] or [])[:2] == ["sleep", "1000"]]
+
+
 def failure(tried: Bench, order: str) -> str:
     """The text of the failure that this order leads to; a harmless frame is answered as usual afterwards."""
     done, _ = tried.run(item(order, 1))
@@ -163,11 +170,10 @@ def test_a_flood_of_output_neither_blocks_nor_fills_the_log(start: Start, notes:
 def test_what_a_stage_started_ends_with_its_worker(start: Start) -> None:
     """A program, a forked child and a thread; the child holds on to the worker's line, which hides its end no longer."""
     tried = start(limits=PATIENT)
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
     began = time.monotonic()
     assert "exited with code 4" in failure(tried, "children")
     assert time.monotonic() - began < 10.0  # not the 30 s of the limit
-    until(lambda: not [p for p in psutil.process_iter() if p.pid not in before and not gone(p) and p.cmdline()[:2] == ["sleep", "1000"]])
+    until(lambda: not sleepers())
 
 
 @pytest.mark.parametrize(("order", "words"), [("leave", "SystemExit: 3"), ("silent", "SystemExit: no text"), ("close", "WorkerDied")])
