@@ -215,11 +215,12 @@ class _Run:
         signals.server = server
         console.on_closed = server.stop
         where = f"tcp://{f'[{config.host}]' if ':' in config.host else config.host}:{server.port}"
+        served_here = ", ".join(self._paths) or "shipped apps"
         workers = f"{config.workers} {config.executor} worker{'s' if config.workers > 1 else ''}"
         keys = "" if config.keys_folder is None else f", with the keys in {config.keys_folder}"
         health = "" if vitals.port is None else f", health on port {vitals.port}"
         console.ready(
-            f"{', '.join(self._paths)} on {where}, {workers}{keys}{health}", host=config.host, port=server.port, pid=os.getpid(),
+            f"{served_here} on {where}, {workers}{keys}{health}", host=config.host, port=server.port, pid=os.getpid(),
             **({} if vitals.port is None else {"health_port": vitals.port}),
         )
         vitals.serving()
