@@ -20,9 +20,9 @@ has the structs, wire.nodes the head, and docs/protocol.md says who sends what w
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any, Union
+from zlib import crc32 as _crc32
 
 import msgspec
 
@@ -53,7 +53,7 @@ MAX_HEAD = 8 * 2**20
 
 _PREFIX = struct.Struct("<2sBBIQII")
 _PREFIX_WITHOUT_CRC = struct.Struct("<2sBBIQI")
-_BEFORE_CRC = _PREFIX_WITHOUT_CRC.size
+_PREFIX_SIZE, _BEFORE_CRC = _PREFIX.size, _PREFIX_WITHOUT_CRC.size
 _MAGIC = b"SW"
 _KIND_OF = {message: kind for kind, message in KINDS.items()}
 _DECODE = {kind: msgspec.msgpack.Decoder(message).decode for kind, message in KINDS.items()}
@@ -101,20 +101,26 @@ def encode(session: int, epoch: int, message: Message, payload: Payload | None =
             carries no payload, session 0); the text names the field.
     """
     kind = _KIND_OF[type(message)]
-    header = _encode_header(kind, message)
+    try:  # the header is read back once: what the peer would refuse is a bug on this side, found here
+        header = _ENCODE(message)
+        _DECODE[kind](header)
+    except _BROKEN:
+        header = _printable_header(kind, message)
+    if len(header) > MAX_HEADER:
+        raise LocalProtocolError(f"{type(message).__name__}: header of {len(header)} bytes, at most {MAX_HEADER}")
     try:
         prefix = _PREFIX_WITHOUT_CRC.pack(_MAGIC, MAJOR, kind, len(header), session, epoch)
     except struct.error as error:
         raise LocalProtocolError(f"session {session}, epoch {epoch}: {error}") from None
     if session == 0 and kind != _ERROR:
         raise LocalProtocolError(f"{type(message).__name__} of session 0; only an ERROR may be without a session")
-    crc = zlib.crc32(header, zlib.crc32(prefix))
+    crc = _crc32(header, _crc32(prefix))
     if payload is None:
         return [b"".join((prefix, crc.to_bytes(4, "little"), header))]
     head, buffers = payload.head, payload.buffers
     if kind not in _CARRY_PAYLOAD or len(buffers) >= MAX_PARTS or len(head) > MAX_HEAD or (buffers and not head):
         raise LocalProtocolError(f"{type(message).__name__} with {len(head)} bytes of head and {len(buffers)} buffers")
-    return [b"".join((prefix, zlib.crc32(head, crc).to_bytes(4, "little"), header, head)), *buffers]
+    return [b"".join((prefix, _crc32(head, crc).to_bytes(4, "little"), header, head)), *buffers]
 
 
 def decode(parts: Sequence[Buffer]) -> Envelope:
@@ -126,18 +132,23 @@ def decode(parts: Sequence[Buffer]) -> Envelope:
     if not parts or len(parts) > MAX_PARTS:
         raise RemoteProtocolError(f"{len(parts)} parts; 1 to {MAX_PARTS} are legal")
     first = memoryview(parts[0])
-    kind, length, session, epoch = _check_prefix(first)
-    rest = first[_PREFIX.size :]
-    if length > len(rest) or length > MAX_HEADER or len(rest) - length > MAX_HEAD:
+    if len(first) < _PREFIX_SIZE:
+        raise RemoteProtocolError(f"first part of {len(first)} bytes; a message starts with {_PREFIX_SIZE}")
+    magic, major, kind, length, session, epoch, crc = _PREFIX.unpack_from(first)
+    rest = first[_PREFIX_SIZE:]
+    if magic != _MAGIC or _crc32(rest, _crc32(first[:_BEFORE_CRC])) != crc or major != MAJOR or kind not in KINDS or not session:
+        _check_prefix(first)
+    beyond = len(rest) - length
+    if beyond < 0 or length > MAX_HEADER or beyond > MAX_HEAD:
         raise RemoteProtocolError(f"header length {length} in a part with {len(rest)} bytes left; at most {MAX_HEADER} + {MAX_HEAD}")
     try:
         message = _DECODE[kind](rest[:length])
     except _BROKEN as error:
         raise RemoteProtocolError(f"{KINDS[kind].__name__}: {str(error)[:_ERROR_SHOWN]}") from None
-    if len(parts) == 1 and len(rest) == length:
+    if not beyond and len(parts) == 1:
         return Envelope(session, epoch, message)
-    if kind not in _CARRY_PAYLOAD or len(rest) == length:
-        raise RemoteProtocolError(f"{KINDS[kind].__name__} with {len(rest) - length} bytes of head and {len(parts) - 1} buffers")
+    if kind not in _CARRY_PAYLOAD or not beyond:
+        raise RemoteProtocolError(f"{KINDS[kind].__name__} with {beyond} bytes of head and {len(parts) - 1} buffers")
     return Envelope(session, epoch, message, Payload(rest[length:], tuple(parts[1:])))
 
 
@@ -148,26 +159,18 @@ def check_size(parts: Sequence[Buffer], max_job: int = MAX_JOB) -> int:
         RemoteProtocolError: it is larger than a payload of `max_job` bytes needs.
     """
     size = sum(map(len, parts))
-    if size > max_job + MAX_HEADER + _PREFIX.size:
+    if size > max_job + MAX_HEADER + _PREFIX_SIZE:
         raise RemoteProtocolError(f"message of {size} bytes; at most {max_job} of payload are legal here")
     return size
 
 
-def _encode_header(kind: int, message: Message) -> bytes:
-    """The header, read back once: what the peer would refuse is a bug on this side, found here."""
+def _printable_header(kind: int, message: Message) -> bytes:
+    """The header of a message that cannot be read as it is; in texts for people what is wrong is replaced."""
     try:
-        return _read_back(kind, _ENCODE(message))
-    except _BROKEN:
-        try:
-            return _read_back(kind, _ENCODE(_with_printable_texts(message)))
-        except _BROKEN as error:
-            raise LocalProtocolError(f"{type(message).__name__}: {error}") from None
-
-
-def _read_back(kind: int, header: bytes) -> bytes:
-    if len(header) > MAX_HEADER:
-        raise ValueError(f"header of {len(header)} bytes, at most {MAX_HEADER}")
-    _DECODE[kind](header)
+        header = _ENCODE(_with_printable_texts(message))
+        _DECODE[kind](header)
+    except _BROKEN as error:
+        raise LocalProtocolError(f"{type(message).__name__}: {error}") from None
     return header
 
 
@@ -179,14 +182,12 @@ def _with_printable_texts(message: Message) -> Message:
     return msgspec.structs.replace(message, **texts)
 
 
-def _check_prefix(first: memoryview) -> tuple[int, int, int, int]:
-    """Kind, header length, session and epoch of a message whose prefix and checksum hold."""
-    if len(first) < _PREFIX.size:
-        raise RemoteProtocolError(f"first part of {len(first)} bytes; a message starts with {_PREFIX.size}")
-    magic, major, kind, length, session, epoch, crc = _PREFIX.unpack_from(first)
+def _check_prefix(first: memoryview) -> None:
+    """Say what is wrong with a prefix or its checksum, if anything is."""
+    magic, major, kind, _, session, _, crc = _PREFIX.unpack_from(first)
     if magic != _MAGIC:
         raise RemoteProtocolError(f"magic {magic!r}; Spillway messages start with {_MAGIC!r}")
-    if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:
+    if _crc32(first[_PREFIX_SIZE:], _crc32(first[:_BEFORE_CRC])) != crc:
         raise RemoteProtocolError("header checksum does not match: the message was damaged on its way")
     if major != MAJOR:
         raise VersionMismatch(f"protocol version {major}; this side speaks {MAJOR}")
@@ -194,4 +195,3 @@ def _check_prefix(first: memoryview) -> tuple[int, int, int, int]:
         raise RemoteProtocolError(f"message kind {kind}; known are {min(KINDS)} to {max(KINDS)}")
     if session == 0 and kind != _ERROR:
         raise RemoteProtocolError(f"{KINDS[kind].__name__} of session 0; only an ERROR may be without a session")
-    return kind, length, session, epoch
