@@ -26,10 +26,10 @@ from wire.protocol import Payload
 
 __all__ = ["Job", "WorkerProcess"]
 
-_PREFETCH_BELOW = 0.02
+_PREFETCH_BELOW = 0.002
 """Batches shorter than this, in seconds, get the next one sent ahead: it hides the hop between the processes
-(0.1 to 0.3 ms). Behind a longer one a job would wait while other workers idle, for a gain under 2 %; and behind one that
-has begun to take longer than any before it might wait until that is killed."""
+(0.1 to 0.3 ms). Behind a longer one the gain is small, and a job behind one that hangs waits until that is killed, as do
+all later frames of its stream."""
 
 _HOP = 0.001
 _NO_LIMITS = Limits()
