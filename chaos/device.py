@@ -22,7 +22,7 @@ from tasks import END
 from tasks.app import load
 from tasks.plain import to_plain
 
-__all__ = ["Diary", "Plan", "Row", "main"]
+__all__ = ["Diary", "Plan", "Row", "clip_of", "main"]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class _Frames:
     """A source of known frames."""
 
     def __init__(self, plan: Plan) -> None:
-        self._items = _clip(plan.clip) if plan.clip else [picture(index, plan.nbytes) for index in range(32)]
+        self._items = clip_of(plan.clip) if plan.clip else [picture(index, plan.nbytes) for index in range(32)]
         self._plan = plan
         self._count = 0
         self._began = 0.0
@@ -109,7 +109,8 @@ class _Frames:
         self._over.set()
 
 
-def _clip(path: str) -> list[Any]:
+def clip_of(path: str) -> list[Any]:
+    """The first 64 pictures of a clip."""
     reader = cv2.VideoCapture(path)
     frames: list[Any] = []
     while len(frames) < 64:

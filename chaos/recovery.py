@@ -11,10 +11,14 @@ from typing import Any
 
 import psutil
 
-from chaos.device import Diary, Plan
+from chaos.device import Diary, Plan, clip_of
 from chaos.registry import Broken, Run, Seen, promise
 from chaos.site import ROOT, Server, first_from, gaps, launch, quantile
 from chaos.steps import answer
+from tasks.app import load
+from tasks.plain import to_plain
+from tasks.run import Runner
+from tasks.values import keep_fields
 
 __all__ = [
     "FRAME", "deadline_race", "fallback", "herd", "judge", "jumping_clocks",
@@ -57,14 +61,8 @@ def _recoveries(diary: Diary, listened: Sequence[float], killed: Sequence[float]
 
 def _sequential(clip: str, app: str, frames: int) -> list[Any]:
     """The values of the plain loop over the app's stages."""
-    from chaos.device import _clip
-    from tasks.app import load
-    from tasks.plain import to_plain
-    from tasks.run import Runner
-    from tasks.values import keep_fields
-
     loaded = load(app).copy()
-    runner, items = Runner(loaded, time.perf_counter), _clip(clip)
+    runner, items = Runner(loaded, time.perf_counter), clip_of(clip)
     runner.setup(0, loaded.n)
     ran = [runner.run(0, loaded.n, items[index % len(items)].copy()) for index in range(frames)]
     return [to_plain(keep_fields(each.value, None)) if each.kind == "done" else None for each in ran]
