@@ -89,8 +89,7 @@ def kills_of_a_busy_server(run: Run) -> Seen:
     return Seen(good=frames - wrong, tried=frames, figures={"kills": kills, "resent": diary.resent, **figures})
 
 
-@promise(1, "the same where only the server can do the work: every frame waits for it", quick=(1_000, 3), full=(10_000, 100))
-@promise(2, "from listening again to the first new result", quick=(1_000, 3), full=(10_000, 100))
+@promise(2, "kill -9 of the only place for the work: new results soon after it listens", quick=(1_000, 3), full=(10_000, 100))
 def kills_of_the_only_server(run: Run) -> Seen:
     """As many frames as the server takes, it never idle; the run ends when all are answered."""
     frames, kills = run.count
