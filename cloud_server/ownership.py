@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from cloud_server.events import Release
 from cloud_server.job import Job
-from wire.protocol import State
+from wire.protocol import Message, State, Submit
 
 __all__ = ["CHECKPOINT", "OUT_OF_TURN", "Ownership"]
 
@@ -55,6 +55,10 @@ class Ownership:
     def is_over(self, generation: int, seq: int) -> bool:
         """True for a job that is of an older generation, or that this one is past."""
         return generation < self.generation or (generation == self.generation and seq < self.expect)
+
+    def is_past(self, message: Message) -> bool:
+        """True for a SUBMIT of this generation that was folded: all it needs is a receipt."""
+        return isinstance(message, Submit) and message.generation == self.generation > 0 and message.seq < self.expect
 
     def skip(self, seq: int) -> None:
         """This seq will not come, or will not be folded."""

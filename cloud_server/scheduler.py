@@ -199,7 +199,7 @@ class Scheduler:
         if result is not None:
             payload = (session.number, seq) if result.outcome == "done" else None
             self._send(session, result, payload)
-        elif seq in session.jobs:
+        elif seq in session.jobs or session.ownership.is_past(event.message):
             self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))
 
     def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:

@@ -199,7 +199,8 @@ class DeviceBody(Body):
     def _exported(self, command: ExportState) -> None:
         if self.alive:
             stages = [stage for stage in range(command.stage, command.stop) if self.scenario.stages[stage].stateful]
-            self.feed(StateExported(command.seq, STATE_BYTES), {stage: self._folded.get(stage, INITIAL) for stage in stages})
+            states = {stage: self._folded.get(stage, INITIAL) for stage in stages}
+            self.feed(StateExported(command.seq, STATE_BYTES, "", command.stage), states)
 
     def _import_state(self, command: ImportState) -> None:
         states = self.states.get(command.seq)

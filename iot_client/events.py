@@ -63,6 +63,7 @@ class StateExported(msgspec.Struct, frozen=True, gc=False, tag=True):
     seq: int
     nbytes: int = 0
     error: str = ""
+    stage: int = 0
 
 
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):

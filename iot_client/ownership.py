@@ -31,6 +31,7 @@ __all__ = ["Ownership"]
 
 PATIENCE = 0.5
 """Seconds the device waits for a link that broke before it takes the fold over: a resumed session needs no replay."""
+_NOTHING = (-1, -1)
 _LONGEST = 128
 """Jobs and gaps to be repeated at most, about: where nearly all frames end before the cut copies are far apart."""
 _OUT_OF_TURN = "out of turn"
@@ -58,7 +59,7 @@ class Ownership:
         self._config = stream.config
         self._lacks: Collection[int] = ()
         self._newer = -1
-        self._exporting = -1
+        self._exporting = _NOTHING
         self._began = 0
         self._state: State | None = None
         self._stated_at = self._asked_at = NEVER
@@ -76,7 +77,7 @@ class Ownership:
             return self._take_turns(now) and self.may_begin(now)
         stop, stage = self._wanted(k)
         if (stop, stage) == (self._stream.stop, self.stage):
-            self._exporting = -1
+            self._exporting = _NOTHING
             self._began = k
             return True
         if self.stage >= 0:
@@ -87,20 +88,20 @@ class Ownership:
             self._stream.end_jobs_at(stop)
             return True
         seq = self._stream.next_seq
-        if self._exporting != seq:
-            self._exporting = seq
+        if self._exporting != (seq, stage):
+            self._exporting = seq, stage
             self._stream.out.append(ExportState(seq, stage, stop))
         return False
 
     def exported(self, event: StateExported, now: float) -> None:
         """The state is ready to leave, if it is still wanted and can."""
         stream, peer = self._stream, self._peer
-        if event.seq != self._exporting or peer.state != UP:
+        if (event.seq, event.stage) != self._exporting or peer.state != UP:
             return
         if event.error or event.nbytes > peer.max_job:
             self._stay(event.error or f"{event.nbytes} bytes of state; the server takes {peer.max_job}")
             return
-        self._exporting = -1
+        self._exporting = _NOTHING
         stop, stage = self._wanted(self._policy.k)
         if stage < 0 or event.seq != stream.next_seq or not self._drained():
             return
@@ -128,7 +129,7 @@ class Ownership:
         legal = [k for k in range(config.n, 0, -1) if config.splits[k] and self._wanted(k)[1] < 0]
         here = [self._began] if self.stage < 0 and self._began else [config.n] if self._stream.can_run_all else legal
         if here:
-            self._policy.k, self._exporting = here[0], -1
+            self._policy.k, self._exporting = here[0], _NOTHING
         self._stream.out.append(Note("warning", f"{problem}: split {self._policy.k}"))
 
     def _wanted(self, k: int) -> tuple[int, int]:
@@ -261,7 +262,7 @@ class Ownership:
         held = [index for index, stateful in enumerate(self._config.stateful) if stateful]
         self._lacks = message.lacks if message.minor >= _STATE_MINOR else {*message.lacks, *held}
         self._down_since = self._asked_at = NEVER
-        self._exporting = -1
+        self._exporting = _NOTHING
         if self.stage < 0:
             return
         stream = self._stream
@@ -282,7 +283,7 @@ class Ownership:
 
     def alone(self, now: float) -> bool:
         """No server: True if frames may begin, False while the fold is still there or being taken over."""
-        self._exporting = -1
+        self._exporting = _NOTHING
         if self.stage < 0:
             return self._stream.can_run_all or self._wanted(self._policy.k) == (self._stream.stop, -1)
         if self._peer.state == REFUSED and not self._stream.can_run_all:

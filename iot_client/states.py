@@ -16,10 +16,12 @@ def export(runner: Runner, packer: Packer, command: ExportState) -> tuple[StateE
     try:
         payload = packer.pack(runner.states(command.stage, command.stop))
     except UnsupportedValue as error:
-        return StateExported(command.seq, 0, f"the state of stages {command.stage} to {command.stop} cannot travel: {error}"), None
+        text = f"the state of stages {command.stage} to {command.stop} cannot travel: {error}"
+        return StateExported(command.seq, 0, text, command.stage), None
     except Exception as error:  # initial() is the user's
-        return StateExported(command.seq, 0, f"stage {command.stage} on: no state: {runner.explain(command.stage, error)}"), None
-    return StateExported(command.seq, payload.nbytes), payload
+        text = f"stage {command.stage} on: no state: {runner.explain(command.stage, error)}"
+        return StateExported(command.seq, 0, text, command.stage), None
+    return StateExported(command.seq, payload.nbytes, "", command.stage), payload
 
 
 def restore(runner: Runner, packer: Packer, command: ImportState, payload: Payload) -> str:

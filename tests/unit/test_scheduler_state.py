@@ -115,7 +115,9 @@ def test_frames_below_acked_run_for_the_states_sake() -> None:
     commands = server.done(0, 1.1)
     assert answers(commands) == []
     assert said(Credit(10_100, "submit", 3)) in commands
-    assert server.submits(3, 1.2, generation=1, acked=5)[0] == Release(4)
+    again = server.submits(3, 1.2, generation=1, acked=5)
+    assert again[0] == Release(4)
+    assert [getattr(command, "message", None) for command in again[1:]] == [Credit(10_200, "submit", 3, 100)]
 
 
 def test_every_eighth_frame_brings_a_copy_of_the_state() -> None:

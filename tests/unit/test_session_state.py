@@ -25,7 +25,7 @@ def moving(split: int = 1, **options: Any) -> Device:
 def there(split: int = 1, **options: Any) -> Device:
     """The same, its state handed over before frame 0."""
     device = moving(split, **options)
-    device.handle(StateExported(0, 50), 0.1)
+    device.handle(StateExported(0, 50, stage=2), 0.1)
     return device
 
 
@@ -58,7 +58,7 @@ def test_the_state_is_handed_over_before_the_first_frame_begins() -> None:
     commands = device.connect(0.0, limit=100_000)
     assert of(commands, ExportState) == [ExportState(0, 2, 4)]
     assert of(device.capture(0.05), RunStages) == []
-    handed = device.handle(StateExported(0, 50), 0.1)
+    handed = device.handle(StateExported(0, 50, stage=2), 0.1)
     assert SendMessage(State(2, 1, 0), SESSION, 9, 0) in handed
     assert of(handed, RunStages) == [RunStages(0, 0, 1, True, False, "raw", until=4)]
     job = said(device.ran(0, 0, 1, 0.2))[0]
@@ -172,14 +172,14 @@ def test_a_move_from_before_the_cut_waits_for_nothing_but_the_fold() -> None:
     device.ran(0, 0, 3, 1.1)
     exported = device.split(1, 1.2)
     assert of(exported, ExportState) == [ExportState(1, 2, 4)]
-    assert State(2, 1, 1) in said(device.handle(StateExported(1, 50), 1.3))
+    assert State(2, 1, 1) in said(device.handle(StateExported(1, 50, stage=2), 1.3))
 
 
 def test_a_state_that_cannot_travel_stays_and_says_so() -> None:
     """All stages run here from then on."""
     device = moving()
     device.capture(0.2)
-    assert notes(device.handle(StateExported(0, 0, "no bytes of it"), 0.3)) == ["no bytes of it: split 4"]
+    assert notes(device.handle(StateExported(0, 0, "no bytes of it", 2), 0.3)) == ["no bytes of it: split 4"]
     assert device.session.split == 4
     assert of(device.capture(0.4), RunStages) != []
 
