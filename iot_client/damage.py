@@ -25,10 +25,10 @@ class Damage:
         self.seen = 0
         self._stream = stream
 
-    def job(self, seq: int, peer: Peer) -> bool:
+    def job(self, seq: int, peer: Peer, now: float) -> bool:
         """The SUBMIT of seq, or its RESULT, was damaged; True if it is sent again."""
         self._count()
-        peer.answered(seq)
+        peer.flight.received(seq, now)
         return self.again(seq)
 
     def again(self, seq: int) -> bool:

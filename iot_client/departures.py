@@ -28,6 +28,8 @@ class Departures:
             discarded = self._reports.add(frame.seq)
             if discarded >= 0:
                 self._release(discarded)
+        elif self._owner is None:
+            self._stream.out.append(Release(frame.seq))
         else:
             self._release(frame.seq)
 

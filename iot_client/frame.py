@@ -12,6 +12,8 @@ BACK   waits for its turn at the stages with state, which run in seq order: here
 
 from __future__ import annotations
 
+import msgspec
+
 from iot_client.outcome import Outcome
 
 __all__ = ["BACK", "HEAD", "NEVER", "READY", "SENT", "SETTLED", "TAIL", "TWIN", "WAITING", "Frame"]
@@ -21,7 +23,7 @@ WAITING, HEAD, READY, SENT, TWIN, BACK, TAIL, SETTLED = range(8)
 NEVER = float("inf")
 
 
-class Frame:
+class Frame(msgspec.Struct, eq=False, gc=False):
     """What the machine knows of one frame. Times in seconds, sizes in bytes.
 
     `split`, `stop` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
@@ -31,34 +33,29 @@ class Frame:
     `twin_at` is when the twin was given to a worker.
     """
 
-    __slots__ = ("attempts", "captured_at", "cloud_s", "codec", "device_s", "generation", "nbytes", "out", "outcome",
-                 "payload", "ran_here", "receipt_at", "resend_at", "sent_at", "sent_bytes", "seq", "signature", "split",
-                 "state", "stop", "twin_at", "where")
-
-    def __init__(self, seq: int, captured_at: float, nbytes: int) -> None:
-        self.seq = seq
-        self.captured_at = captured_at
-        self.nbytes = nbytes
-        self.state = WAITING
-        self.split = 0
-        self.stop = 0
-        self.generation = 0
-        self.codec = "raw"
-        self.receipt_at = 0.0
-        self.payload = 0
-        self.signature = ""
-        self.sent_bytes = 0
-        self.sent_at = 0.0
-        self.resend_at = NEVER
-        self.attempts = 0
-        self.out = False
-        self.ran_here = False
-        self.twin_at = 0.0
-        self.device_s: tuple[float, ...] = ()
-        self.cloud_s: tuple[float, ...] = ()
-        self.where = "device"
-        self.outcome: Outcome | None = None
+    seq: int
+    captured_at: float
+    nbytes: int
+    state: int = WAITING
+    split: int = 0
+    stop: int = 0
+    generation: int = 0
+    codec: str = "raw"
+    receipt_at: float = 0.0
+    payload: int = 0
+    signature: str = ""
+    sent_bytes: int = 0
+    sent_at: float = 0.0
+    resend_at: float = NEVER
+    attempts: int = 0
+    out: bool = False
+    ran_here: bool = False
+    twin_at: float = 0.0
+    device_s: tuple[float, ...] = ()
+    cloud_s: tuple[float, ...] = ()
+    where: str = "device"
+    outcome: Outcome | None = None
 
     def awaits(self, start: int, generation: int) -> bool:
         """True if a server's RESULT of the stages from `start` on, in this generation, would be its answer."""
-        return generation == self.generation and self.attempts > 0 and self.state in (READY, SENT, TWIN) and start == self.split
+        return READY <= self.state <= TWIN and start == self.split and generation == self.generation and self.attempts > 0

@@ -18,7 +18,7 @@ from __future__ import annotations
 import msgspec
 
 from iot_client.events import Command, Note, Refuse, Reopen, SendMessage
-from metrics.estimate import DeliveryRate
+from iot_client.flight import Flight
 from wire.protocol import Bundle, Bye, Credit, Error, Hello, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["DOWN", "PROBING", "REFUSED", "UP", "Peer", "PeerConfig"]
@@ -70,8 +70,7 @@ class PeerConfig(msgspec.Struct, frozen=True):
 class Peer:
     """State of the connection to one server; a machine fed by Session.
 
-    Invariants: `sent <= limit` always; UP implies `epoch != 0`; `_outstanding` is the payload bytes of the
-    SUBMITs in `_unanswered`: those of this link with neither receipt nor RESULT, by seq with their stamps.
+    Invariants: `sent <= limit` always; UP implies `epoch != 0`; `flight` is what is under way on this link.
 
     With `uneven` heartbeats come up to half an interval early: at even times a ping may meet the same phase of a
     steady stream of frames each time, and never an empty link, so that no round trip is the link's own.
@@ -100,9 +99,7 @@ class Peer:
         self._wants = 0
         self._hello_at = 0.0
         self._backoff = config.hello_retry
-        self._unanswered: dict[int, tuple[int, int]] = {}
-        self._outstanding = 0
-        self._delivery = DeliveryRate()
+        self.flight = Flight()
         self._doubt = 1.0
         self._down_since = 0.0
         self._share = session % 997 / 997
@@ -178,9 +175,7 @@ class Peer:
         self.max_job = message.max_job
         self.lacks = message.lacks
         self.checksum = message.checksum
-        self._unanswered.clear()
-        self._outstanding = 0
-        self._delivery.reset()
+        self.flight.broke()
         self._backoff, self._knock = self._config.hello_retry, self._config.knock
         self._denied = ""
         self._heartbeat = message.heartbeat_us / 1e6 or self._config.heartbeat
@@ -191,14 +186,7 @@ class Peer:
         if message.limit > self.limit:
             self.limit = message.limit
         if message.receipt == "submit":
-            self.answered(message.seq)
-
-    def answered(self, seq: int) -> None:
-        """The payload of this SUBMIT is no longer under way."""
-        nbytes, _ = self._unanswered.pop(seq, (0, 0))
-        self._outstanding -= nbytes
-        if nbytes:
-            self._delivery.received(seq, self._heard, rtt_s=self.min_rtt)
+            self.flight.received(message.seq, self._heard)
 
     def pong(self, message: Pong, now: float) -> list[int]:
         """One round trip measured, the time held there taken off; returns the seqs of the SUBMITs that were lost.
@@ -213,11 +201,7 @@ class Peer:
         self.load = message.load
         if message.limit > self.limit:
             self.limit = message.limit
-        lost = [seq for seq, (_, stamp_us) in self._unanswered.items() if stamp_us < message.stamp_us]
-        for seq in lost:
-            self._delivery.lost(seq)
-            self.answered(seq)
-        return lost
+        return self.flight.lost_before(message.stamp_us)
 
     def error(self, message: Error, now: float, acked: int) -> list[Command]:
         """The server refused something: for good, for now, or because it has forgotten us."""
@@ -287,10 +271,7 @@ class Peer:
         """A SUBMIT, charged to the credit."""
         self.sent += nbytes
         self._wants = 0
-        self.answered(message.seq)
-        self._unanswered[message.seq] = nbytes, message.stamp_us
-        self._outstanding += nbytes
-        self._delivery.sent(message.seq, nbytes, message.stamp_us / 1e6)
+        self.flight.sent(message.seq, nbytes, message.stamp_us)
         return SendMessage(message, self._session, self.epoch, message.seq, self.index)
 
     def goodbye(self) -> list[Command]:
@@ -325,6 +306,7 @@ class Peer:
         if self.state == UP and now >= self._ping_at:
             self._ping_at = now + self._heartbeat * self._next_share()
             self._pinged_at = now
+            self.flight.beat(now)
             return [self.send(Ping(int(now * 1e6), acked, self.sent, self._wants))]
         if self.state == PROBING and now >= self._hello_at + max(self._backoff, 4 * self.rtt):
             self._down(now)
@@ -357,9 +339,5 @@ class Peer:
         Receipts come in order, so a link that delivers is never silent for longer than the oldest payload takes.
         """
         quiet = max(self._config.silence * self._heartbeat, 4 * self.rtt) * self._doubt
-        if not self._unanswered:
-            return quiet
-        if not self._delivery.rate:
-            return quiet + self._outstanding / self._config.slowest_link
-        oldest = next(iter(self._unanswered.values()))[0]
-        return quiet + _SLOWER * oldest / self._delivery.rate
+        takes = self.flight.oldest_takes
+        return quiet + (self.flight.nbytes / self._config.slowest_link if takes is None else _SLOWER * takes)

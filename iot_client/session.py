@@ -208,7 +208,7 @@ class Session:
         elif self.peer.accepts(event.message, event.session, event.epoch, now):
             handler = self._messages.get(type(event.message))
             if event.damaged:
-                self._on_damaged(event.message, self.peer)
+                self._on_damaged(event.message, self.peer, now)
             elif handler is not None:
                 handler(event.message, self.peer, event, now)
 
@@ -216,9 +216,9 @@ class Session:
         assert self.peer is not None
         self.stream.out += self.damage.something(self.peer, now)
 
-    def _on_damaged(self, message: Message, peer: Peer) -> None:
+    def _on_damaged(self, message: Message, peer: Peer, now: float) -> None:
         """A SUBMIT arrived damaged at the server, or a RESULT here."""
-        if isinstance(message, Result | Error) and self.damage.job(message.seq, peer) and self.guide is not None:
+        if isinstance(message, Result | Error) and self.damage.job(message.seq, peer, now) and self.guide is not None:
             self.guide.lost(message.seq)
 
     def _on_welcome(self, message: Welcome, peer: Peer, event: MessageReceived, now: float) -> None:
@@ -245,7 +245,7 @@ class Session:
         self.reports.reconnected()
 
     def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
-        peer.answered(message.seq)
+        peer.flight.received(message.seq, now)
         frame = self.stream.frames.get(message.seq)
         if self.guide is not None:
             self.guide.result(message, frame, event.nbytes, now)
@@ -263,7 +263,7 @@ class Session:
             return  # the device is at it already
         if frame.state == READY:
             self.stream.ready.remove(frame)
-        frame.cloud_s = tuple(time / 1e6 for time in message.times_us)
+        frame.cloud_s = tuple([time / 1e6 for time in message.times_us])
         if frame.attempts == 1:
             self.stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)
         self._conclude(frame, message, now)
@@ -324,7 +324,7 @@ class Session:
 
     def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
         if message.code == "damaged":
-            self._on_damaged(message, peer)
+            self._on_damaged(message, peer, now)
         else:
             self.stream.out += peer.error(message, now, self.stream.head)
 
@@ -362,7 +362,7 @@ class Session:
         if owner is not None and stream.turns.waiting:
             owner.pass_turns()
         if peer is None or peer.state == UP:
-            if self.dispatch is not None:
+            if self.dispatch is not None and (stream.ready or stream.unneeded or self.race is not None):
                 self.dispatch.pump(now, tick)
             if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
                 stream.start(self.policy, now)

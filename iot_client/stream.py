@@ -46,6 +46,8 @@ class Stream:
         """Jobs at the server that the device has finished itself."""
         self.pace = 0.0
         """Frames per second that may enter at most; 0.0 for any."""
+        self.settled = False
+        """True if there is something new for `deliver` to look at."""
         self._entered_at = float("-inf")
         self._gate: Order[Frame] = Order(config.first)
         self._delivery: Order[Frame] = Order(config.first)
@@ -201,6 +203,7 @@ class Stream:
         """The stages before the pivot are done; those with state follow in seq order."""
         frame.state = BACK
         self._gate.ready(frame)
+        self.settled = True
 
     def _advance(self, frame: Frame, event: StagesDone, now: float) -> None:
         if frame.state == HEAD:
@@ -257,6 +260,7 @@ class Stream:
         frame.state = SETTLED
         frame.outcome = outcome
         self._delivery.ready(frame)
+        self.settled = True
 
     def settle_all(self, reason: str, now: float) -> None:
         """Give up whatever has no outcome yet; with a spool whatever was not delivered, so that no gap is left in it."""
@@ -279,13 +283,9 @@ class Stream:
             elif left < 0 and type(frame.outcome) is Done:  # it waited for one before it, and nobody looked in time
                 frame.outcome = Dropped("late")
 
-    @property
-    def settled(self) -> bool:
-        """True if there is something for `deliver` to look at."""
-        return bool(self._delivery.waiting or self._gate.waiting)
-
     def deliver(self, now: float) -> Sequence[Frame]:
         """Let pass what may pass; returns the frames delivered."""
+        self.settled = False
         if self._gate.waiting:
             for frame in self._gate.passing():
                 if frame.state == BACK:
@@ -324,7 +324,7 @@ class Stream:
 
     def _deliver(self, frame: Frame, now: float) -> None:
         del self.frames[frame.seq]
-        keep = self.journal.get(frame.seq) is not None
+        keep = bool(self.journal) and self.journal.get(frame.seq) is not None
         if not keep:
             self.let_go(frame)
         assert frame.outcome is not None

@@ -167,7 +167,7 @@ def test_a_receipt_takes_its_bytes_off_and_the_result_after_it_does_not_again() 
     submitted(peer, 0, 62_500, 0.0)
     submitted(peer, 1, 62_500, 0.0)
     confirmed(peer, Credit(1000, "submit", 0, 62_500), 0.0)
-    peer.answered(0)
+    peer.flight.received(0, 0.0)
     assert patience(peer) == 2.5
 
 
