@@ -32,6 +32,7 @@ _DAMAGE = "iot_client/damage.py"
 _DELIVERY = "iot_client/delivery.py"
 _DEVICE_DISPATCH = "iot_client/dispatch.py"
 _FALLBACK = "iot_client/fallback.py"
+_FLIGHT = "iot_client/flight.py"
 _PEER = "iot_client/peer.py"
 _REPORTS = "iot_client/reports.py"
 _SESSION = "iot_client/session.py"
@@ -276,8 +277,8 @@ MUTATIONS = (
         "self.limit = message.limit",
     ),
     Mutation(
-        "lost-submit", _PEER, "a PONG shows which SUBMITs were lost",
-        "if stamp_us < message.stamp_us]",
+        "lost-submit", _FLIGHT, "a PONG shows which SUBMITs were lost",
+        "if stamp < stamp_us]",
         "if False]",
     ),
     Mutation(
@@ -337,8 +338,8 @@ MUTATIONS = (
     ),
     Mutation(
         "crc-part0", _PROTOCOL, "a damaged part 0 is no message",
-        "if zlib.crc32(first[_PREFIX.size :], zlib.crc32(first[:_BEFORE_CRC])) != crc:",
-        "if False:",
+        " or _crc32(rest, _crc32(first[:_BEFORE_CRC])) != crc or major",
+        " or major",
     ),
     Mutation(
         "crc-buffers", _CHECKSUM, "damaged buffers are found",
@@ -352,7 +353,7 @@ MUTATIONS = (
     ),
     Mutation(
         "size-check", _PROTOCOL, "a message beyond the limit is refused",
-        "    if size > max_job + MAX_HEADER + _PREFIX.size:\n",
+        "    if size > max_job + MAX_HEADER + _PREFIX_SIZE:\n",
         "    if False:\n",
     ),
     Mutation(
