@@ -13,11 +13,13 @@ from pathlib import Path
 
 import msgspec
 
+from chaos.registry import discover
 from chaos.rows import ROWS
 from chaos.verdict import KEPT, UNTESTED, Verdict
 
 __all__ = ["BEGIN", "END", "into", "main", "table"]
 
+NOT_RUN = "has tests; not run for this page"
 BEGIN, END = "<!-- found: begin -->", "<!-- found: end -->"
 
 
@@ -34,9 +36,10 @@ def table(files: Iterable[_File]) -> str:
     for file in files:
         found |= {verdict.name: (verdict, file.quick) for verdict in file.verdicts if verdict.name}
     lines = ["| row | what is tried | seen | figures | test |", "|---|---|---|---|---|"]
+    tested = {each.row for each in discover()}
     for row, title in ROWS.items():
         of_row = sorted((pair for pair in found.values() if pair[0].row == row), key=lambda pair: pair[0].name)
-        lines += [_line(verdict, quick) for verdict, quick in of_row] or [f"| {row} | {title} | {UNTESTED} | | |"]
+        lines += [_line(verdict, quick) for verdict, quick in of_row] or [f"| {row} | {title} | {NOT_RUN if row in tested else UNTESTED} | | |"]
     return "\n".join(lines)
 
 
