@@ -39,7 +39,8 @@ def table(files: Iterable[_File]) -> str:
     tested = {each.row for each in discover()}
     for row, title in ROWS.items():
         of_row = sorted((pair for pair in found.values() if pair[0].row == row), key=lambda pair: pair[0].name)
-        lines += [_line(verdict, quick) for verdict, quick in of_row] or [f"| {row} | {title} | {NOT_RUN if row in tested else UNTESTED} | | |"]
+        without = f"| {row} | {title} | {NOT_RUN if row in tested else UNTESTED} | | |"
+        lines += [_line(verdict, quick) for verdict, quick in of_row] or [without]
     return "\n".join(lines)
 
 
