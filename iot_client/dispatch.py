@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, SENT, SETTLED, Frame
+from iot_client.frame import NEVER, READY, SENT, Frame
 from iot_client.guide import Guide
 from iot_client.outcome import Dropped
 from iot_client.ownership import Ownership
@@ -77,7 +77,7 @@ class Dispatch:
         self.resent += frame.attempts > 0
         frame.attempts += 1
         frame.out = True
-        if frame.state != SETTLED:  # else it is sent again for the state after it
+        if frame.state == READY:  # else it is sent again for the state after it
             frame.state = SENT
         frame.sent_at = now
         frame.sent_bytes += frame.payload

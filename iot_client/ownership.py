@@ -20,7 +20,7 @@ from collections.abc import Collection
 
 from iot_client.delivery import Order
 from iot_client.events import ExportState, ImportState, KeepState, MessageReceived, Note, Release, StateExported
-from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, SETTLED, Frame
+from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, TWIN, Frame
 from iot_client.outcome import Dropped
 from iot_client.peer import REFUSED, UP, Peer
 from iot_client.policy import Manual
@@ -32,6 +32,8 @@ __all__ = ["Ownership"]
 PATIENCE = 0.5
 """Seconds the device waits for a link that broke before it takes the fold over: a resumed session needs no replay."""
 _NOTHING = (-1, -1)
+_JOBS = (READY, SENT, TWIN)
+"""States of frames whose jobs have no answer yet; of the others in the journal a job is repeated for its state alone."""
 _LONGEST = 128
 """Jobs and gaps to be repeated at most, about: where nearly all frames end before the cut copies are far apart."""
 _OUT_OF_TURN = "out of turn"
@@ -269,11 +271,11 @@ class Ownership:
         if self._taking is not None or not message.resumed:
             self._taking, self._newer = None, -1
             self._hand_over(now)
-            self._owed = {seq: frame for seq, frame in stream.journal.items() if frame is not None and frame.state == SETTLED}
+            self._owed = {seq: frame for seq, frame in stream.journal.items() if frame is not None and frame.state not in _JOBS}
             for frame in stream.journal.values():
                 if frame is not None:
                     frame.generation = self.generation
-                    frame.state = READY if frame.state != SETTLED else SETTLED
+                    frame.state = READY if frame.state in _JOBS else frame.state
         elif self._state is not None:
             self._hand_over(now, again=True)
         for seq in [seq for seq, frame in stream.journal.items() if frame is None]:
@@ -320,7 +322,7 @@ class Ownership:
         assert taking is not None
         while taking and stream.running < 2 * self._config.workers:
             frame = taking.popleft()
-            if frame.state == SETTLED:
+            if frame.state != READY:
                 self.replays += 1
                 stream.replay(frame)
             else:
