@@ -66,6 +66,13 @@ class Ownership:
             self._skipped.add(seq)
             self._pass()
 
+    def unrun(self, job: Job, outcome: str) -> None:
+        """A job was answered without a run: a failed one is not waited for, any other comes again."""
+        if self.running is job:
+            self.running = None
+        if outcome == "failed":
+            self.skip(job.seq)
+
     def next_turn(self) -> Job | None:
         """The job whose turn has come, if it is here and no other runs; it runs from now on."""
         job = self.waiting.get(self.expect)

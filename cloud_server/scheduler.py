@@ -294,8 +294,8 @@ class Scheduler:
         if job.token:
             self._out.append(Release(job.token))
         self._reply(session, unrun(job, outcome, reason, now, self.load))
-        if job.generation and outcome == "failed":
-            session.ownership.skip(job.seq)
+        if job.generation:
+            session.ownership.unrun(job, outcome)
             self._take_turns(session)
 
     def _reply(self, session: Session, result: Result, nbytes: int = 0) -> None:

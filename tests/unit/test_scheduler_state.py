@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from cloud_server.events import Command, Forget, Release, RunBatch
+from cloud_server.job import Job
 from cloud_server.ownership import CHECKPOINT
 from tests.unit.server import APP, ServerUnderTest, answers, batches, receipt, said
 from wire.protocol import Credit, Ping, Skip, State
@@ -170,3 +171,17 @@ def test_ping_owes_receipts_of_what_waits_for_its_turn() -> None:
     server = owning()
     server.submits(1, 1.0, generation=1)
     assert server.hears(Ping(0, 0, 100), 2.0)[0] == receipt(1, limit=10_000, held=1.0)
+
+
+def test_a_job_that_had_its_turn_and_was_shed_gives_it_back() -> None:
+    """What a full server drops unrun comes again, and the fold goes on with it."""
+    server = owning(workers=1, depth=1)
+    server.submits(0, 1.0, generation=1)
+    server.done(0, 1.1)
+    ownership = server.machine.sessions[7].ownership
+    job = Job(7, 1, 1, 3, 0, 0, 1.2, generation=1)
+    ownership.waiting[1] = job
+    assert ownership.next_turn() is job
+    ownership.unrun(job, "dropped")
+    ownership.waiting[1] = job
+    assert ownership.next_turn() is job
