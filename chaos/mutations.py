@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "link-check", _SCHEDULER, "messages on a link that said no HELLO are refused",
-        "session is None or (session.peer, session.sender) != (event.peer, event.sender) or",
+        "session is None or session.peer != event.peer or session.sender != event.sender or",
         "session is None or",
     ),
     Mutation(
@@ -98,12 +98,12 @@ MUTATIONS = (
     ),
     Mutation(
         "ack-on-submit", _SCHEDULER, "SUBMIT's ack lets results go",
-        "        self._acknowledge(session, message.acked)\n        seq = message.seq",
+        "        self._out += session.acknowledge(message.acked)\n        seq = message.seq",
         "        seq = message.seq",
     ),
     Mutation(
         "ack-on-ping", _SCHEDULER, "PING's ack lets results go",
-        "        self._acknowledge(session, message.acked)\n        session.account.reconcile",
+        "        self._out += session.acknowledge(message.acked)\n        session.account.reconcile",
         "        session.account.reconcile",
     ),
     Mutation(
@@ -137,9 +137,9 @@ MUTATIONS = (
         "                pass\n        for done, token",
     ),
     Mutation(
-        "forget-acked", _SCHEDULER, "acked results are forgotten",
-        "        for seq, done in session.acknowledge(acked):\n            if done:\n",
-        "        for seq, done in session.acknowledge(acked):\n            if False:\n",
+        "forget-acked", _SESSIONS, "acked results are forgotten",
+        "                gone.append(Forget(self.number, seq))\n",
+        "                pass\n",
     ),
     Mutation(
         "stop-drains", _SCHEDULER, "a server that stops answers what runs",
@@ -168,8 +168,8 @@ MUTATIONS = (
     ),
     Mutation(
         "once-again", _SCHEDULER, "a job with a stage marked once is not tried again after its worker died",
-        "again = set() if once else try_again(",
-        "again = try_again(",
+        "return set() if once else try_again(",
+        "return try_again(",
     ),
     Mutation(
         "report-once", _SESSIONS, "a REPORT is folded once",

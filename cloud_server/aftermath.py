@@ -14,9 +14,8 @@ __all__ = ["awaited", "remember", "try_again"]
 Sessions = Mapping[int, Session]
 
 
-def awaited(done: JobDone, token: int, sessions: Sessions) -> Job | None:
+def awaited(done: JobDone, token: int, session: Session | None) -> Job | None:
     """The job this is the end of; None if its session ended, or began anew and waits for another of that seq."""
-    session = sessions.get(done.session)
     job = None if session is None else session.jobs.get(done.seq)
     return job if job is not None and job.token == token else None
 
@@ -25,7 +24,7 @@ def try_again(batch: RunBatch, event: BatchDone, sessions: Sessions, backlog: Ba
     """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens."""
     tokens: set[int] = set()
     for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
-        job = awaited(done, token, sessions) if done.kind == "again" else None
+        job = awaited(done, token, sessions.get(done.session)) if done.kind == "again" else None
         if job is not None:
             job.alone = True
             backlog.put_back(sessions[done.session], job)

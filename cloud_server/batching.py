@@ -45,12 +45,11 @@ class Costs:
         hope = self._hopes.get(segment, seconds)
         self._hopes[segment] = min(seconds, hope + _RESIGNS * (seconds - hope))
         if "#" not in segment[0]:  # a shipped app takes none of the seconds that are shared out
-            self.largest = max(_UNKNOWN, max(known for (app, _, _), known in self._seconds.items() if "#" not in app))
+            self._level(old, self._seconds[segment])
 
     def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
         """Seconds to expect; `unknown` (1 ms) for what never ran."""
         return self._seconds.get(segment, unknown)
-
 
     def hope(self, segment: Segment) -> float:
         """Seconds one may take if it goes well: what cannot be in time by this is not run. It falls fast and rises slowly."""
@@ -59,6 +58,13 @@ class Costs:
     def shed(self, segment: Segment) -> None:
         """A job was given up by this hope alone: what is never run is never known to be fast again, so hope a little more."""
         self._hopes[segment] = _HOPES * self.hope(segment)
+
+    def _level(self, old: float | None, new: float) -> None:
+        """Keep `largest` the most of what is known, and no less than a millisecond."""
+        if new >= self.largest:
+            self.largest = new
+        elif old is not None and old >= self.largest > _UNKNOWN:
+            self.largest = max(_UNKNOWN, max(known for (app, _, _), known in self._seconds.items() if "#" not in app))
 
 
 class Backlog:

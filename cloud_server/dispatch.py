@@ -50,36 +50,31 @@ class Dispatcher:
         self._rooms.pop(name, None)
         self._room = sum(self._rooms.values())
 
-    @property
-    def idle(self) -> bool:
-        """True if there is something to begin, and room for it."""
-        return self.backlog.size > 0 and len(self.running) < self._room
-
     def next(self, now: float) -> tuple[RunBatch | None, list[tuple[Job, str]]]:
         """A batch to run, if a worker has room and a job may begin; and the jobs not worth running, each with its reason: "" if
         nobody waits for an answer."""
-        shed: list[tuple[Job, str]] = []
-        first = self.backlog.pop(self.may_begin)
+        first = self.backlog.pop(self.may_begin) if len(self.running) < self._room else None
         if first is None:
-            return None, shed
+            return None, []
         segment = (self._sessions[first.session].app, first.start, first.stop)
         jobs = [first]
-        if any(self.apps[segment[0]].batched[first.start : first.stop]) and not first.alone:
+        if self.backlog.size and not first.alone and any(self.apps[segment[0]].batched[first.start : first.stop]):
             jobs += self.backlog.pop_alike(segment, self._config.max_batch - 1, self.may_begin)
-        for job in jobs.copy():
+        shed = []
+        for job in jobs:
             reason = self._why_not(job, segment, now)
             if reason is not None:
-                jobs.remove(job)
                 shed.append((job, reason))
+        for job, _ in shed:
+            jobs.remove(job)
         return (self._run(segment, jobs, now) if jobs else None), shed
 
-    def done(self, event: BatchDone) -> RunBatch:
-        """A batch was answered."""
+    def done(self, event: BatchDone, ran: int) -> RunBatch:
+        """A batch was answered; so many of its jobs ran."""
         batch = self.running.pop(event.batch)
         self._busy[pool_of(batch.app)] -= 1
         self._memory.returned(event.batch)
         if event.times:
-            ran = sum([done.kind != "dropped" for done in event.jobs])
             self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
         return batch
 
@@ -92,8 +87,7 @@ class Dispatcher:
 
     def may_begin(self, session: Session) -> bool:
         """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
-        pool = pool_of(session.app)
-        busy, room = self._busy[pool], self._rooms.get(pool, 0)
+        busy, room = self._busy[session.pool], self._rooms.get(session.pool, 0)
         if busy >= room or (session.account.held > self._memory.share and self.unread(session)):
             return False
         if not session.newest_first or busy < room // self._config.depth:
@@ -121,16 +115,21 @@ class Dispatcher:
         return "late"
 
     def _run(self, segment: Segment, jobs: list[Job], now: float) -> RunBatch:
+        keys, tokens, timed = [], [], False
         for job in jobs:
             job.dispatched = now
-        state = self._sessions[jobs[0].session].ownership.state if jobs[0].generation else 0
-        keys, tokens = tuple([(job.session, job.seq) for job in jobs]), tuple([job.token for job in jobs])
-        batch = RunBatch(self._next_batch, *segment, keys, tokens, state, self._slack(segment, jobs, now))
+            keys.append((job.session, job.seq))
+            tokens.append(job.token)
+            timed = timed or job.deadline is not None
+        session = self._sessions[jobs[0].session]
+        state = session.ownership.state if jobs[0].generation else 0
+        slack = self._slack(segment, jobs, now) if timed else ()
+        batch = RunBatch(self._next_batch, *segment, tuple(keys), tuple(tokens), state, slack)
         self._next_batch += 1
         self.running[batch.batch] = batch
-        self._busy[pool_of(batch.app)] += 1
+        self._busy[session.pool] += 1
         if self._config.copies or batch.app not in self._config.apps:
-            self._memory.lend(batch.batch, sum(job.nbytes for job in jobs))
+            self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
 
     def _slack(self, segment: Segment, jobs: list[Job], now: float) -> tuple[float | None, ...]:

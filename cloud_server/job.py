@@ -10,7 +10,7 @@ from wire.protocol import Result
 __all__ = ["Job", "result_of", "unrun"]
 
 
-class Job(msgspec.Struct):
+class Job(msgspec.Struct, gc=False):
     """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time.
 
     `alone` after its batch ended a worker, or with state: it is tried without company. `generation` is that of the stages
@@ -35,7 +35,7 @@ def result_of(job: Job, done: JobDone, batch: RunBatch, event: BatchDone, now: f
     """The answer to a job that ran."""
     return Result(
         done.seq, "failed" if done.kind == "again" else done.kind, batch.start, batch.stop, done.stage, done.error,
-        tuple(int(time * 1e6) for time in event.times), len(batch.jobs),
+        tuple([int(time * 1e6) for time in event.times]), len(batch.jobs),
         int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), load,
         "raw", done.signature, int(done.decode * 1e6), job.generation,
     )

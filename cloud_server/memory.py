@@ -191,6 +191,10 @@ class Account:
     def receive(self, nbytes: int) -> int:
         """Count a payload; returns the bytes beyond what was granted, 0 for any device that keeps to the protocol."""
         self.need = nbytes
+        if self.received + nbytes <= self.limit:
+            self.received += nbytes
+            self._memory.used -= nbytes
+            return 0
         return self._count(nbytes)
 
     def reconcile(self, sent: int) -> None:

@@ -56,7 +56,8 @@ class Quarantine:
         self.refused = 0
         self._suspects: dict[_Input, _Suspect] = {}
         self._sizes: dict[int, int] = {}
-        self._troubles: dict[_Culprit, _Trouble] = {}
+        self.troubles: dict[_Culprit, _Trouble] = {}
+        """Who ended workers; while it is empty only inputs with a digest can be refused."""
 
     def watches(self, nbytes: int) -> bool:
         """True if a payload of this size must be known by its digest."""
@@ -84,7 +85,7 @@ class Quarantine:
 
     def survived(self, app: str, start: int) -> None:
         """A job of this stage came back with its worker alive."""
-        self._troubles.pop((app, start, ""), None)
+        self.troubles.pop((app, start, ""), None)
 
     def why_not(self, app: str, start: int, device: str, digest: str, now: float) -> Refusal | None:
         """Why a job must not run, or None."""
@@ -92,8 +93,8 @@ class Quarantine:
         if suspect is not None and _forgiven(suspect, now) > KILLS - 1:
             self.refused += 1
             return "failed", f"quarantined: this input killed {KILLS} workers at stage {start} of app {app!r}"
-        for who in (device, "") if self._troubles else ():
-            trouble = self._troubles.get((app, start, who))
+        for who in (device, "") if self.troubles else ():
+            trouble = self.troubles.get((app, start, who))
             if trouble is not None and now < trouble.until:
                 self.refused += 1
                 whose = f"of {who}" if who else "of all devices"
@@ -101,12 +102,12 @@ class Quarantine:
         return None
 
     def _trouble(self, culprit: _Culprit, now: float) -> str:
-        trouble = self._troubles.pop(culprit, None) or _Trouble(0.0, now)
-        self._troubles[culprit] = trouble
+        trouble = self.troubles.pop(culprit, None) or _Trouble(0.0, now)
+        self.troubles[culprit] = trouble
         faded = 0.5 ** ((now - trouble.at) / HALF_LIFE) if culprit[2] else 1.0
         trouble.kills, trouble.at = trouble.kills * faded + 1.0, now
-        while len(self._troubles) > _MOST:
-            del self._troubles[next(iter(self._troubles))]
+        while len(self.troubles) > _MOST:
+            del self.troubles[next(iter(self.troubles))]
         if trouble.kills < TOO_MANY:
             trouble.pause = FIRST
             return ""

@@ -16,17 +16,13 @@ def why_not_run(
     message: Submit, session: Session, event: MessageReceived, excess: int, config: SchedulerConfig, app: AppInfo
 ) -> tuple[str, str] | None:
     """The outcome and reason with which this SUBMIT is answered unrun, or None; `excess` is the bytes beyond the limit."""
-    if not 0 < message.start < message.stop <= len(app.stages):
-        return "failed", f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
-    if not all(app.here[message.start : message.stop]):
-        return "failed", f"stages {message.start} to {message.stop}: not all may run on this server"
-    if any(app.stateful[message.start : message.stop]) != (message.generation > 0):
-        return "failed", f"generation {message.generation}: a job has one where its stages keep state, and only there"
+    kind = (message.start, message.stop, message.generation > 0, message.codec)
+    if kind != session.possible:
+        if problem := _why_not_possible(message, app):
+            return "failed", problem
+        session.possible = kind
     if not event.token:
         return "failed", f"codec {message.codec!r} with {event.nbytes} bytes: no value to run on"
-    problem = _why_not_read(message.codec)
-    if problem:
-        return "failed", problem
     if event.nbytes > config.max_job:
         return "dropped", f"oversize: {event.nbytes} bytes, at most {config.max_job}"
     if message.generation and message.seq == session.ownership.expect:
@@ -34,6 +30,17 @@ def why_not_run(
     if session.full:
         return "dropped", "over credit: too many jobs and unread answers"
     return ("dropped", "over credit") if excess else None
+
+
+def _why_not_possible(message: Submit, app: AppInfo) -> str:
+    """Why no job of these stages and this codec can run here; empty if they can."""
+    if not 0 < message.start < message.stop <= len(app.stages):
+        return f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
+    if not all(app.here[message.start : message.stop]):
+        return f"stages {message.start} to {message.stop}: not all may run on this server"
+    if any(app.stateful[message.start : message.stop]) != (message.generation > 0):
+        return f"generation {message.generation}: a job has one where its stages keep state, and only there"
+    return _why_not_read(message.codec)
 
 
 def _why_not_read(word: str) -> str:

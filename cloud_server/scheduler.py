@@ -6,7 +6,7 @@ REPORT -> Fold, once. No clock, socket or thread in here: `handle(event, now) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -109,22 +109,23 @@ class Scheduler:
     # -- messages ----------------------------------------------------------------------------------
 
     def _on_message(self, event: MessageReceived, now: float) -> None:
-        if type(event.message) is Hello:
+        kind = type(event.message)
+        if kind is Hello:
             self._on_hello(event.message, event, now)
             return
-        if type(event.message) is Bundle:
+        if kind is Bundle:
             self._bundles.receive(event, now)
             return
         session = self.sessions.get(event.session)
-        if session is None or (session.peer, session.sender) != (event.peer, event.sender) or event.epoch != self.config.epoch:
+        if session is None or session.peer != event.peer or session.sender != event.sender or event.epoch != self.config.epoch:
             self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
             return
         session.heard, session.spoken = now, True
-        handler = self._messages.get(type(event.message))
+        handler = self._messages.get(kind)
         if event.damaged:
             self._on_damaged(event.message, session, event)
         elif handler is None:
-            self._refuse(event, "protocol", f"a server does not take {type(event.message).__name__}")
+            self._refuse(event, "protocol", f"a server does not take {kind.__name__}")
         else:
             handler(event.message, session, event, now)
 
@@ -143,20 +144,20 @@ class Scheduler:
             self.sessions[event.session] = session
             self.opened += 1
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
-        session.hello, session.checksum = hello, checksums(hello, self.config)
+        session.greet(hello, checksum=checksums(hello, self.config))
         session.acked = min(session.acked, hello.acked)  # lower after the device's death: it begins again where its spool says
-        self._acknowledge(session, hello.acked)
+        self._out += session.acknowledge(hello.acked)
         limit = session.bind(event.peer, now)
         self._send(session, welcome(hello, self.config, self._dispatcher.apps[session.app], limit, resumed))
 
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
-        self._acknowledge(session, message.acked)
+        self._out += session.acknowledge(message.acked)
         seq = message.seq
         excess = session.account.receive(event.nbytes)
         session.fed = now
         if session.newest_first:
             session.paced(seq, message.stamp_us)
-        if session.forget_other(message):
+        if (seq in session.results or seq in session.jobs) and session.forget_other(message):
             self._out.append(Forget(session.number, seq))
         if session.knows(seq, message.generation):
             self._on_duplicate(seq, session, event)
@@ -166,7 +167,8 @@ class Scheduler:
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(
             message, session, event, excess, self.config, self._dispatcher.apps[session.app]
         )
-        problem = problem or self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
+        if problem is None and (event.digest or self.quarantine.troubles):
+            problem = self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
@@ -210,7 +212,7 @@ class Scheduler:
         self._send(session, Credit(session.account.announce(), "report", message.seq, event.nbytes, 0))
 
     def _on_ping(self, message: Ping, session: Session, event: MessageReceived, now: float) -> None:
-        self._acknowledge(session, message.acked)
+        self._out += session.acknowledge(message.acked)
         session.account.reconcile(message.sent)
         session.account.need = message.wants or session.account.need
         for job in session.ownership.blocked() if message.wants else ():
@@ -243,7 +245,7 @@ class Scheduler:
     # -- work --------------------------------------------------------------------------------------
 
     def _dispatch(self, now: float) -> None:
-        while self._dispatcher.idle:
+        while self._backlog.size:
             batch, shed = self._dispatcher.next(now)
             for job, reason in shed:
                 if reason:
@@ -256,25 +258,31 @@ class Scheduler:
                 return
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
-        batch = self._dispatcher.done(event)
-        size = len([done for done in event.jobs if done.kind != "dropped"])
-        app = self._dispatcher.apps.get(batch.app)
-        once = app is None or any(app.once[batch.start : batch.stop])
-        again = set() if once else try_again(batch, event, self.sessions, self._backlog)
-        self.executed += size - len(again)
+        ends = [done.kind for done in event.jobs]
+        ran = len(ends) - ends.count("dropped")
+        batch = self._dispatcher.done(event, ran)
+        again = self._tried_again(batch, event) if "again" in ends else ()
+        self.executed += ran - len(again)
         for token in batch.inputs:
             if token not in again:
                 self._out.append(Release(token))
         for done, token in zip(event.jobs, batch.inputs):
             if token not in again:
-                self._out += remember(batch, done, self.sessions, self.quarantine, now)
+                if done.killed or self.quarantine.troubles:
+                    self._out += remember(batch, done, self.sessions, self.quarantine, now)
                 self._on_job_done(batch, done, token, event, now)
         if self._stopping:
             self._drain()
 
+    def _tried_again(self, batch: RunBatch, event: BatchDone) -> Collection[int]:
+        """Tokens of the jobs of a batch that lost its worker which wait for another one, since they may run twice."""
+        app = self._dispatcher.apps.get(batch.app)
+        once = app is None or any(app.once[batch.start : batch.stop])
+        return set() if once else try_again(batch, event, self.sessions, self._backlog)
+
     def _on_job_done(self, batch: RunBatch, done: JobDone, token: int, event: BatchDone, now: float) -> None:
         session = self.sessions.get(done.session)
-        job = awaited(done, token, self.sessions)
+        job = awaited(done, token, session)
         if session is None or job is None:
             self._out += unwanted(session, done)
             return
@@ -383,11 +391,6 @@ class Scheduler:
         session.swept = session.acked
 
     # -- talking -----------------------------------------------------------------------------------
-
-    def _acknowledge(self, session: Session, acked: int) -> None:
-        for seq, done in session.acknowledge(acked):
-            if done:
-                self._out.append(Forget(session.number, seq))
 
     def _send(self, session: Session, message: Message, payload: tuple[int, int] | None = None, token: int = 0) -> None:
         if session.peer is not None:

@@ -14,7 +14,7 @@ from collections import deque
 from cloud_server.events import Command, Forget, JobDone, Release
 from cloud_server.job import Job
 from cloud_server.memory import Account, Memory
-from cloud_server.offer import shipped_as
+from cloud_server.offer import pool_of, shipped_as
 from cloud_server.ownership import Ownership
 from wire.protocol import Hello, Result, State, Submit
 
@@ -40,13 +40,13 @@ class Session:
 
     def __init__(self, number: int, hello: Hello, peer: bytes, now: float, memory: Memory, sender: str = "") -> None:
         self.number = number
-        self.hello = hello
         self.account = Account(number, memory)
         self.app = shipped_as(hello, number)
+        self.pool = pool_of(self.app)
         self.device = hello.device
         self.sender = sender
         self.peer: bytes | None = peer
-        self.checksum = False
+        self.greet(hello, checksum=False)
         self.spoken = False
         self.heard = now
         self.acked = 0
@@ -67,6 +67,15 @@ class Session:
         self._reports_floor = 0
         self._fastest = (float("inf"), 0.0)
         self._fastest_before = float("inf")
+
+    def greet(self, hello: Hello, *, checksum: bool) -> None:
+        """What its device says of itself; with `checksum` both state and check checksums of buffers."""
+        self.hello = hello
+        self.checksum = checksum
+        self.newest_first = hello.mode == "live" and not hello.fps and not hello.slo_us
+        """True if a frame is worth less than the one after it: live, and asked for neither a rate nor a deadline."""
+        self.possible: tuple[int, int, bool, str] | None = None
+        """(start, stop, has a generation, codec) of the jobs it sent last, which are known to be possible here."""
 
     def bind(self, peer: bytes, now: float) -> int:
         """A link for this session; counters start anew. Returns the limit for WELCOME."""
@@ -126,19 +135,20 @@ class Session:
         self.account.hold(-self._sizes.pop(message.seq, 0))
         return held.outcome == "done"
 
-    def acknowledge(self, acked: int) -> list[tuple[int, bool]]:
-        """Everything below `acked` has its outcome on the device.
-
-        Returns:
-            (seq, has a value) of each result no longer held.
-        """
+    def acknowledge(self, acked: int) -> list[Forget]:
+        """Everything below `acked` has its outcome on the device; returns the values that may go."""
+        gone: list[Forget] = []
         if acked <= self.acked:
-            return []
+            return gone
         self.acked, self.acked_at = acked, self.heard
-        passed = [seq for seq in self.results if seq < acked]
-        if passed and self._sizes:
-            self.account.hold(-sum([self._sizes.pop(seq, 0) for seq in passed]))
-        return [(seq, self.results.pop(seq).outcome == "done") for seq in passed]
+        nbytes = 0
+        for seq in [seq for seq in self.results if seq < acked]:
+            nbytes += self._sizes.pop(seq, 0)
+            if self.results.pop(seq).outcome == "done":
+                gone.append(Forget(self.number, seq))
+        if nbytes:
+            self.account.hold(-nbytes)
+        return gone
 
     def knows(self, seq: int, generation: int) -> bool:
         """True for a SUBMIT that must not be executed again. What a fold is not past may be needed again, acked or not."""
@@ -159,11 +169,6 @@ class Session:
         stale = [seq for seq, result in self.results.items() if 0 < result.generation < generation]
         self.account.hold(-sum(self._sizes.pop(seq, 0) for seq in stale))
         return tokens, [seq for seq in stale if self.results.pop(seq).outcome == "done"]
-
-    @property
-    def newest_first(self) -> bool:
-        """True if a frame is worth less than the one after it: live, and asked for neither a rate nor a deadline."""
-        return self.hello.mode == "live" and not self.hello.fps and not self.hello.slo_us
 
     def paced(self, seq: int, stamp_us: int) -> None:
         """A frame left the device: learn how far they are apart."""

@@ -48,7 +48,7 @@ class Dispatch:
     def _send(self, now: float) -> None:
         stream, peer, guide = self._stream, self._peer, self._guide
         while stream.ready:
-            frame = stream.next_to_send()
+            frame = stream.next_to_send() if stream.raced else stream.ready[0]
             if frame is None:
                 return
             if frame.payload > peer.max_job:

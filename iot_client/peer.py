@@ -149,15 +149,16 @@ class Peer:
         """
         if session != self._session:
             return False
-        if self.state not in (PROBING, UP):
+        if self.state != UP and self.state != PROBING:
             return False
         self._heard = now
         self._garbled = 0
-        if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
+        kind = type(message)
+        if kind is Result or (kind is Credit and message.receipt == "report"):
             self._doubt = 1.0
-        if type(message) is Welcome:
+        elif kind is Welcome:
             return self.state == PROBING  # the answer to a HELLO said twice: the server counts from the second on, and so do we
-        if type(message) is Error:
+        elif kind is Error:
             return True
         return self.state == UP and epoch == self.epoch
 

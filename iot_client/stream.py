@@ -55,7 +55,7 @@ class Stream:
         self._kept = 0
         self._permits = 0
         self._in_order = tuple(any(config.stateful[:k]) for k in range(config.n + 1))
-        self._raced = config.deadline > 0 and self.live and config.steer is None
+        self.raced = config.deadline > 0 and self.live and config.steer is None
         """The window then bounds what is at the server: frames that wait for it are not lost, they may get their twin."""
         self.stop = config.pivot
         """Where jobs of frames that begin now end."""
@@ -76,7 +76,7 @@ class Stream:
 
         An older one is about to get its twin: its answer would come too late.
         """
-        if not self._raced:
+        if not self.raced:
             return self.ready[0]
         at_server = sum(frame.state == SENT for frame in self.frames.values())
         return self.ready[-1] if at_server < self.window.size else None
@@ -142,7 +142,7 @@ class Stream:
 
     def _has_hands(self) -> bool:
         """True if one more frame may begin, as far as workers and window go."""
-        return self.running < 2 * self.config.workers and (self._under_way < self.window.size or self._raced)
+        return self.running < 2 * self.config.workers and (self._under_way < self.window.size or self.raced)
 
     def keep_newest(self, reason: str, now: float) -> None:
         """Live mode: of the frames no worker has begun, only the newest stay."""
@@ -237,9 +237,9 @@ class Stream:
     ) -> None:
         frame.state = state
         self.running += 1
-        encode, urgent = state == HEAD and stop < frame.stop, state == TWIN and not frame.generation
+        encode, twin = state == HEAD and stop < frame.stop, state == TWIN
+        urgent, replay = twin and not frame.generation, twin and frame.generation > 0
         until = frame.stop if frame.stop != self.config.pivot else -1
-        replay = state == TWIN and frame.generation > 0
         self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, urgent, until, replay))
 
     # -- out ---------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ class Stream:
         del self.frames[frame.seq]
         keep = bool(self.journal) and self.journal.get(frame.seq) is not None
         if not keep:
-            self.let_go(frame)
+            self._kept -= frame.nbytes + frame.payload  # let_go
         assert frame.outcome is not None
         self.out.append(Deliver(
             frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.server import HELLO
 
+from cloud_server.events import Forget
 from cloud_server.memory import Memory
 from cloud_server.sessions import Session
 from wire.protocol import Result
@@ -28,7 +29,7 @@ def test_results_are_held_until_acked_passes_them() -> None:
     for seq, outcome in enumerate(("done", "failed", "done", "filtered")):
         session.results[seq] = Result(seq, outcome, 1, 3)
     assert session.acknowledge(0) == []
-    assert session.acknowledge(3) == [(0, True), (1, False), (2, True)]
+    assert session.acknowledge(3) == [Forget(session.number, 0), Forget(session.number, 2)]
     assert list(session.results) == [3]
 
 
