@@ -24,6 +24,7 @@ _AFTERMATH = "cloud_server/aftermath.py"
 _BATCHING = "cloud_server/batching.py"
 _SERVER_DISPATCH = "cloud_server/dispatch.py"
 _HANDSHAKE = "cloud_server/handshake.py"
+_LEASE = "cloud_server/lease.py"
 _MEMORY = "cloud_server/memory.py"
 _OWNERSHIP = "cloud_server/ownership.py"
 _SCHEDULER = "cloud_server/scheduler.py"
@@ -107,9 +108,9 @@ MUTATIONS = (
         "        session.account.reconcile",
     ),
     Mutation(
-        "lease", _SCHEDULER, "silent sessions end",
-        "        if now - session.heard > lease:\n",
-        "        if False:\n",
+        "lease", _LEASE, "silent sessions end",
+        "    if now - session.heard > silence:\n",
+        "    if False:\n",
     ),
     Mutation(
         "heard", _SCHEDULER, "a session that speaks lives on",

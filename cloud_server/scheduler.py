@@ -19,6 +19,7 @@ from cloud_server.events import (
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.job import Job, result_of, unrun
+from cloud_server.lease import why_over
 from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.quarantine import Quarantine
@@ -375,13 +376,8 @@ class Scheduler:
 
     def _sweep(self, session: Session, now: float) -> None:
         """Once a second: has its device gone, do its jobs wait in vain, does it fetch its answers?"""
-        wanted = bool(self.memory.waiting) and session.account.charge > 0
-        lease = self.config.lease / 2 if wanted else self.config.lease
-        if now - session.heard > lease:
-            self._end(session, f"silent for {lease:.0f} s")
-            return
-        if wanted and session.account.held and now - session.acked_at > self.config.lease:
-            self._end(session, f"fetched no answer for {self.config.lease:.0f} s")
+        if reason := why_over(session, self.memory, self.config.lease, now):
+            self._end(session, reason)
             return
         for job in self._backlog.expired(session, now):
             self._answer(session, job, "dropped", "late", now)
