@@ -110,11 +110,11 @@ class Scheduler:
     # -- messages ----------------------------------------------------------------------------------
 
     def _on_message(self, event: MessageReceived, now: float) -> None:
-        kind = type(event.message)
-        if kind is Hello:
-            self._on_hello(event.message, event, now)
+        message = event.message
+        if type(message) is Hello:
+            self._on_hello(message, event, now)
             return
-        if kind is Bundle:
+        if type(message) is Bundle:
             self._bundles.receive(event, now)
             return
         session = self.sessions.get(event.session)
@@ -122,13 +122,13 @@ class Scheduler:
             self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
             return
         session.heard, session.spoken = now, True
-        handler = self._messages.get(kind)
+        handler = self._messages.get(type(message))
         if event.damaged:
-            self._on_damaged(event.message, session, event)
+            self._on_damaged(message, session, event)
         elif handler is None:
-            self._refuse(event, "protocol", f"a server does not take {kind.__name__}")
+            self._refuse(event, "protocol", f"a server does not take {type(message).__name__}")
         else:
-            handler(event.message, session, event, now)
+            handler(message, session, event, now)
 
     def _on_hello(self, hello: Hello, event: MessageReceived, now: float) -> None:
         session = self.sessions.get(event.session)

@@ -153,12 +153,11 @@ class Peer:
             return False
         self._heard = now
         self._garbled = 0
-        kind = type(message)
-        if kind is Result or (kind is Credit and message.receipt == "report"):
+        if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
             self._doubt = 1.0
-        elif kind is Welcome:
+        elif type(message) is Welcome:
             return self.state == PROBING  # the answer to a HELLO said twice: the server counts from the second on, and so do we
-        elif kind is Error:
+        elif type(message) is Error:
             return True
         return self.state == UP and epoch == self.epoch
 
