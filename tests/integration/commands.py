@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,10 +42,12 @@ def client(*arguments: object, cwd: Path | None = None, timeout: float = 60.0, *
 
 
 @contextmanager
-def running(*arguments: object, **environ: str) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: object, cwd: Path | None = None, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """The command line while it runs; killed if it still does when this is left."""
     command = [*CLIENT, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=REPO, env=environment(**environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=cwd or REPO, env=environment(**environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -74,6 +77,14 @@ def server(*arguments: object, cwd: Path | None = None) -> Iterator[int]:
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something another process does, at most 30 s."""
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 class Camera(BaseHTTPRequestHandler):

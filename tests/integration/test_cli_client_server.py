@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import CLIENT, camera, client, counted, environment, rows, running, server
-
-
-
-
+from tests.integration.commands import camera, client, counted, rows, running, server, until
 
 COUNTING_APP = """
+from pathlib import Path
+
 from tasks import App, source, task
 
 @source
 def numbers():
-    yield from range(30)
+    for number in range(600):
+        yield number
+        if Path("enough").exists():
+            return
 
 @task
 def double(number):
@@ -84,20 +85,20 @@ def test_a_server_with_another_version_of_the_app_is_refused_by_it(two_versions)
 def test_a_server_that_comes_back_as_another_version_does_not_end_the_run(two_versions, free_port):
     """What is left runs here; the exit code and the last words tell."""
     one, two = two_versions
-    options = ("--app", "counting:app", "--port", free_port)
-    command = [*CLIENT, "1", *map(str, options), "--rate", "10", "--results", "-"]
-    with server(*options, cwd=one):
-        process = subprocess.Popen(command, cwd=one, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        first = [process.stdout.readline() for _ in range(3)]
-    try:
-        with server(*options, cwd=two):
-            rest, errors = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 4, errors
+    options, results, errors = ("--app", "counting:app", "--port", free_port), one / "results", ""
+    with ExitStack() as stack:
+        with server(*options, cwd=one):
+            process = stack.enter_context(running(1, *options, "--rate", 10, "--results", results, cwd=one))
+            until(lambda: results.exists() and "cloud" in results.read_text())
+        stack.enter_context(server(*options, cwd=two))
+        for line in process.stderr:
+            errors += line
+            if "version 1 on the device, 2 on the server" in line:
+                (one / "enough").touch()
+        assert process.wait(20) == 4, errors
     assert "version 1 on the device, 2 on the server" in errors and "frames since then were run here" in errors
-    lines = [json.loads(line) for line in [*first, *rest.splitlines()]]
-    assert [(row["seq"], row["outcome"], row["value"]) for row in lines] == [(seq, "done", 2 * seq) for seq in range(30)]
+    lines = rows(results)
+    assert [(row["seq"], row["outcome"], row["value"]) for row in lines] == [(seq, "done", 2 * seq) for seq in range(len(lines))]
     assert "cloud" in {row["where"] for row in lines} and lines[-1]["where"] == "device"
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from cloud_server.executors import ProcessExecutor
+from tests.integration.commands import until
 from tests.unit.test_executors import Bench
 from tests.worker_apps import IMAGE, KILL, SEGFAULT
 
@@ -41,14 +42,6 @@ def children() -> list[psutil.Process]:
     """This process's worker processes."""
     alive = [child for child in psutil.Process().children() if not gone(child)]
     return [child for child in alive if "cloud_server.executors.child" in " ".join(child.cmdline())]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something another process does, at most 30 s."""
-    give_up = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 @pytest.fixture
