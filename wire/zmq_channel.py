@@ -13,9 +13,9 @@ from typing import Any
 
 import zmq
 from zmq.backend import zmq_poll
-from zmq.utils.monitor import recv_monitor_message
 
 from wire.channel import LinkChange, Parts
+from wire.dialing import HANDSHAKE_FAILED, Dial, Trials
 from wire.identity import DeviceKeys, ServerKeys
 from wire.keys import make_pair, text_of
 from wire.protocol import MAX_PARTS
@@ -28,9 +28,6 @@ COPY_BELOW = 64 * 2**10
 """pyzmq copies smaller parts anyway (its COPY_THRESHOLD)."""
 _LOOK_AT_LINK = 64
 """Turns of a busy loop between two looks at the monitor; a sleeping loop is woken by it."""
-_HANDSHAKE_FAILED = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
 _DONTWAIT, _MORE, _POLLIN, _POLLOUT = int(zmq.DONTWAIT), int(zmq.DONTWAIT | zmq.SNDMORE), int(zmq.POLLIN), int(zmq.POLLOUT)
 """Plain ints: combining enum members costs a microsecond each time."""
 _SEND = zmq.backend.Socket.send
@@ -40,7 +37,8 @@ _EVENTS = int(zmq.EVENTS)
 _MOST_BROKEN = 3
 """Handshakes in a row that end without a word before a link with keys counts as denied: a server that cannot read
 what we say (it has another key) just hangs up, and libzmq would try again every 50 ms for ever."""
-_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _HANDSHAKE_FAILED
+_ONCE = -1
+"""RECONNECT_IVL of an attempt that is not repeated."""
 
 
 class BindError(OSError):
@@ -114,6 +112,8 @@ class ZmqChannel(_Owned):
         self._context = context or zmq.Context()
         self._connected = False
         self._changes_due = 0
+        self._rtt = 0.0
+        self._trials: Trials | None = None
         self._open()
 
     def send(self, parts: Parts) -> bool:
@@ -135,41 +135,62 @@ class ZmqChannel(_Owned):
     def changes(self) -> list[LinkChange]:
         found: list[LinkChange] = []
         self._changes_due -= 1
-        if self._changes_due > 0:
+        if self._changes_due > 0 and self._trials is None:
             return found
         self._changes_due = _LOOK_AT_LINK
-        while _readable(self._monitor):
-            event = recv_monitor_message(self._monitor)["event"]
+        for event in self._dial.events():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._connected = True
-                self._broken = 0
-                found.append(LinkChange(True))
-            elif event & _HANDSHAKE_FAILED:
+                self._stands(found)
+            elif event & HANDSHAKE_FAILED:
                 found.append(self._failed(event))
+                if found[-1].denied:
+                    self._give_up_trials()
             elif self._connected:
                 self._connected = False
                 found.append(LinkChange(False, "connection closed"))
+        if self._trials is not None and (dial := self._trials.stood()) is not None:
+            self._dial.close()
+            self._use(dial)
+            self._once = True
+            self._stands(found)
+        elif self._once and not self._connected:
+            self._dial.close()
+            self._open(self._rtt)
         return found
+
+    def _stands(self, found: list[LinkChange]) -> None:
+        self._connected = True
+        self._broken = 0
+        self._give_up_trials()
+        found.append(LinkChange(True))
 
     def wait(self, wake: int, timeout: float | None, sending: bool) -> bool:
         self._check_process()
-        interests: list[Any] = [(self._socket, _POLLIN | _POLLOUT if sending else _POLLIN), (self._monitor, _POLLIN), (wake, _POLLIN)]
+        interests: list[Any] = [(self._socket, _POLLIN | _POLLOUT if sending else _POLLIN), (self._dial.monitor, _POLLIN), (wake, _POLLIN)]
+        if self._trials is not None:
+            interests += [(monitor, _POLLIN) for monitor in self._trials.monitors]
+            timeout = self._trials.wakeup() if timeout is None else min(timeout, self._trials.wakeup())
         ready: list[Any] = zmq_poll(interests, -1 if timeout is None else max(0, math.ceil(timeout * 1000)))
         woken = False
         for socket, _ in ready:
-            if socket is self._monitor:
+            if socket is self._dial.monitor:
                 self._changes_due = 0
             elif socket == wake:
                 woken = True
         return woken
 
     def reopen(self, rtt: float = 0.0) -> None:
+        """As Channel.reopen; where the round trip is known, attempts overlap until one stands."""
         self._check_owner()
-        self._close_sockets()
+        self._dial.close()
         self._open(rtt)
+        if rtt and self._trials is None:
+            most = patience(rtt)
+            self._trials = Trials(lambda: self._attempt(rtt, _ONCE), rtt, most[zmq.CONNECT_TIMEOUT] / 1e3, most[zmq.HANDSHAKE_IVL] / 1e3)
 
     def close(self) -> None:
-        self._close_sockets()
+        self._give_up_trials()
+        self._dial.close()
         if self._own_context:
             self._context.destroy(linger=0)
 
@@ -195,18 +216,22 @@ class ZmqChannel(_Owned):
         )
 
     def _open(self, rtt: float = 0.0) -> None:
-        self._connected = False
-        self._socket = make_socket(self._context, zmq.DEALER, self._max_message, self._keys)
-        for option, milliseconds in patience(rtt).items():
-            self._socket.setsockopt(option, milliseconds)
-        self._monitor = self._socket.get_monitor_socket(_WATCHED)
+        self._connected = self._once = False
+        self._rtt = rtt or self._rtt
         self._changes_due = 0
-        self._socket.connect(self._endpoint)
+        self._use(self._attempt(rtt))
 
-    def _close_sockets(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(0)
-        self._socket.close(0)
+    def _attempt(self, rtt: float, again: int | None = None) -> Dial:
+        options = patience(rtt) if again is None else {**patience(rtt), zmq.RECONNECT_IVL: again}
+        return Dial(self._context, self._endpoint, self._max_message, self._keys, options)
+
+    def _use(self, dial: Dial) -> None:
+        self._dial, self._socket = dial, dial.socket
+
+    def _give_up_trials(self) -> None:
+        if self._trials is not None:
+            self._trials.close()
+            self._trials = None
 
 
 class ZmqListener(_Owned):
