@@ -63,11 +63,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _init(options: argparse.Namespace, folder: Path) -> None:
-    pair = make_pair(socket.gethostname())
-    write_pair(fresh_folder(folder) / SERVER_KEY, pair, replace=options.force)
-    print(f"made a key for this server in {folder / SERVER_KEY} (keep it there, and a copy in a safe place)")
+    pair, path = make_pair(socket.gethostname()), fresh_folder(folder) / SERVER_KEY
+    renewed = path.exists()
+    write_pair(path, pair, replace=options.force)
+    print(f"made a key for this server in {path} (keep it there, and a copy in a safe place)")
     _show_key(pair.public)
     given = _given(folder)
+    if renewed:
+        print(
+            "\nnext, start the server anew if it runs: until then it has the old key; and on each device (allowed devices stay allowed):\n"
+            f"  iot-client enroll {pair.name} --server-key {text_of(pair.public)} --force"
+        )
+        return
     print(
         f"\nnext, on each device (if it knows this server by another name than {pair.name}, say that one):\n"
         f"  iot-client enroll {pair.name} --server-key {text_of(pair.public)}\n"

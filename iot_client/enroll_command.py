@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
         f"{'made a key' if made else 'took the key'} of this device, {folder / DEVICE_KEY}, under the name {pair.name}\n"
         f"  public key  {text_of(pair.public)}\n  in words    {words_of(pair.public)}\n"
         f"{host} is believed if its key is {words_of(server)}\n\n"
-        f"next, on the server:\n  cloud-server devices allow {pair.name} {text_of(pair.public)}\n"
+        f"next, on the server{'' if made else ', unless it allows this key already'}:\n"
+        f"  cloud-server devices allow {pair.name} {text_of(pair.public)}\n"
         f"then here:\n  iot-client STAGES --host {options.host}{given}"
     )
     return 0
@@ -55,16 +56,26 @@ def main(arguments: Sequence[str]) -> int:
 def _own(folder: Path, options: argparse.Namespace) -> tuple[Pair, bool]:
     """This device's pair, and whether it is a new one."""
     path = fresh_folder(folder) / DEVICE_KEY
-    try:
-        pair = None if options.new_key else read_pair(path)
-    except FileNotFoundError:
-        pair = None
-    name = check_name(options.name or (pair and pair.name) or socket.gethostname())
-    if pair is not None and pair.name == name:
+    pair = _kept(path, options)
+    name = check_name(options.name or (pair and pair.name) or socket.gethostname())  # a new key keeps the name: by it servers forget the old one
+    if pair is not None and not options.new_key and pair.name == name:
         return pair, False
-    made = make_pair(name) if pair is None else Pair(public=pair.public, secret=pair.secret, name=name)
+    fresh = pair is None or options.new_key
+    made = make_pair(name) if fresh or pair is None else Pair(public=pair.public, secret=pair.secret, name=name)
     write_pair(path, made, replace=pair is not None or options.new_key)
-    return made, pair is None
+    return made, fresh
+
+
+def _kept(path: Path, options: argparse.Namespace) -> Pair | None:
+    """The pair this device has; None: none, or one that cannot be read and is to be replaced."""
+    try:
+        return read_pair(path)
+    except FileNotFoundError:
+        return None
+    except KeyProblem as error:
+        if options.new_key and options.name:
+            return None
+        raise KeyProblem(f"{error} (--new-key --name DEVICE replaces it; DEVICE is the name under which servers allow this device)") from None
 
 
 def _pin(folder: Path, host: str, server: bytes, force: bool) -> None:
@@ -90,6 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, help="meant is only the server at this port; default: any at HOST")
     add("--name", metavar="DEVICE", help="this device's name; default: the one it has, else the host name")
     add("--keys", metavar="DIR", default=str(default_folder("device")), help="this device's folder (%(default)s)")
-    add("--new-key", action="store_true", help="make another key for this device; servers must allow it anew")
+    add("--new-key", action="store_true", help="make another key for this device, under the name it has; servers must allow it anew")
     add("--force", action="store_true", help="believe another key than HOST had until now")
     return parser

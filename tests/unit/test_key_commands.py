@@ -53,7 +53,9 @@ def test_a_second_init_changes_nothing(home: Path, capsys: pytest.CaptureFixture
     first = read_pair(home / "server" / SERVER_KEY)
     assert server(["keys", "init"]) == 2 and "--force" in capsys.readouterr().err
     assert read_pair(home / "server" / SERVER_KEY) == first
+    capsys.readouterr()
     assert server(["keys", "init", "--force"]) == 0 and read_pair(home / "server" / SERVER_KEY) != first
+    assert "--force" in command(capsys.readouterr().out, "iot-client enroll")
 
 
 def test_names_are_listed_renewed_and_revoked(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +90,29 @@ def test_a_device_keeps_its_key_and_may_change_its_name(home: Path) -> None:
     renamed = read_pair(home / "device" / DEVICE_KEY)
     assert (renamed.public, renamed.name) == (first.public, "cam2")
     assert enroll(["b", "--server-key", two, "--new-key"]) == 0
-    assert read_pair(home / "device" / DEVICE_KEY).public != first.public
+    renewed = read_pair(home / "device" / DEVICE_KEY)
+    assert (renewed.public != first.public, renewed.name) == (True, "cam2")
+
+
+def test_a_renewed_key_ends_the_old_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What enroll --new-key prints takes the place of the old key at the server, whatever the host is called."""
+    one = text_of(make_pair().public)
+    for option in ((), ("--new-key",)):
+        assert enroll(["a", "--server-key", one, *option, *(() if option else ("--name", "cam1"))]) == 0
+        assert server(["devices", "allow", *command(capsys.readouterr().out, "cloud-server devices allow")]) == 0
+    assert (home / "server" / DEVICES).read_text().count("cam1 ") == 1
+    assert server(["devices", "list"]) == 0 and len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_damaged_key_is_replaced_under_a_name_that_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name cannot be read any more: without --name the error asks for it, and the file stays."""
+    one = text_of(make_pair().public)
+    assert enroll(["a", "--server-key", one, "--name", "cam1"]) == 0
+    path = home / "device" / DEVICE_KEY
+    path.write_text("kind curve\n")
+    assert enroll(["a", "--server-key", one, "--new-key"]) == 2 and "--new-key --name" in capsys.readouterr().err
+    assert path.read_text() == "kind curve\n"
+    assert enroll(["a", "--server-key", one, "--new-key", "--name", "cam1"]) == 0 and read_pair(path).name == "cam1"
 
 
 def test_another_key_for_a_known_host_takes_force(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
