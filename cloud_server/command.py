@@ -44,7 +44,7 @@ __all__ = ["main"]
 DRAIN_S = 3.5
 """How long jobs under way may take after the signal, so that all is over within five seconds."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SUMMARY_SHOWN = 2000
+_SUMMARY_SHOWN = 400
 """Characters of an aggregate's summary as text; as JSON it is whole."""
 _OPENCV = (
     "; on Debian or Ubuntu the opencv-python wheel needs the system packages libxcb1, libgl1 and libglib2.0-0, "
@@ -247,7 +247,7 @@ class _Run:
             console.say("summary", recorded(values), **msgspec.structs.asdict(values))
         for app, summary in summaries.items():
             shown = msgspec.json.encode(summary).decode()
-            more = f" ... ({len(shown)} characters)" if len(shown) > _SUMMARY_SHOWN else ""
+            more = f" ... ({len(shown)} characters, all of them with --log-json)" if len(shown) > _SUMMARY_SHOWN else ""
             console.say("summary", f"{app}: {shown[:_SUMMARY_SHOWN]}{more}", app=app, aggregate=summary)
         if trace is not None and trace.error:
             console.note("error", f"the trace is incomplete: {trace.error}")

@@ -63,7 +63,9 @@ def why_not(
     if isinstance(app, tuple):
         return app
     if app is None:
-        return "unknown_app", f"app {hello.app!r} is not served here; served: {', '.join(sorted(config.apps))}"
+        served = ", ".join(sorted(config.apps)) or "none"
+        remedy = "Start cloud-server with --app for it, or ship it (--ship)"
+        return "unknown_app", f"app {hello.app!r} is not served here; served: {served}. {remedy}"
     if hello.fingerprint != app.fingerprint:
         return "fingerprint", _difference(hello, app)
     if not any(codec in CODECS for codec in hello.codecs):

@@ -366,8 +366,8 @@ class Client:
 
     def _refuse(self, code: str, text: str) -> None:
         self._refused = AuthError(code, text) if code == "forbidden" else ServerRefused(code, text)
-        self._on_note("error", f"refused by the server ({code}): {text}")
         final = code != "forbidden"  # a key may be allowed later
+        self._on_note("error", f"refused by the server ({code}): {text}{'' if final else '; tried again every few seconds'}")
         if final and self._spooling is not None and (self._session.config.reports or not self._session.stream.can_run_all):
             self.stop(0.0)  # what needs the server waits in the spool for one that takes it
         self._answered.set()

@@ -103,9 +103,19 @@ def _load(config: Config) -> App:
         require_opencv()
     if config.stages is not None:
         app.cut(config.stages, app.missing(), state_moves=config.mode != "live")
+    elif config.goal is None and not config.list:
+        _check_whole(app)
     if config.source is None and not app.source.owns_input and not config.list:
         raise ConfigError(f"app {app.name!r} has no source of its own: give --source, or submit items through iot_client.Client")
     return app
+
+
+def _check_whole(app: App) -> None:
+    reason = app.why_not(app.n, frozenset(app.missing()))
+    legal = app.legal_cuts(app.missing())
+    if reason and legal:
+        counts = ", ".join(map(str, legal))
+        raise ConfigError(f"app {app.name!r} cannot run here alone: {reason}; give STAGES ({counts}) and --host, or a goal")
 
 
 class _Run:

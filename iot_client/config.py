@@ -17,7 +17,7 @@ from iot_client.goal import Goal
 from iot_client.saved import default_folder
 from wire.address import is_loopback
 from wire.codecs import parse_codec
-from wire.identity import DeviceKeys
+from wire.identity import DeviceKeys, UnknownServer
 from wire.keys import KeyProblem
 from wire.keys import default_folder as default_folder_of_keys
 
@@ -157,9 +157,8 @@ class Config:
         try:
             DeviceKeys.load(folder, host, self.port)
         except KeyProblem as error:
-            raise ConfigError(
-                f"--host {host}: {error}. On a network where everybody may read along and pose as that server, --insecure does without keys"
-            ) from None
+            without = ". On a network where everybody may read along and pose as that server, --insecure does without keys"
+            raise ConfigError(f"--host {host}: {error}{without if isinstance(error, UnknownServer) else ''}") from None
         return folder
 
     def _check_goal(self) -> None:

@@ -57,7 +57,7 @@ def _own(folder: Path, options: argparse.Namespace) -> tuple[Pair, bool]:
     """This device's pair, and whether it is a new one."""
     path = fresh_folder(folder) / DEVICE_KEY
     pair = _kept(path, options)
-    name = check_name(options.name or (pair and pair.name) or socket.gethostname())  # a new key keeps the name: by it servers forget the old one
+    name = check_name(options.name or (pair and pair.name) or socket.gethostname())  # also of a new key: so it replaces the old one
     if pair is not None and not options.new_key and pair.name == name:
         return pair, False
     fresh = pair is None or options.new_key
@@ -75,7 +75,7 @@ def _kept(path: Path, options: argparse.Namespace) -> Pair | None:
     except KeyProblem as error:
         if options.new_key and options.name:
             return None
-        raise KeyProblem(f"{error} (--new-key --name DEVICE replaces it; DEVICE is the name under which servers allow this device)") from None
+        raise KeyProblem(f"{error} (--new-key --name DEVICE replaces it; DEVICE is the name that servers allow)") from None
 
 
 def _pin(folder: Path, host: str, server: bytes, force: bool) -> None:

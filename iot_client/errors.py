@@ -18,6 +18,8 @@ What happens to a frame is never an exception: it is the outcome of its Result.
 
 from __future__ import annotations
 
+import socket
+
 __all__ = ["AuthError", "ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
 
 
@@ -30,9 +32,10 @@ class ServerUnreachable(ClientError, ConnectionError):
 
     @classmethod
     def at(cls, server: str, seconds: float) -> ServerUnreachable:
-        """Nobody at this address, within that time."""
+        """Nobody at this address (tcp://HOST:PORT), within that time."""
+        why = _unresolved(server) or "is cloud-server running there, is the port right, does a firewall let it through?"
         return cls(
-            f"no Spillway server answered at {server} within {seconds:g} s: is cloud-server running there, is the port right? "
+            f"no Spillway server answered at {server} within {seconds:g} s: {why} "
             "Without a split count and a goal everything runs on the device"
         )
 
@@ -65,3 +68,13 @@ class Full(ClientError, TimeoutError):
 
 class Closed(ClientError, RuntimeError):
     """The client was closed, or its stream has ended."""
+
+
+def _unresolved(server: str) -> str:
+    """What is wrong with the host's name, in words; "" if it can be resolved."""
+    host = server.partition("://")[2].rpartition(":")[0].strip("[]")
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        return f"the name {host!r} leads nowhere ({error.strerror or error}); give --host an address, or a name this device can resolve."
+    return ""

@@ -227,7 +227,7 @@ class Session:
             self.stream.out += peer.refuse("cut", f"split {self.split}: the server lacks what these stages need: {lacking}")
             return
         if peer.welcomed > 0:
-            self._note("info", "served again" + (", session resumed" if message.resumed else ", a new server"))
+            self._note("info", "served again" + (", session resumed" if message.resumed else ", a new session"))
         peer.welcome(message, event.epoch)
         if self.guide is not None:
             self.guide.welcome(message)

@@ -30,7 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.verb == "init":
-            _show(write_signing_key(options.ship_key, check_name(options.name), replace=options.force))
+            pair = write_signing_key(options.ship_key, check_name(options.name), replace=options.force)
+            print(f"made a key for signing in {options.ship_key} (whoever has it can sign in your name)")
+            _show(pair)
+            print("and start it so that it takes what you sign:\n  cloud-server --ship")
         else:
             _show(signing_key(options.ship_key))
     except KeyProblem as error:
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 def _show(pair: Pair) -> None:
     key = text_of(pair.public)
     print(f"  public key  {key}\n  in words    {words_of(pair.public)}\n")
-    print(f"on the server:\n  cloud-server signers allow {pair.name or 'NAME'} {key}")
+    print(f"next, on the server:\n  cloud-server signers allow {pair.name or 'NAME'} {key}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -252,7 +252,7 @@ def load(path: str) -> App:
     """
     module_name, colon, attribute = path.rpartition(":")
     if not module_name or not colon or not attribute:
-        raise AppNotFound(f"app {path!r}: write it as module:attribute, for example examples.ball_tracking.app:app")
+        raise AppNotFound(f"app {path!r}: write it as module:attribute or ./file.py:attribute, for example examples.ball_tracking.app:app")
     if module_name.endswith(".py") or "/" in module_name:
         module_name = _module_of(path, module_name)
     if os.getcwd() not in sys.path and "" not in sys.path:

@@ -165,7 +165,8 @@ def _signed(head: bytes, trusted: Container[bytes]) -> tuple[Header, bytes]:
         raise BundleError("no bundle: its header is not written as headers are")
     if header.signer not in trusted:
         raise BundleError(
-            f"its signer {text_of(header.signer[:32])} is not trusted here; `cloud-server signers allow NAME KEY` there changes that"
+            f"its signer is none of those the server trusts; `cloud-server signers allow NAME {text_of(header.signer[:32])}` "
+            "on the server changes that"
         )
     try:
         valid = is_signed(_CONTEXT + raw, signature, header.signer)
@@ -178,7 +179,7 @@ def _signed(head: bytes, trusted: Container[bytes]) -> tuple[Header, bytes]:
 
 def _check_names(header: Header, expected: Expected) -> None:
     for field, what, hint in (
-        ("server", "is for server", "; name this one with --ship-server"),
+        ("server", "is for server", "; give --ship-server {wanted} if that is the one you mean"),
         ("app", "holds app", ""),
         ("app_version", "holds app version", ""),
         ("fingerprint", "holds the app with fingerprint", ""),
@@ -187,4 +188,4 @@ def _check_names(header: Header, expected: Expected) -> None:
     ):
         found, wanted = getattr(header, field), getattr(expected, field)
         if found != wanted:
-            raise BundleError(f"the bundle {what} {found!r}, expected {wanted!r}{hint}")
+            raise BundleError(f"the bundle {what} {found!r}, expected {wanted!r}{hint.format(wanted=wanted)}")

@@ -14,12 +14,16 @@ from pathlib import Path
 import msgspec
 
 from wire.keyring import read_keyring
-from wire.keys import KeyProblem, Pair, read_pair
+from wire.keys import KeyProblem, Pair, default_folder, read_pair
 
-__all__ = ["DEVICES", "DEVICE_KEY", "SERVERS", "SERVER_KEY", "DeviceKeys", "ServerKeys", "pinned", "place"]
+__all__ = ["DEVICES", "DEVICE_KEY", "SERVERS", "SERVER_KEY", "DeviceKeys", "ServerKeys", "UnknownServer", "pinned", "place"]
 
 SERVER_KEY, DEVICES = "server.key", "devices"
 DEVICE_KEY, SERVERS = "device.key", "servers"
+
+
+class UnknownServer(KeyProblem):
+    """This device was never enrolled with that server."""
 
 
 class ServerKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ class DeviceKeys(msgspec.Struct, frozen=True, kw_only=True):
         """What stands in a device's folder about a server.
 
         Raises:
-            KeyProblem: the device has no key or does not know that server, or a file is damaged or open to others.
+            UnknownServer: the device has no key, or does not know that server. KeyProblem: a file is damaged or open to others.
         """
         home = Path(folder).expanduser()
         try:
@@ -67,8 +71,9 @@ class DeviceKeys(msgspec.Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise KeyProblem(f"{home}: {error.strerror or error}") from None
         if server is None:
-            raise KeyProblem(
-                f"{host} is not known in {home}: run `iot-client enroll {host} --server-key KEY`, with the KEY that "
+            given = "" if home == default_folder("device") else f" --keys {home}"
+            raise UnknownServer(
+                f"{host} is not known in {home}: run `iot-client enroll {host} --server-key KEY{given}`, with the KEY that "
                 "`cloud-server keys init` printed there"
             )
         return cls(pair=pair, server=server)

@@ -212,7 +212,7 @@ class ZmqChannel(_Owned):
         self._socket.disconnect(self._endpoint)
         return LinkChange(
             False, f"{where} is not the server whose key is known here, or speaks without keys: compare `cloud-server keys show` there "
-            f"with {text_of(keys.server)}, and enroll this device anew if the server's key was changed on purpose", True,
+            f"with {text_of(keys.server)}; if it was changed on purpose, `iot-client enroll HOST --server-key KEY --force` here", True,
         )
 
     def _open(self, rtt: float = 0.0) -> None:

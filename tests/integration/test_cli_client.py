@@ -140,3 +140,12 @@ def test_an_opencv_that_does_not_load_is_explained(tmp_path, app):
     done = client("--app", app, "--frames", 1, PYTHONPATH=f"{tmp_path}{os.pathsep}{REPO}")
     assert done.returncode == 1
     assert all(word in done.stderr for word in ("libGL.so.1", "libxcb1", "libgl1", "libglib2.0-0", "opencv-python-headless"))
+
+
+def test_an_app_that_needs_a_server_says_so_without_stages(tmp_path):
+    """Who gave no stage count is told which there are, and that a server is needed."""
+    text = "from tasks import App, source, task\nlater = task(name='later', placement='cloud')(lambda item: item)\n"
+    (tmp_path / "needy.py").write_text(text + "app = App('needy', [source(name='one')(lambda: [1]), later])\n")
+    done = client("--app", tmp_path / "needy.py:app", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'needy' cannot run here alone: stage 'later' may only run on the cloud; give STAGES (1) and --host" in done.stderr

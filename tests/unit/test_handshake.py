@@ -43,7 +43,8 @@ def test_a_session_whose_welcome_may_be_lost_is_still_a_new_one() -> None:
 def test_an_app_that_is_not_served_is_refused_with_the_list_of_those_that_are() -> None:
     """The text names what was asked for and what could be had, sorted."""
     server = ServerUnderTest(APP, msgspec.structs.replace(APP, name="another"))
-    assert refusal(server, app="ball") == [failed("unknown_app", "app 'ball' is not served here; served: another, app")]
+    remedy = "Start cloud-server with --app for it, or ship it (--ship)"
+    assert refusal(server, app="ball") == [failed("unknown_app", f"app 'ball' is not served here; served: another, app. {remedy}")]
 
 
 @pytest.mark.parametrize(("changes", "text"), [

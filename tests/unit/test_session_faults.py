@@ -363,7 +363,7 @@ def test_a_new_life_of_the_server_is_told() -> None:
     device.link_down(1.0)
     assert notes(device.connect(1.5, resumed=True)) == ["served again, session resumed"]
     device.link_down(2.0)
-    assert notes(device.connect(2.5, epoch=EPOCH + 1)) == ["served again, a new server"]
+    assert notes(device.connect(2.5, epoch=EPOCH + 1)) == ["served again, a new session"]
 
 
 def test_a_result_that_was_held_for_the_new_link_needs_no_second_run() -> None:

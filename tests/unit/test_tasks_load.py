@@ -19,7 +19,7 @@ def test_load_finds_an_app() -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("examples.ball_tracking.app", "write it as module:attribute, for example examples.ball_tracking.app:app"),
+        ("examples.ball_tracking.app", "write it as module:attribute or ./file.py:attribute, for example examples.ball_tracking.app:app"),
         (":app", "write it as module:attribute"),
         ("examples.ball_tracking.app:", "write it as module:attribute"),
         ("examples/ball_tracking/app:app", "name a module, or a file that ends in .py: examples.ball_tracking.app:app"),
