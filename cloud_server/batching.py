@@ -34,37 +34,50 @@ class Costs:
     """Seconds one job of a segment takes, learned from batches."""
 
     def __init__(self) -> None:
-        self._seconds: dict[Segment, float] = {}
-        self._hopes: dict[Segment, float] = {}
+        self._known: dict[Segment, _Cost] = {}
         self.largest = _UNKNOWN
 
     def learn(self, segment: Segment, seconds: float) -> None:
         """A job of this segment took its share of a batch: `seconds`."""
-        old = self._seconds.get(segment)
-        self._seconds[segment] = seconds if old is None else old + _ALPHA * (seconds - old)
-        hope = self._hopes.get(segment, seconds)
-        self._hopes[segment] = min(seconds, hope + _RESIGNS * (seconds - hope))
-        if "#" not in segment[0]:  # a shipped app takes none of the seconds that are shared out
-            self._level(old, self._seconds[segment])
+        known = self._known.get(segment)
+        if known is None:
+            known = self._known[segment] = _Cost(seconds, seconds)
+        old = known.seconds
+        if old is None:
+            old = seconds
+        known.seconds = new = old + _ALPHA * (seconds - old)
+        known.hope = seconds if seconds < known.hope else known.hope + _RESIGNS * (seconds - known.hope)
+        if "#" in segment[0]:
+            return  # a shipped app takes none of the seconds that are shared out
+        if new >= self.largest:
+            self.largest = new
+        elif old >= self.largest > _UNKNOWN:
+            self.largest = max(_UNKNOWN, max(cost.seconds or 0.0 for (app, _, _), cost in self._known.items() if "#" not in app))
 
     def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
         """Seconds to expect; `unknown` (1 ms) for what never ran."""
-        return self._seconds.get(segment, unknown)
+        known = self._known.get(segment)
+        return unknown if known is None or known.seconds is None else known.seconds
 
     def hope(self, segment: Segment) -> float:
         """Seconds one may take if it goes well: what cannot be in time by this is not run. It falls fast and rises slowly."""
-        return self._hopes.get(segment, _UNKNOWN)
+        known = self._known.get(segment)
+        return _UNKNOWN if known is None else known.hope
 
     def shed(self, segment: Segment) -> None:
         """A job was given up by this hope alone: what is never run is never known to be fast again, so hope a little more."""
-        self._hopes[segment] = _HOPES * self.hope(segment)
+        known = self._known.setdefault(segment, _Cost(None, _UNKNOWN))
+        known.hope *= _HOPES
 
-    def _level(self, old: float | None, new: float) -> None:
-        """Keep `largest` the most of what is known, and no less than a millisecond."""
-        if new >= self.largest:
-            self.largest = new
-        elif old is not None and old >= self.largest > _UNKNOWN:
-            self.largest = max(_UNKNOWN, max(known for (app, _, _), known in self._seconds.items() if "#" not in app))
+
+class _Cost:
+    """Of one segment: seconds a job takes, None if none ever ran, and those it takes if it goes well."""
+
+    __slots__ = ("hope", "seconds")
+
+    def __init__(self, seconds: float | None, hope: float) -> None:
+        self.seconds = seconds
+        self.hope = hope
 
 
 class Backlog:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from cloud_server.batching import Backlog, Costs, Segment
@@ -31,7 +30,8 @@ class Dispatcher:
         self.running: dict[int, RunBatch] = {}
         self.apps = dict(config.apps)
         self._rooms = {_OWN: config.workers * config.depth}
-        self._busy: Counter[str] = Counter()
+        self._away: dict[str, int] = {}
+        """Of `running` those at the workers of shipped apps, by pool."""
         self._config = config
         self._sessions = sessions
         self._memory = memory
@@ -72,8 +72,10 @@ class Dispatcher:
     def done(self, event: BatchDone, ran: int) -> RunBatch:
         """A batch was answered; so many of its jobs ran."""
         batch = self.running.pop(event.batch)
-        self._busy[pool_of(batch.app)] -= 1
-        self._memory.returned(event.batch)
+        if self._away and (pool := pool_of(batch.app)):
+            self._sent_away(pool, -1)
+        if self._memory.lendings:
+            self._memory.returned(event.batch)
         if event.times:
             self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
         return batch
@@ -87,7 +89,8 @@ class Dispatcher:
 
     def may_begin(self, session: Session) -> bool:
         """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
-        busy, room = self._busy[session.pool], self._rooms.get(session.pool, 0)
+        away, room = self._away, self._rooms.get(session.pool, 0)
+        busy = away.get(session.pool, 0) if session.pool else len(self.running) - (sum(away.values()) if away else 0)
         if busy >= room or (session.account.held > self._memory.share and self.unread(session)):
             return False
         if not session.newest_first or busy < room // self._config.depth:
@@ -124,13 +127,20 @@ class Dispatcher:
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
         slack = self._slack(segment, jobs, now) if timed else ()
-        batch = RunBatch(self._next_batch, *segment, tuple(keys), tuple(tokens), state, slack)
+        batch = RunBatch(self._next_batch, session.app, segment[1], segment[2], tuple(keys), tuple(tokens), state, slack)
         self._next_batch += 1
         self.running[batch.batch] = batch
-        self._busy[session.pool] += 1
+        if session.pool:
+            self._sent_away(session.pool, 1)
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
+
+    def _sent_away(self, pool: str, change: int) -> None:
+        """One batch more, or one less, is at the workers of a shipped app."""
+        self._away[pool] = self._away.get(pool, 0) + change
+        if not self._away[pool]:
+            del self._away[pool]
 
     def _slack(self, segment: Segment, jobs: list[Job], now: float) -> tuple[float | None, ...]:
         latest = now + self.costs.hope(segment)

@@ -40,7 +40,8 @@ class Memory:
         self.live = self.share = 0
         """Sessions with a link, and what each of them may have while others want the rest."""
         self.linked(0)
-        self._lent: dict[int, int] = {}
+        self.lendings: dict[int, int] = {}
+        """Bytes by batch that no session is charged with."""
         self._reserved: Account | None = None
         self.waiting: dict[int, Account] = {}
         """Whose next job does not fit its limit, in the order of asking."""
@@ -104,18 +105,17 @@ class Memory:
 
     def lend(self, batch: int, nbytes: int) -> None:
         """A worker gets copies of so many bytes, or is still at those of a session that ended."""
-        self._lent[batch] = self._lent.get(batch, 0) + nbytes
+        self.lendings[batch] = self.lendings.get(batch, 0) + nbytes
         self.used += nbytes
 
     def returned(self, batch: int) -> None:
         """And has no use for them any more."""
-        if self._lent:
-            self.used -= self._lent.pop(batch, 0)
+        self.used -= self.lendings.pop(batch, 0)
 
     @property
     def lent(self) -> int:
         """Bytes that no session is charged with."""
-        return sum(self._lent.values())
+        return sum(self.lendings.values())
 
     def _possible(self, account: Account, wanted: int) -> int:
         first = next(iter(self.waiting), account.number) == account.number

@@ -105,7 +105,8 @@ class Scheduler:
     @property
     def load(self) -> float:
         """Jobs waiting or running, per worker."""
-        return round((len(self._dispatcher.running) + self._backlog.size) / self.config.workers, 3)
+        jobs = len(self._dispatcher.running) + self._backlog.size
+        return round(jobs / self.config.workers, 3) if jobs else 0.0
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -259,10 +260,12 @@ class Scheduler:
                 return
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
-        ends = [done.kind for done in event.jobs]
-        ran = len(ends) - ends.count("dropped")
+        ran, lost = 0, False
+        for done in event.jobs:
+            ran += done.kind != "dropped"
+            lost = lost or done.kind == "again"
         batch = self._dispatcher.done(event, ran)
-        again = self._tried_again(batch, event) if "again" in ends else ()
+        again = self._tried_again(batch, event) if lost else ()
         self.executed += ran - len(again)
         for token in batch.inputs:
             if token not in again:

@@ -38,34 +38,34 @@ class Window:
         self._network = 0.0
         self._network_at = 0.0
         self._interval = 0.0
-        self._last: float | None = None
+        self._last = float("-inf")
         self.size = fixed or max(_FIRST, self._floor)
 
     def device_took(self, seconds: float) -> None:
         """One frame's stages and encoding on the device."""
-        self._device = _smooth(self._device, seconds)
+        old = self._device
+        self._device = old + _ALPHA * (seconds - old) if old else seconds
 
     def cloud_took(self, execution: float, network: float, now: float) -> None:
         """One job: seconds in its stages, and seconds on the way there and back."""
-        self._cloud = _smooth(self._cloud, execution)
+        old = self._cloud
+        self._cloud = old + _ALPHA * (execution - old) if old else execution
         # The lowest of the last ten seconds: queues pass, the path stays (BBR's min_rtt filter).
         if network < self._network or not self._network or now - self._network_at > 10.0:
             self._network, self._network_at = network, now
 
     def cloud_ran(self, execution: float) -> None:
         """One job whose frame is gone: seconds in its stages."""
-        self._cloud = _smooth(self._cloud, execution)
+        old = self._cloud
+        self._cloud = old + _ALPHA * (execution - old) if old else execution
 
     def completed(self, now: float) -> None:
         """One frame has its outcome."""
-        if self._last is not None and now - self._last < _PAUSE:
-            self._interval = _smooth(self._interval, now - self._last)
+        old, interval = self._interval, now - self._last
         self._last = now
+        if interval < _PAUSE:
+            self._interval = old + _ALPHA * (interval - old) if old else interval
         if not self._fixed and self._interval:
             latency = self._device + self._cloud + self._network + _JITTER
             wanted = 1 + math.ceil(_GAIN * latency / self._interval)
-            self.size = min(_LARGEST, max(self._floor, wanted))
-
-
-def _smooth(old: float, new: float) -> float:
-    return new if not old else old + _ALPHA * (new - old)
+            self.size = wanted if self._floor < wanted < _LARGEST else min(_LARGEST, max(self._floor, wanted))

@@ -362,7 +362,7 @@ class Session:
         if owner is not None and stream.turns.waiting:
             owner.pass_turns()
         if peer is None or peer.state == UP:
-            if self.dispatch is not None and (stream.ready or stream.unneeded or self.race is not None):
+            if (stream.ready or stream.unneeded or self.race is not None) and self.dispatch is not None:
                 self.dispatch.pump(now, tick)
             if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
                 stream.start(self.policy, now)

@@ -156,7 +156,8 @@ class Stream:
 
         A live source goes on at its own rate, and what the pace does not let begin gives way to what is newer.
         """
-        while self.waiting and self._has_hands():
+        hands, size = 2 * self.config.workers, self.window.size
+        while self.waiting and self.running < hands and (self._under_way < size or self.raced):
             if self.pace and self.live and not self._in_pace(now):
                 return
             frame = self.waiting.popleft()
@@ -237,10 +238,13 @@ class Stream:
     ) -> None:
         frame.state = state
         self.running += 1
-        encode, twin = state == HEAD and stop < frame.stop, state == TWIN
-        urgent, replay = twin and not frame.generation, twin and frame.generation > 0
-        until = frame.stop if frame.stop != self.config.pivot else -1
-        self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, urgent, until, replay))
+        until = -1 if frame.stop == self.config.pivot else frame.stop
+        if state == TWIN:
+            urgent = not frame.generation
+            self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, study, urgent, until, not urgent))
+        else:
+            encode = state == HEAD and stop < frame.stop
+            self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, False, until))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -292,7 +296,7 @@ class Stream:
                     self._run(frame, TAIL, frame.stop, self.config.n, True)
         if not self._delivery.waiting:
             return ()
-        delivered = list(self._delivery.passing())
+        delivered = [*self._delivery.passing()]
         for frame in delivered:
             self._deliver(frame, now)
         return delivered
