@@ -17,6 +17,7 @@ from cloud_server.events import BundleFailed, BundleLoaded, Command, DropBundle,
 from cloud_server.dispatch import Dispatcher
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.offer import AppInfo, shipped_as
+from cloud_server.refusal import refused
 from cloud_server.sessions import Session
 from wire.protocol import Bundle, Error, Hello
 
@@ -185,8 +186,8 @@ class Bundles:
             self._emit(Release(event.token))
 
     def _refuse(self, event: MessageReceived, code: str, text: str) -> None:
-        self._release(event)
-        self._emit(SendMessage(event.peer, Error(code, text), event.session))
+        for command in refused(event, code, text):
+            self._emit(command)
 
     def _why_not(self, message: Bundle, entry: _Entry, event: MessageReceived) -> tuple[str, str] | None:
         assert self.config is not None

@@ -1,15 +1,21 @@
-"""Why a job does not run here: what is asked for is not possible, or more than was granted."""
+"""Why a job does not run here: what is asked for is not possible, or more than was granted. And how a message is refused."""
 
 from __future__ import annotations
 
-from cloud_server.events import MessageReceived
+from cloud_server.events import Command, MessageReceived, Release, SendMessage
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.offer import AppInfo
 from cloud_server.sessions import Session
 from wire.codecs import family
-from wire.protocol import CODECS, Submit
+from wire.protocol import CODECS, Error, Submit
 
-__all__ = ["why_not_run"]
+__all__ = ["refused", "why_not_run"]
+
+
+def refused(event: MessageReceived, code: str, text: str) -> list[Command]:
+    """What follows from a message that is not taken: its payload goes, its peer is told, whether it has a session or not."""
+    answer = SendMessage(event.peer, Error(code, text, getattr(event.message, "seq", -1)), event.session)
+    return [Release(event.token), answer] if event.token else [answer]
 
 
 def why_not_run(

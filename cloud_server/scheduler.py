@@ -24,7 +24,7 @@ from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, damaged, receipt
-from cloud_server.refusal import why_not_run
+from cloud_server.refusal import refused, why_not_run
 from cloud_server.sessions import Session, hand_over, left_behind, unwanted
 from cloud_server.sharing import recalled, served
 from wire.protocol import (
@@ -70,7 +70,7 @@ class Scheduler:
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
             Cancel: lambda message, session, event, now: session.cancel(message.seq),
             State: self._on_state, Skip: self._on_skip, Error: lambda message, session, event, now: None,
-            Plan: lambda message, session, event, now: self._refuse(event, "unsupported", "Plan is not supported by this version"),
+            Plan: self._on_plan,
             Bye: lambda message, session, event, now: self._end(session, message.reason or "bye"),
         }
 
@@ -120,14 +120,14 @@ class Scheduler:
             return
         session = self.sessions.get(event.session)
         if session is None or session.peer != event.peer or session.sender != event.sender or event.epoch != self.config.epoch:
-            self._refuse(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
+            self._out += refused(event, "hello_required", f"no session {event.session:x} on this link: say HELLO first")
             return
         session.heard, session.spoken = now, True
         handler = self._messages.get(type(message))
         if event.damaged:
             self._on_damaged(message, session, event)
         elif handler is None:
-            self._refuse(event, "protocol", f"a server does not take {type(message).__name__}")
+            self._out += refused(event, "protocol", f"a server does not take {type(message).__name__}")
         else:
             handler(message, session, event, now)
 
@@ -138,7 +138,7 @@ class Scheduler:
         self._sweep_at = self._sweep_at or now + _SWEEP
         if refusal is not None:
             if refusal != WAIT:
-                self._refuse(event, *refusal)
+                self._out += refused(event, *refusal)
             return
         resumed = session is not None and session.spoken  # else its device may never have heard of it
         if session is None:
@@ -235,6 +235,9 @@ class Scheduler:
     def _on_skip(self, message: Skip, session: Session, event: MessageReceived, now: float) -> None:
         session.ownership.skip(message.seq)
         self._take_turns(session)
+
+    def _on_plan(self, message: Plan, session: Session, event: MessageReceived, now: float) -> None:
+        self._out += refused(event, "unsupported", "Plan is not supported by this version")
 
     def _take_turns(self, session: Session) -> None:
         """A copy of the state for the device if one is due, then the job whose turn it is."""
@@ -394,9 +397,3 @@ class Scheduler:
     def _send(self, session: Session, message: Message, payload: tuple[int, int] | None = None, token: int = 0) -> None:
         if session.peer is not None:
             self._out.append(SendMessage(session.peer, message, session.number, payload, token))
-
-    def _refuse(self, event: MessageReceived, code: str, text: str) -> None:
-        if event.token:
-            self._out.append(Release(event.token))
-        seq = getattr(event.message, "seq", -1)
-        self._out.append(SendMessage(event.peer, Error(code, text, seq), event.session))
