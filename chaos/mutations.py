@@ -344,7 +344,7 @@ MUTATIONS = (
     ),
     Mutation(
         "crc-buffers", _CHECKSUM, "damaged buffers are found",
-        "    if found == message.crc:\n",
+        "    if found == told:\n",
         "    if True:\n",
     ),
     Mutation(

@@ -26,22 +26,29 @@ def check_answer(done: BatchDone, counts: Sequence[int], parts: Sequence[Any], c
     Raises:
         ValueError: it is none; the text says why not.
     """
-    if command is None or done.batch != command.batch or tuple((job.session, job.seq) for job in done.jobs) != command.jobs:
+    if command is None or done.batch != command.batch or len(done.jobs) != len(command.jobs):
         raise ValueError(f"an answer to batch {done.batch}, which it was not given")
-    for job in done.jobs:
+    states = finished = 0
+    for job, key in zip(done.jobs, command.jobs):
+        if (job.session, job.seq) != key:
+            raise ValueError(f"an answer to batch {done.batch}, which it was not given")
         _check_job(job)
-    seconds = (*done.times, done.waited, *(job.decode for job in done.jobs))
-    if len(done.times) > MAX_STAGES or not all(0.0 <= each <= _LONGEST for each in seconds):
-        raise ValueError("times that cannot be")
-    states = sum(job.state for job in done.jobs)
-    if any(job.state not in (0, 1) for job in done.jobs) or states > (command.state > 0):
+        states += job.state
+        finished += job.kind == "done"
+    if states > (command.state > 0):
         raise ValueError("states that nobody asked for")
-    if len(counts) != states + sum(job.kind == "done" for job in done.jobs) or any(not 0 <= count < MAX_PARTS for count in counts):
+    if len(done.times) > MAX_STAGES:
+        raise ValueError(f"times of {len(done.times)} stages")
+    for seconds in (*done.times, done.waited):
+        _check_seconds(seconds)
+    if len(counts) != states + finished:
         raise ValueError(f"{len(counts)} results that belong to no job")
     if sum(counts) + len(counts) != len(parts):
         raise ValueError(f"{len(parts)} parts for {len(counts)} results")
     at = 0
     for count in counts:
+        if not 0 <= count < MAX_PARTS:
+            raise ValueError(f"a result of {count} buffers, which belong to no job")
         head, size = len(parts[at]), sum(map(len, parts[at : at + count + 1]))
         if not 0 < head <= MAX_HEAD or size > MAX_JOB:
             raise ValueError(f"a result of {size} bytes with {head} bytes of head; at most {MAX_JOB} and {MAX_HEAD}")
@@ -51,7 +58,15 @@ def check_answer(done: BatchDone, counts: Sequence[int], parts: Sequence[Any], c
 def _check_job(job: JobDone) -> None:
     if job.kind not in _KINDS or not -1 <= job.stage <= MAX_STAGES:
         raise ValueError(f"a job that ended as {job.kind[:20]!r} in stage {job.stage}")
+    if job.state != 0 and job.state != 1:
+        raise ValueError("states that nobody asked for")
+    _check_seconds(job.decode)
     if job.killed:
         raise ValueError("a job that ended this very worker")
     if len(job.error) > _LONGEST_ERROR or len(job.signature) > MAX_SIGNATURE or job.nbytes < 0:
         raise ValueError(f"a job with an error of {len(job.error)} characters, a signature of {len(job.signature)}, {job.nbytes} bytes")
+
+
+def _check_seconds(seconds: float) -> None:
+    if not 0.0 <= seconds <= _LONGEST:
+        raise ValueError("times that cannot be")

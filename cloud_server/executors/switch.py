@@ -15,7 +15,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 from queue import SimpleQueue
 from time import monotonic, perf_counter
 from typing import NamedTuple, Union
@@ -155,15 +155,17 @@ class Switch:
 
     def _wakeup(self) -> float | None:
         now, limit = monotonic(), self._crew.seconds
-        times = [post.due for post in self._posts if post.process is None and self._wanted(post)]
-        for process in self._processes():
-            if process.jobs:
-                stuck = process.since + self._patience
-                times += [stuck] if self._pending and stuck > now else []
-                times += [process.since + limit] if limit else []
-        if limit:
-            times.append(now + limit)  # a job given by the loop's thread meanwhile wakes nobody
-        return min(times, default=None)
+        until = now + limit if limit else inf  # a job given by the loop's thread meanwhile wakes nobody
+        for post in self._posts:
+            process = post.process
+            if process is None:
+                until = min(until, post.due) if self._wanted(post) else until
+            elif process.jobs:
+                if limit:
+                    until = min(until, process.since + limit)
+                if self._pending and (stuck := process.since + self._patience) > now:
+                    until = min(until, stuck)
+        return None if until == inf else until
 
     def _processes(self) -> list[WorkerProcess]:
         return [post.process for post in self._posts if post.process is not None]
@@ -188,11 +190,20 @@ class Switch:
 
     def _with_room(self) -> WorkerProcess | None:
         """The process with the fewest jobs that can take one more; a spare only if fewer than `workers` are at work."""
-        processes = self._processes()
         stuck_since = monotonic() - self._patience
-        at_work = sum(1 for process in processes if process.jobs and process.since > stuck_since)
-        able = [process for process in processes if process.room and (process.jobs or at_work < self._crew.workers)]
-        return min(able, key=lambda process: len(process.jobs), default=None)
+        at_work, idle, busy = 0, None, None
+        for post in self._posts:
+            process = post.process
+            if process is None:
+                continue
+            at_work += bool(process.jobs) and process.since > stuck_since
+            if not process.room:
+                continue
+            if not process.jobs:
+                idle = idle or process
+            elif busy is None or len(process.jobs) < len(busy.jobs):
+                busy = process
+        return idle if idle is not None and at_work < self._crew.workers else busy
 
     @property
     def _patience(self) -> float:
