@@ -1,4 +1,4 @@
-"""Row 17: jobs that are too large, and lengths that lie."""
+"""Row 17: jobs that are too large, lengths that lie, and messages without end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from iot_client import Client, Done
 from wire import protocol
 from wire.protocol import Payload, Submit
 
-__all__ = ["oversize"]
+__all__ = ["endless", "oversize"]
 
 MEGA = 2**20
 
@@ -54,6 +54,58 @@ def oversize(run: Run) -> Seen:
     if not told.kept:
         raise Broken(f"of {expected} each within {most / MEGA + 8:.0f} MB, seen were {figures}", told)
     return told
+
+
+@promise(17, "messages without end", quick=2, full=20)
+def endless(run: Run) -> Seen:
+    """Parts of 4 MB for ever, and 300 of them from a device: ZeroMQ keeps all until the last; the line is cut instead."""
+    most, figures, good, tops = 4 * MEGA, dict[str, float | int | str](), 0, []
+    with Watched("chaos.apps:sum_up", work=0.0, max_job=most) as server:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        other = RawDevice(sum_up, server.port, context, name="other").connect()
+        for _ in range(4):
+            _whole(other, values(most - 16))
+        idle = server.rss()
+        for name, attempt in {"endless": lambda: _endless(server.port), "300 x 4 MB": lambda: _many(server.port, context)}.items():
+            sent = []
+            for _ in range(run.count):
+                grown, answer = _growth(server, attempt)
+                tops.append(grown)
+                sent.append(int(answer))
+                _whole(other, values(1000))
+            good += sum(megabytes < 1000 for megabytes in sent)
+            figures |= {f"{name}: MB sent": max(sent), f"{name}: RSS MB": round(max(tops[-run.count :]) / MEGA, 1)}
+        figures["RSS MB left"] = round((server.rss() - idle) / MEGA, 1)
+        context.destroy(linger=0)
+    told = Seen(good=good, tried=2 * run.count, figures=figures)
+    if not told.kept or max(tops) > 256 * MEGA:
+        raise Broken(f"not all were cut off, or there were {max(tops) / MEGA:.0f} MB of one", told)
+    return told
+
+
+def _endless(port: int) -> str:
+    """One message of parts without end; returns how many MB of it were taken, 1,200 at most."""
+    taken, part = 0, b"\x03" + struct.pack(">Q", 4 * MEGA) + bytes(4 * MEGA)
+    with _handshaken(port) as line:
+        try:
+            while taken < 1200 * MEGA:
+                line.sendall(part)
+                taken += len(part)
+        except OSError:
+            pass
+    return str(taken // MEGA)
+
+
+def _many(port: int, context: zmq.Context[zmq.Socket[bytes]]) -> str:
+    """A device's own libzmq with a message of 300 parts; returns how many MB are known to have been taken."""
+    device = RawDevice(sum_up, port, context).connect()
+    welcomed, monitor = device.welcomed, device.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    device.send_parts([protocol.encode(device.session, device.epoch, Submit(0, 1, 2), values(10_000))[0], *[bytes(4 * MEGA)] * 300])
+    cut = bool(monitor.poll(20_000))
+    device.socket.disable_monitor()
+    monitor.close(0)
+    device.close()
+    return "0" if cut and device.welcomed == welcomed else "1200"
 
 
 def _whole(device: RawDevice, payload: Payload) -> None:
@@ -120,11 +172,7 @@ def _lie(port: int, context: zmq.Context[zmq.Socket[bytes]]) -> str:
 
 def _claim(port: int, size: int) -> str:
     """A frame of ZMTP that claims to be this long, with the first bytes of it."""
-    with socket.create_connection(("127.0.0.1", port), timeout=3.0) as line:
-        line.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\0" + bytes(31))
-        ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
-        line.sendall(bytes([4, len(ready)]) + ready)
-        time.sleep(0.1)
+    with _handshaken(port) as line:
         try:
             line.sendall(b"\x02" + struct.pack(">Q", size) + bytes(100_000))
             while line.recv(65536):
@@ -134,6 +182,18 @@ def _claim(port: int, size: int) -> str:
         except TimeoutError:
             return "left open"
     return "cut off"
+
+
+def _handshaken(port: int) -> socket.socket:
+    """A connection on which ZMTP's handshake is done."""
+    line = socket.create_connection(("127.0.0.1", port), timeout=3.0)
+    line.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\0" + bytes(31))
+    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
+    line.sendall(bytes([4, len(ready)]) + ready)
+    said = b""
+    while b"Identity" not in said:  # the server's READY ends with it; what comes before that is no message yet
+        said += line.recv(200)
+    return line
 
 
 def _sender(port: int, most: int) -> str:

@@ -5,6 +5,7 @@ It says its port, then answers each line on standard input by a line of JSON, un
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -23,6 +24,14 @@ from tasks import load
 from wire.heap import keep_freed_memory
 
 __all__ = ["Watched"]
+
+
+class _Mallinfo(ctypes.Structure):
+    """mallinfo2 of glibc, over all arenas, in bytes."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    )]
 
 
 class Watched:
@@ -73,7 +82,7 @@ class Watched:
         return float(times.user + times.system)
 
     def state(self) -> dict[str, Any]:
-        """Its statistics, and `charges`: bytes by device."""
+        """Its statistics; `charges`: bytes by device; `resident` and, of that, `freed`: bytes malloc keeps for what comes next."""
         assert self._process.stdin is not None
         self._process.stdin.write("?\n")
         self._process.stdin.flush()
@@ -94,12 +103,26 @@ class Watched:
         return self._process.stdout.readline()
 
 
+def _freed() -> int:
+    """Bytes that were freed and that malloc keeps for what comes next; 0 where it does not say."""
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo is None:
+        return 0
+    mallinfo.restype = _Mallinfo
+    return int(mallinfo().fordblks)
+
+
+def _resident() -> int:
+    """Bytes of memory this process has now."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def _tell(server: Server) -> dict[str, Any]:
     told = msgspec.structs.asdict(server.statistics())
     charges: dict[str, int] = {}
     for session in list(server.scheduler.sessions.values()):
         charges[session.device] = charges.get(session.device, 0) + session.account.charge
-    return {**told, "charges": charges}
+    return {**told, "charges": charges, "resident": _resident(), "freed": _freed()}
 
 
 def _main(plan: dict[str, Any]) -> None:

@@ -151,7 +151,8 @@ class Server:
             self._ship.start(self.scheduler.config.server, lambda event: self.inbox.put((event, None)), self._batch_done)
         if self._listener is None:
             keys = None if self._access is None else self._access.keys
-            self._guarded = ZmqListener(self._host, self.port, self._max_message, keys=keys, on_note=self._on_note)
+            most = self.scheduler.config.memory
+            self._guarded = ZmqListener(self._host, self.port, self._max_message, keys=keys, on_note=self._on_note, most=most)
             self.port = self._guarded.port
             self._listener = self._guarded
         if self._trace is not None:

@@ -18,6 +18,7 @@ from wire.channel import LinkChange, Parts
 from wire.dialing import HANDSHAKE_FAILED, Dial, Trials
 from wire.identity import DeviceKeys, ServerKeys
 from wire.keys import make_pair, text_of
+from wire.lines import Lines
 from wire.protocol import MAX_PARTS
 from wire.sockets import make_socket, patience
 from wire.zap import Gate, GateFailed, prove
@@ -239,8 +240,9 @@ class ZmqListener(_Owned):
 
     Args:
         host, port: where to bind; port 0 takes a free one, see `port`.
+        max_message, most: bytes of one message, and of all that are not whole yet; who sends more is cut off.
         keys: who this server is and whom it lets in; None: everybody.
-        on_note: called with (level, text) about who was refused.
+        on_note: called with (level, text) about who was refused or cut off.
 
     Attributes:
         sender: the name under which the key is allowed that sent the last message received; "" where there are no keys.
@@ -251,14 +253,16 @@ class ZmqListener(_Owned):
 
     def __init__(
         self, host: str, port: int, max_message: int, *, keys: ServerKeys | None = None,
-        on_note: Callable[[str, str], None] = lambda level, text: None,
+        on_note: Callable[[str, str], None] = lambda level, text: None, most: int = 512 * 2**20,
     ) -> None:
         super().__init__()
         self.sender = ""
         self._context: zmq.Context[Any] = zmq.Context()
         self._gate = None if keys is None else Gate(self._context, keys.allowed, on_note)
         self._look_at_gate = 0
+        self._look_at_lines = 0
         self._socket = make_socket(self._context, zmq.ROUTER, max_message, keys)
+        self._lines = Lines(self._context, self._socket, max_message, most, on_note)
         where = f"[{host}]" if ":" in host else host
         if ":" in host:
             self._socket.setsockopt(zmq.IPV6, 1)
@@ -313,20 +317,10 @@ class ZmqListener(_Owned):
 
     def receive(self) -> tuple[bytes, Parts] | None:
         if self._gate is not None:
-            return self._receive_known(self._gate)
-        if not _readable(self._socket):
-            return None
-        try:
-            peer = self._socket.recv(_DONTWAIT)
-            return peer, _receive_parts(self._socket)
-        except zmq.Again:
-            return None
-
-    def _receive_known(self, gate: Gate) -> tuple[bytes, Parts] | None:
-        """As `receive`, of keys that are allowed at this moment: a revoked one keeps its link, and is not heard on it."""
-        self._answer(gate)
+            self._answer(self._gate)
         for _ in range(_LOOK_AT_LINK):
             if not _readable(self._socket):
+                self._lines.look(True)
                 return None
             try:
                 peer = self._socket.recv(_DONTWAIT)
@@ -334,11 +328,22 @@ class ZmqListener(_Owned):
                 parts = _receive_rest(self._socket, first)
             except zmq.Again:
                 return None
-            sender = gate.name_of(first)
-            if sender is not None:
+            self._heard(peer, first)
+            if self._gate is None:
+                return peer, parts
+            sender = self._gate.name_of(first)
+            if sender is not None:  # a revoked key keeps its link, and is not heard on it
                 self.sender = sender
                 return peer, parts
         return None
+
+    def _heard(self, peer: bytes, first: zmq.Frame) -> None:
+        """A loop that is never idle looks at its lines now and then."""
+        self._lines.heard(peer, first)
+        self._look_at_lines -= 1
+        if self._look_at_lines <= 0:
+            self._look_at_lines = _LOOK_AT_LINK
+            self._lines.look(False)
 
     def _answer(self, gate: Gate) -> None:
         """A sleeping loop is woken by the gate; a busy one looks at it now and then."""
@@ -356,15 +361,18 @@ class ZmqListener(_Owned):
         self._check_process()
         if sending:  # ROUTER cannot poll for one full peer: look again soon
             timeout = 0.005 if timeout is None else min(timeout, 0.005)
+        due = self._lines.due()
+        timeout = due if timeout is None else min(timeout, due)
         interests: list[Any] = [(self._socket, _POLLIN), (wake, _POLLIN)]
         if self._gate is not None:
             interests.append((self._gate.socket, _POLLIN))
             self._look_at_gate = 0
-        ready: list[Any] = zmq_poll(interests, -1 if timeout is None else max(0, math.ceil(timeout * 1000)))
+        ready: list[Any] = zmq_poll(interests, max(0, math.ceil(timeout * 1000)))
         return any(socket == wake for socket, _ in ready)
 
     def close(self) -> None:
         if self._gate is not None:
             self._gate.close()
+        self._lines.close()
         self._socket.close(0)
         self._context.destroy(linger=0)
