@@ -11,6 +11,7 @@ from pathlib import Path
 from wire.identity import DEVICES, SERVER_KEY
 from wire.keyring import check_name, edit_keyring, read_keyring
 from wire.keys import KeyProblem, default_folder, fresh_folder, key_of, make_pair, read_pair, text_of, words_of, write_pair
+from wire.options import layout
 from wire.signing import SIGNERS
 
 __all__ = ["COMMANDS", "main"]
@@ -143,7 +144,6 @@ def _given(folder: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cloud-server", allow_abbrev=False)
     groups = parser.add_subparsers(required=True)
-    layout = argparse.RawDescriptionHelpFormatter
     for group, about, commands in (
         ("keys", _KEYS, {"init": (_init, "make this server's key"), "show": (_show, "print its public half")}),
         ("devices", _DEVICES, {
@@ -155,10 +155,10 @@ def _parser() -> argparse.ArgumentParser:
             "revoke": (_revoke, "run it no more"),
         }),
     ):
-        inner = groups.add_parser(group, description=about, formatter_class=layout, allow_abbrev=False)
-        verbs = inner.add_subparsers(required=True, metavar="COMMAND")
+        inner = groups.add_parser(group, description=about, formatter_class=layout(), allow_abbrev=False)
+        verbs = inner.add_subparsers(required=True)
         for verb, (act, text) in commands.items():
-            command = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
+            command = verbs.add_parser(verb, help=text, description=text, formatter_class=layout(), allow_abbrev=False)
             command.set_defaults(act=act, group=group)
             command.add_argument("--keys", metavar="DIR", default=str(default_folder("server")), help="the server's folder (%(default)s)")
             if verb == "init":

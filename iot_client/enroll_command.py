@@ -11,6 +11,7 @@ from pathlib import Path
 from wire.identity import DEVICE_KEY, SERVERS, place
 from wire.keyring import check_name, edit_keyring
 from wire.keys import KeyProblem, Pair, default_folder, fresh_folder, key_of, make_pair, read_pair, text_of, words_of, write_pair
+from wire.options import layout
 
 __all__ = ["COMMAND", "main"]
 
@@ -93,7 +94,7 @@ def _pin(folder: Path, host: str, server: bytes, force: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="iot-client enroll", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        prog="iot-client enroll", description=_ABOUT, formatter_class=layout(), allow_abbrev=False,
     )
     add = parser.add_argument
     add("host", metavar="HOST", help="the server's name or address, as --host will say it")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from iot_client.shipping import default_key
 from wire.keyring import check_name
 from wire.keys import KeyProblem, Pair, text_of, words_of
+from wire.options import layout
 from wire.signing import signing_key, write_signing_key
 
 __all__ = ["COMMAND", "main"]
@@ -50,11 +51,11 @@ def _show(pair: Pair) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"iot-client {COMMAND}", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        prog=f"iot-client {COMMAND}", description=_ABOUT, formatter_class=layout(), allow_abbrev=False,
     )
-    verbs = parser.add_subparsers(required=True, dest="verb", metavar="COMMAND")
+    verbs = parser.add_subparsers(required=True, dest="verb", metavar="{init,show}")
     for verb, text in (("init", "make a key"), ("show", "print its public half")):
-        command = verbs.add_parser(verb, help=text, description=text, allow_abbrev=False)
+        command = verbs.add_parser(verb, help=text, description=text, formatter_class=layout(), allow_abbrev=False)
         command.add_argument("--ship-key", metavar="FILE", default=str(default_key()), help="the file (%(default)s)")
         if verb == "init":
             command.add_argument("--name", metavar="NAME", default=getpass.getuser(), help="who signs with it (%(default)s)")

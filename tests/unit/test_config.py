@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+
 import pytest
 
 from iot_client.config import Config, ConfigError, Exit, parse, version
@@ -153,6 +156,32 @@ def test_help_documents_every_exit_code_and_option(capsys):
     assert all(f" {code.value}" in epilog.replace(",", " ") for code in Exit)
     assert all(f"--{name.replace('_', '-')}" in text for name in Config.__dataclass_fields__ if name not in ("stages", "fps"))
     assert "[STAGES] [FPS]" in text
+
+
+@pytest.mark.parametrize(("module", "most"), [("iot_client", 60), ("cloud_server", 45)])
+def test_the_short_page_is_short_and_part_of_the_long_one(module, most, capsys):
+    """-h shows some of the options that --help explains, in the same words, and names --help."""
+    options = importlib.import_module(f"{module}.options").parser(importlib.import_module(f"{module}.config").Config)
+    short, long = options.short_help(), options.format_help()
+    flags = re.findall(r"^  (--[a-z-]+)", short, re.MULTILINE)
+    assert len(flags) >= 8 and len(short.splitlines()) <= most < len(long.splitlines())
+    assert all(re.search(rf"^  {flag} ", long, re.MULTILINE) for flag in flags)
+    assert f"{options.prog} --help" in short
+    with pytest.raises(SystemExit) as caught:
+        options.parse_args(["-h"])
+    assert (caught.value.code, capsys.readouterr().out) == (0, short)
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("--prot 1", "did you mean --port?"), ("enrol x", "(enroll, ship-key)"), ("3 fast", "'fast' is no number of frames per second"),
+    ("--mode=quick", "choose from"),
+])
+def test_a_mistake_is_told_in_a_line(line, words, capsys):
+    """Not in a screen of options: what was wrong, what may have been meant, and where to look."""
+    with pytest.raises(SystemExit):
+        parse(line.split(), {})
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and words in said[1] and "--help" in said[1]
 
 
 def test_a_version_is_known_also_in_a_checkout():

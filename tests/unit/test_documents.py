@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -9,11 +11,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")))
 FOLDERS = "tasks|wire|metrics|iot_client|cloud_server|examples|experiments|benchmarks|chaos|scripts|docs|tests"
 
-FOREIGN_FLAGS = frozenset({"--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations"})
+FOREIGN_FLAGS = frozenset({"--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations", "--home-dir", "--shell", "--now", "--system"})
 """Options of other people's programs."""
+
+PROGRAMS = {"iot-client": "iot_client", "cloud-server": "cloud_server"}
+COMMANDS = {
+    "iot-client": ("iot_client.enroll_command", "iot_client.ship_command"), "cloud-server": ("cloud_server.keys_command",),
+}
 
 
 def text(document: str) -> str:
@@ -54,3 +61,29 @@ def test_options_named_in_a_document_exist(document: str) -> None:
     everything = sources()
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text(document))) - FOREIGN_FLAGS
     assert not sorted(flag for flag in flags if not re.search(rf"{flag}\b(?!-)", everything))
+
+
+def options_of(program: str, *, commands: bool = True) -> set[str]:
+    """The long options of a program, and of the commands that begin with its name."""
+    module = PROGRAMS[program]
+    parsers = [importlib.import_module(f"{module}.options").parser(importlib.import_module(f"{module}.config").Config)]
+    if commands:
+        parsers += [importlib.import_module(name)._parser() for name in COMMANDS[program]]
+    found = set()
+    while parsers:
+        for action in parsers.pop()._actions:
+            found.update(word for word in action.option_strings if word.startswith("--"))
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_command_line_in_a_document_has_options_of_its_program(document: str) -> None:
+    """Where a document shows `iot-client ...` or `cloud-server ...`, that very program knows each option."""
+    lines = re.findall(r"(?<![\w/.-])(iot-client|cloud-server)((?: [^\n`|]*)?)", text(document).replace("\\\n", " "))
+    wrong = []
+    for program, rest in lines:
+        own = re.split(r" +# | -- |[.;] |, and |\biot-client\b|\bcloud-server\b", rest)[0]
+        wrong += [f"{program} {flag}" for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", own) if flag not in options_of(program)]
+    assert not wrong

@@ -25,7 +25,7 @@ def test_shipping_is_off_unless_asked_for() -> None:
 
 @pytest.mark.parametrize(("arguments", "words"), [
     (["--ship", "--host", "0.0.0.0", "--insecure"], "only devices with keys may ship apps"),
-    (["--ship", "--max-bundle", "64M"], "1K to the 16777216 bytes of --max-job"),
+    (["--ship", "--max-bundle", "64M"], "1K to the 16M of --max-job"),
     (["--ship", "--max-bundles", "0"], "--max-bundles 0: must be 1 or more"),
     (["--ship", "--ship-memory", "1M"], "64M or more"),
     (["--ship", "--ship-netns", "../x"], "a name as `ip netns list` shows it"),
