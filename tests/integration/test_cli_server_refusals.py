@@ -109,7 +109,7 @@ def test_an_output_that_cannot_be_written_is_named(start_server: Start, tmp_path
     (("--port", "65536"), "--port 65536: must be 0 (any free one) to 65535"),
     (("--workers", "0"), "--workers 0: must be 1 or more, or auto"),
     (("--executor", "inline", "--workers", "2"), "--workers 2: must be 1 with --executor inline"),
-    (("--max-job", "65M"), "--max-job 68157440: must be 64K to 64M"),
+    (("--max-job", "65M"), "--max-job 65M: must be 64K to 64M"),
     (("--max-memory", "1M"), "--max-memory 1M: must be at least twice the 16M of --max-job"),
     (("--max-memory-per-device", "1M"), "--max-memory-per-device 1M: must be at least the 16M of --max-job"),
     (("--lease", "1"), "--lease 1.0: must be 2 to 3600 seconds"),

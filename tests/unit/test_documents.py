@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md")))
+PAGES = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").glob("*.md"))
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in PAGES)
 FOLDERS = "tasks|wire|metrics|iot_client|cloud_server|examples|experiments|benchmarks|chaos|scripts|docs|tests"
 
-FOREIGN_FLAGS = frozenset({"--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations", "--home-dir", "--shell", "--now", "--system"})
+FOREIGN_FLAGS = frozenset({
+    "--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations", "--home-dir",
+    "--shell", "--now", "--system",
+})
 """Options of other people's programs."""
 
 PROGRAMS = {"iot-client": "iot_client", "cloud-server": "cloud_server"}
