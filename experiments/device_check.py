@@ -48,7 +48,9 @@ class DeviceCheck(Check):
         self._paced = steer is not None and steer.policy == "auto" and bool(
             steer.goal.max_cpu or steer.goal.max_mbit or not steer.told
         )
-        self._ways = None if steer is None or steer.policy == "threshold" else {(k, codec) for k, codec, _ in steer.ways}
+        self._ways = None if steer is None or steer.policy == "threshold" else {
+            (k, codec) for ways in (steer.ways, *(region.ways for region in steer.regions)) for k, codec, _ in ways
+        }
         self._sequential = Sequential(self._reached)
         self._owner = OwnerCheck(self, self._stateful)
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]

@@ -6,8 +6,11 @@ import msgspec
 
 from experiments.dice import Dice
 from experiments.draw import draw
+from experiments.draw_steered import load_of
 from experiments.machines import app_of
-from experiments.scenario import Device, Scenario, Stage
+from experiments.scenario import Cpu, Device, Scenario, Stage, Steer
+from iot_client.goal import Goal
+from iot_client.ways import regions_of
 
 __all__ = ["draw_state"]
 
@@ -23,6 +26,7 @@ def draw_state(seed: int, moves: int = 12) -> Scenario:
     app = app_of(Scenario(stages=stages, devices=(Device(),)))
     legal = app.legal_cuts(state_moves=True)
     devices = tuple(_device(dice, device, legal, moves) for device in plain.devices[:2])
+    devices = tuple(_steered(Dice(f"steered {seed} {index}"), device, stages) for index, device in enumerate(devices))
     server = plain.server
     if dice.chance(0.25):
         server = msgspec.structs.replace(server, kills=(), stops=(), hangs=())
@@ -50,6 +54,22 @@ def _device(dice: Dice, device: Device, legal: tuple[int, ...], moves: int) -> D
     return msgspec.structs.replace(
         device, mode="lossless", steer=None, cpu=None, deadline_ms=0.0, codec="raw", online=True, k=dice.pick(*legal), splits=splits,
     )
+
+
+def _steered(dice: Dice, device: Device, stages: tuple[Stage, ...]) -> Device:
+    """Every fourth device moves its split by itself, across its stages with state, for a rate its CPU has now and then."""
+    if not dice.chance(0.25):
+        return device
+    app = app_of(Scenario(stages=stages, devices=(Device(),)))
+    regions = tuple(
+        msgspec.structs.replace(region, ways=tuple(way for way in region.ways if way[1] in ("", "raw")))
+        for region in regions_of(app, frozenset(), device.k, "lossless", None)
+    )
+    usual = 1e3 / sum(stage.device_ms for stage in stages)
+    goal = Goal(fps=round(max(0.5, usual * dice.scaled(0.3, 4.0)), 3))
+    steer = Steer(ways=regions[0].ways, goal=goal, told=dice.chance(0.5), regions=regions)
+    cpu = Cpu(given=dice.pick(0.5, 1.0, 2.0), cores=2.0, load=load_of(dice) if dice.chance(0.7) else None)
+    return msgspec.structs.replace(device, splits=(), steer=steer, cpu=cpu, frames=4 * device.frames)
 
 
 def _calm(device: Device) -> Device:

@@ -10,7 +10,7 @@ from experiments.machines import app_of
 from experiments.scenario import Cpu, Device, Scenario, Stage, Steer, Way
 from iot_client.goal import Goal
 
-__all__ = ["steer", "with_ways"]
+__all__ = ["load_of", "steer", "with_ways"]
 
 _STEERED = 0.25
 _QUALITIES = (90, 80, 70, 50)
@@ -35,7 +35,7 @@ def steer(dice: Dice, device: Device, stages: tuple[Stage, ...]) -> Device:
     given = dice.pick(0.5, 1.0, 1.0, 2.0, 4.0)
     return replace(
         device, steer=Steer(ways=ways, policy="threshold" if threshold else "auto", goal=goal, told=dice.chance(0.5)),
-        cpu=Cpu(given=given, cores=max(1.0, given), load=_load(dice) if dice.chance(0.3) else None),
+        cpu=Cpu(given=given, cores=max(1.0, given), load=load_of(dice) if dice.chance(0.3) else None),
     )
 
 
@@ -71,7 +71,8 @@ def _ways(k: int, stages: tuple[Stage, ...]) -> tuple[tuple[int, str, int], ...]
     return tuple(ways)
 
 
-def _load(dice: Dice) -> LoadTrace:
+def load_of(dice: Dice) -> LoadTrace:
+    """A neighbour that comes and goes."""
     at, points = 0.0, [LoadPoint(at=0.0, busy=0.0)]
     for _ in range(dice.count(1, 4)):
         at = round(at + dice.scaled(0.1, 5), 4)

@@ -23,7 +23,7 @@ def fold(state: int, seq: int) -> int:
 def moves(scenario: Scenario, device: int) -> bool:
     """True if the state of this device's stages may move, as iot_client.terms says."""
     plan = scenario.devices[device]
-    lossless = plan.mode == "lossless" and plan.online and plan.steer is None and not plan.deadline_ms
+    lossless = plan.mode == "lossless" and plan.online and (plan.steer is None or bool(plan.steer.regions)) and not plan.deadline_ms
     return lossless and any(stage.stateful for stage in scenario.stages)
 
 

@@ -74,6 +74,7 @@ def _steer(plan: Device) -> SteerConfig | None:
     return SteerConfig(
         policy=steer.policy, goal=steer.goal, ways=steer.ways, offered=plan.fps if steer.told else 0.0,
         available=min(cpu.given, cpu.cores), cores=cpu.cores, prior=steer.prior,
+        regions=steer.regions,
     )
 
 

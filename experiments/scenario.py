@@ -20,6 +20,7 @@ from experiments.links import LinkTrace, LoadTrace
 from experiments.strikes import Strike
 from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge
+from iot_client.policy import Region
 
 __all__ = ["Cpu", "Device", "Network", "Scenario", "Server", "Stage", "Steer", "Way", "ending", "load"]
 
@@ -87,13 +88,17 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Steer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A split that moves by itself: as iot_client.policy.SteerConfig; `told` if the client is told the source's rate."""
+    """A split that moves by itself: as iot_client.policy.SteerConfig; `told` if the client is told the source's rate.
+
+    With `regions` the state moves with it, in lossless mode without a deadline.
+    """
 
     ways: tuple[tuple[int, str, int], ...]
     policy: Literal["auto", "threshold"] = "auto"
     goal: Goal = Goal()
     prior: Knowledge | None = None
     told: bool = True
+    regions: tuple[Region, ...] = ()
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

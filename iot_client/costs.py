@@ -58,6 +58,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     those of the machine. `up` and `down` are bytes per second of the link, `rtt` its round trip without load;
     `server_wait` is the time a job waits there, `server_cpu` the seconds of stages per second it has left for
     this device, `allowance` those it granted. `offered` is the rate of the source, 0 if it follows the pipeline.
+    Jobs of a fold that lies there run one at a time, and `turn_s` is the pause between two; below 0, jobs run side by side.
     Infinity stands for what is unknown and not known to bind.
     """
 
@@ -76,6 +77,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     server_cpu: float = float("inf")
     allowance: float = float("inf")
     offered: float = 0.0
+    turn_s: float = -1.0
 
     @property
     def n(self) -> int:

@@ -21,12 +21,13 @@ class Crossings:
         self._by_cut = {k: app.crossing(k, stop) for k in range(1, stop)}
 
     def pack(self, packer: Packer, k: int, value: Any, codec: str, stop: int = -1) -> Payload:
-        """The value at cut k as it is sent; the job ends before stage `stop`, -1 for the usual one.
+        """The value at cut k as it is sent; the job ends before stage `stop`, -1 for the usual one, or n if k is behind that.
 
         Raises:
             UnsupportedValue: something in it cannot travel.
         """
-        crossing = applies(value, self._by_cut[k] if stop < 0 else self._app.crossing(k, stop))
+        usual = self._by_cut.get(k) if stop < 0 else None
+        crossing = applies(value, usual or self._app.crossing(k, stop if stop >= 0 else self._app.n))
         return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing))
 
     def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None, stop: int = -1) -> Any:

@@ -45,11 +45,15 @@ class Extras:
             self._up = max(0.0, up)
         elif not 1.0 / _ANOTHER < up / self._up < _ANOTHER and self._felt(up):
             self._up = up
-            self._since = now + _DRAIN
-            self._by_way = {way: samples for way, samples in self._by_way.items() if not way[1]}
-            self._pools[True] = RollingQuantile(_WINDOW)
+            self.restart(now)
         else:
             self._up += 0.1 * (up - self._up)
+
+    def restart(self, now: float) -> None:
+        """Frames that leave take another way from now on."""
+        self._since = now + _DRAIN
+        self._by_way = {way: samples for way, samples in self._by_way.items() if not way[1]}
+        self._pools[True] = RollingQuantile(_WINDOW)
 
     def _felt(self, up: float) -> bool:
         """True if a payload takes so much longer or shorter at this rate that a frame's latency shows it."""

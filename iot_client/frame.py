@@ -30,7 +30,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     `stop` is where its job ends, `generation` that of the owner of the stages with state in it, 0 if it has none.
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
     somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
-    `twin_at` is when the twin was given to a worker.
+    `twin_at` is when the twin was given to a worker; `study` is what is to be encoded of a frame that is studied.
     """
 
     seq: int
@@ -55,6 +55,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     cloud_s: tuple[float, ...] = ()
     where: str = "device"
     outcome: Outcome | None = None
+    study: tuple[tuple[int, str], ...] | None = None
 
     def awaits(self, start: int, generation: int) -> bool:
         """True if a server's RESULT of the stages from `start` on, in this generation, would be its answer."""

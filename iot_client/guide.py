@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from iot_client.events import Command, Decided, HostSampled, StagesDone
 from iot_client.frame import Frame
 from iot_client.outcome import Done, Filtered
-from iot_client.policy import Policy, Threshold
+from iot_client.policy import Policy, Region, Threshold
 from iot_client.steering import Auto
 from metrics.estimate import Ewma, RateMeter
 from wire.protocol import Pong, Result, Welcome
@@ -49,6 +50,11 @@ class Standing(msgspec.Struct, frozen=True):
     up: float
     available: float
 
+Ways = tuple[tuple[int, str, int], ...]
+
+STATE_MINOR = 2
+"""Servers of older minors do nothing with STATE."""
+
 _MOMENT = 0.5
 """Of what the link has carried lately: less is not believed before it lasts."""
 _HOPELESS = 1.0
@@ -76,6 +82,7 @@ class Guide:
         self._stop = config.pivot
         self._slo = steer.goal.slo
         self._ways = steer.ways
+        self._regions = steer.regions
         self._held = Ewma(0.1)
         self._results = RateMeter(2.0)
         self._told: list[Command] = []
@@ -112,7 +119,7 @@ class Guide:
 
     # -- the server and the link -------------------------------------------------------------------
 
-    def welcome(self, message: Welcome) -> None:
+    def welcome(self, message: Welcome, now: float) -> None:
         """A session stands, on a fresh link."""
         self._heard = True
         if self.auto is not None:
@@ -120,14 +127,26 @@ class Guide:
             profile.server_workers = max(1, message.workers)
             profile.link.reset()
             profile.max_job = message.max_job
-            profile.keys = tuple(way for way in self._ways if self._possible(way, message)) or self._ways
+            if self._regions:
+                self.auto.offer(self._offered(message), now)
+            else:
+                profile.keys = self._possible(self._ways, self._stop, message) or self._ways
             self.auto.due = 0.0
 
-    def _possible(self, way: tuple[int, str, int], message: Welcome) -> bool:
+    def _offered(self, message: Welcome) -> tuple[Region, ...]:
+        """The regions this server can do its part of."""
+        found = [replace(region, ways=self._possible(region.ways, region.stop, message)) for region in self._regions]
+        possible = [region for region in found if region.ways and (region.stage < 0 or message.minor >= STATE_MINOR)]
+        return tuple(possible) or self._regions
+
+    def _possible(self, ways: Ways, stop: int, message: Welcome) -> Ways:
+        return tuple(way for way in ways if self._serves(way, stop, message))
+
+    def _serves(self, way: tuple[int, str, int], stop: int, message: Welcome) -> bool:
         k, codec, _ = way
         if k >= self._n:
             return True
-        lacking = any(k <= stage < self._stop for stage in message.lacks)
+        lacking = any(k <= stage < stop for stage in message.lacks)
         return not lacking and codec.partition(":")[0] in message.codecs
 
     def may_send(self, nbytes: int, now: float) -> bool:

@@ -2,7 +2,7 @@
 
 A row is a plain tuple, because a choice looks at thousands of pairs and has a millisecond:
 
-    (S, L, B, K, index, s, l, b, load, load, load, load, load)
+    (S, L, B, K, index, s, l, b, load, load, load, load, load[, load])
 
 S, L, B, K are what is minimised, in this order, as whole numbers: server microseconds, loss in 1/10,000, bytes, and
 minus the millionths of stages run here; s, l, b are the first three before rounding. `index` makes the order total.
@@ -33,7 +33,8 @@ DEAD = 1e6
 """A load from which a row is in no mix: it could take less than one frame in a million, and a share that close to 1
 says in floating point no longer within 1e-9 how much is used."""
 
-_LOADS = range(8, 13)
+_LOADS = 8
+"""Where they begin in a row: five, or six where jobs run one at a time."""
 _TURNS = 16
 """More than the lines there are; only noise could turn longer."""
 
@@ -42,7 +43,7 @@ _HALF = 0.5001
 
 
 def row_of(index: int, costs: tuple[float, float, float, int], loads: tuple[float, ...]) -> Row:
-    """A row from (server seconds, loss, bytes, k) of a frame and its five loads."""
+    """A row from (server seconds, loss, bytes, k) of a frame and its loads."""
     server, loss, size, k = costs
     server *= MICRO
     loss *= LOSS_UNIT
@@ -82,9 +83,12 @@ def cheapest(rows: Sequence[Row], limit: float) -> Found | None:
 
 def _mask(row: Row, limit: float) -> int:
     """Which loads are above the limit, a bit each; -1 for a row that is in no mix."""
-    a, b, c, d, e = row[8:]
+    a, b, c, d, e = loads = row[_LOADS:13]
     high = (a > limit) | (b > limit) << 1 | (c > limit) << 2 | (d > limit) << 3 | (e > limit) << 4
-    return -1 if high and max(a, b, c, d, e) >= DEAD else high
+    if len(row) > 13:
+        high |= (row[13] > limit) << 5
+        loads = row[_LOADS:]
+    return -1 if high and max(loads) >= DEAD else high
 
 
 def _deciding(rows: Sequence[Row]) -> int:
@@ -132,7 +136,7 @@ def _bounded(row: Row, mask: int, waiting: dict[int, list[Row]], shown: int, lim
 def _least(row: Row, other: Row, limit: float) -> float:
     """The least share of `other` at which all loads are at most the limit; 1 if there is none below."""
     low, high = 0.0, 1.0
-    for load in _LOADS:
+    for load in range(_LOADS, len(row)):
         a, b = row[load], other[load]
         if a > limit:
             share = (a - limit) / (a - b)
@@ -200,12 +204,12 @@ def _peak(row: Row, other: Row, falling: int, rising: int) -> float:
     The highest load is a convex chain of lines: from a crossing of a falling and a rising line go to the line that is
     highest there, until none is higher.
     """
-    top = 0.0
+    top, loads = 0.0, range(_LOADS, len(row))
     for _ in range(_TURNS):
         a, b, c, d = row[falling], other[falling], row[rising], other[rising]
         slope = a - b + d - c
         share = min(max((a - c) / slope, 0.0), 1.0) if slope > 0 else 0.0
-        mixed = [row[load] + share * (other[load] - row[load]) for load in _LOADS]
+        mixed = [row[load] + share * (other[load] - row[load]) for load in loads]
         top = max(mixed)
         place = 8 + mixed.index(top)
         if place in (falling, rising) or top <= max(mixed[falling - 8], mixed[rising - 8]):

@@ -24,6 +24,7 @@ from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, TWIN, Frame
 from iot_client.outcome import Dropped
 from iot_client.peer import REFUSED, UP, Peer
 from iot_client.policy import Manual
+from iot_client.steering import Auto
 from iot_client.stream import Stream
 from wire.protocol import Result, Skip, State, Welcome
 
@@ -48,7 +49,7 @@ class Ownership:
     a frame of a job with state carries the generation of its present owner.
     """
 
-    def __init__(self, stream: Stream, peer: Peer, policy: Manual) -> None:
+    def __init__(self, stream: Stream, peer: Peer, policy: Manual | Auto) -> None:
         self.generation = 0
         self.stage = -1
         """The first stage with state of those at the server; -1 while all are here."""
@@ -60,6 +61,7 @@ class Ownership:
         self._policy = policy
         self._config = stream.config
         self._lacks: Collection[int] = ()
+        self._held = [index for index, stateful in enumerate(stream.config.stateful) if stateful]
         self._newer = -1
         self._exporting = _NOTHING
         self._began = 0
@@ -77,7 +79,7 @@ class Ownership:
         k = self._policy.k
         if self._taking is not None:
             return self._take_turns(now) and self.may_begin(now)
-        stop, stage = self._wanted(k)
+        stop, stage = self._target()
         if (stop, stage) == (self._stream.stop, self.stage):
             self._exporting = _NOTHING
             self._began = k
@@ -101,10 +103,10 @@ class Ownership:
         if (event.seq, event.stage) != self._exporting or peer.state != UP:
             return
         if event.error or event.nbytes > peer.max_job:
-            self._stay(event.error or f"{event.nbytes} bytes of state; the server takes {peer.max_job}")
+            self._stay(event.error or f"{event.nbytes} bytes of state; the server takes {peer.max_job}", now)
             return
         self._exporting = _NOTHING
-        stop, stage = self._wanted(self._policy.k)
+        stop, stage = self._target()
         if stage < 0 or event.seq != stream.next_seq or not self._drained():
             return
         stream.end_jobs_at(stop)
@@ -117,7 +119,7 @@ class Ownership:
         """A job is larger than the server takes: the device folds by itself from here on, or the frame is given up."""
         text = f"frame {frame.seq}: {frame.payload} bytes at split {frame.split}, the server takes {self._peer.max_job}"
         if self._stream.can_run_all:
-            self._stay(text)
+            self._stay(text, now)
             self.take_over()
         else:
             self._stream.out.append(Note("warning", text))
@@ -125,14 +127,21 @@ class Ownership:
             self._say(Skip(frame.seq))
             self._stream.settle(frame, Dropped("oversize"), now)
 
-    def _stay(self, problem: str) -> None:
+    def _stay(self, problem: str, now: float) -> None:
         """What is asked for cannot be: the split stays where the stages with state are, or goes where they can be."""
         config = self._config
         legal = [k for k in range(config.n, 0, -1) if config.splits[k] and self._wanted(k)[1] < 0]
         here = [self._began] if self.stage < 0 and self._began else [config.n] if self._stream.can_run_all else legal
         if here:
-            self._policy.k, self._exporting = here[0], _NOTHING
+            self._policy.stay(here[0], self._stream.stop, now)
+            self._exporting = _NOTHING
+        if self.stage < 0 <= self._target()[1]:
+            self._lacks = {*self._lacks, *self._held}  # then jobs end before them
         self._stream.out.append(Note("warning", f"{problem}: split {self._policy.k}"))
+
+    def _target(self) -> tuple[int, int]:
+        """Where jobs are to end and which stage with state is to be their first, as the policy says."""
+        return self._policy.region or self._wanted(self._policy.k)
 
     def _wanted(self, k: int) -> tuple[int, int]:
         """Where jobs end and which stage with state is their first, for k stages here."""
@@ -261,8 +270,7 @@ class Ownership:
 
     def welcome(self, message: Welcome, now: float) -> None:
         """Served again: go on where the server is, or, if it is another life or the fold was taken over, from the last copy."""
-        held = [index for index, stateful in enumerate(self._config.stateful) if stateful]
-        self._lacks = message.lacks if message.minor >= _STATE_MINOR else {*message.lacks, *held}
+        self._lacks = message.lacks if message.minor >= _STATE_MINOR else {*message.lacks, *self._held}
         self._down_since = self._asked_at = NEVER
         self._exporting = _NOTHING
         if self.stage < 0:
@@ -287,7 +295,7 @@ class Ownership:
         """No server: True if frames may begin, False while the fold is still there or being taken over."""
         self._exporting = _NOTHING
         if self.stage < 0:
-            return self._stream.can_run_all or self._wanted(self._policy.k) == (self._stream.stop, -1)
+            return self._stream.can_run_all or self._target() == (self._stream.stop, -1)
         if self._peer.state == REFUSED and not self._stream.can_run_all:
             return True  # to be given up
         self._down_since = min(self._down_since, now)

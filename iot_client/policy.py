@@ -14,7 +14,7 @@ import msgspec
 from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge
 
-__all__ = ["LOCAL", "Heading", "Manual", "Policy", "SteerConfig", "Threshold"]
+__all__ = ["LOCAL", "Heading", "Manual", "Policy", "Region", "SteerConfig", "Threshold"]
 
 _PERIOD = 3.0
 """Seconds, of the original rule."""
@@ -34,12 +34,24 @@ class Heading(NamedTuple):
     study: tuple[tuple[int, str], ...] | None = None
 
 
+class Region(msgspec.Struct, frozen=True):
+    """Cuts on one side of each stage with state: jobs end at `stop` and hold the same of them.
+
+    `stage` is the first stage with state that the server runs, -1 if all run here; `ways` are as in SteerConfig.
+    """
+
+    stop: int
+    stage: int
+    ways: tuple[tuple[int, str, int], ...]
+
+
 class SteerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What an automatic policy is to do.
 
     `ways` are the legal (k, codec, quality), with (n, "", 100) for all stages here; `offered` is the rate of a
     paced source in frames per second, 0 if it follows the pipeline; `available` and `cores` tell the host's CPU
-    before the first sample; `prior` what an earlier run has learned.
+    before the first sample; `prior` what an earlier run has learned. Where state may move, `regions` has all ways, and
+    `ways` are those of the first, where the run begins.
     """
 
     policy: str = "auto"
@@ -49,6 +61,7 @@ class SteerConfig(msgspec.Struct, frozen=True, kw_only=True):
     available: float = float("inf")
     cores: float = 1.0
     prior: Knowledge | None = None
+    regions: tuple[Region, ...] = ()
 
 
 class Policy(Protocol):
@@ -69,6 +82,9 @@ class Policy(Protocol):
 class Manual:
     """A fixed split; `k` may be set from outside."""
 
+    region: tuple[int, int] | None = None
+    """Where jobs end, and the first stage with state in them; None: as late as may be."""
+
     def __init__(self, k: int, codec: str = "raw") -> None:
         self._heading = Heading(k, codec)
 
@@ -79,6 +95,10 @@ class Manual:
     @k.setter
     def k(self, k: int) -> None:
         self._heading = Heading(k, self._heading.codec)
+
+    def stay(self, k: int, stop: int, now: float) -> None:
+        """The state cannot move to where the split is: this is where it stays."""
+        self.k = k
 
     @property
     def codec(self) -> str:

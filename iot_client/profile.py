@@ -17,6 +17,7 @@ from iot_client.costs import Costs, Option, StageCost
 from iot_client.extras import Extras
 from iot_client.knowledge import Knowledge, KnownOption, KnownStage
 from iot_client.overhead import Overhead
+from iot_client.policy import Region
 from iot_client.sizes import Size, Sizes
 from metrics.linkrate import LinkRate
 from wire.protocol import MAX_JOB
@@ -32,6 +33,9 @@ _RECEIPT = 0.035
 _IDLE_SAMPLES = 8
 """Studies whose least waiting time counts as a stage's own."""
 _UNKNOWN = -1.0
+_TURN = 1e-3
+"""Seconds from the end of a job to the begin of the next where a fold runs one at a time: a worker's answer, a turn of the
+server's loop, and the way of state and input to a worker."""
 
 
 class Profile:
@@ -48,7 +52,7 @@ class Profile:
     ) -> None:
         known = prior if prior is not None and len(prior.stages) == n else Knowledge((KnownStage(),) * n)
         self.n, self.stop, self.workers = n, stop, workers
-        self.keys = tuple(keys)
+        self.keys = self.all_keys = tuple(keys)
         self.link = LinkRate()
         self.extras = Extras()
         self.sizes = Sizes(known.options)
@@ -73,6 +77,7 @@ class Profile:
         self._used = 0.0
         self._entered = 0
         self._sent = 0
+        self._turn_s = _UNKNOWN
         self._busy_until = 0.0
 
     # -- the device --------------------------------------------------------------------------------
@@ -173,26 +178,40 @@ class Profile:
         first = min((k for k, _, _ in self.keys), default=self.n)
         return all(self.server_s[i] >= 0.0 or self._reach(i) < 0.01 for i in range(first, self.stop))
 
-    def costs(self, now: float) -> Costs:
-        """The state of things as the choice wants it."""
+    def enter(self, region: Region, now: float) -> None:
+        """Jobs begin and end elsewhere from now on; what frames took longer than their parts here tells nothing there."""
+        self.stop, self.keys, self._turn_s = region.stop, region.ways, _turn(region)
+        self.extras.restart(now)
+
+    def costs(self, now: float, region: Region | None = None) -> Costs:
+        """The state of things as the choice wants it: in this region, or in another, where what no job has shown is guessed."""
+        if region is None:
+            return self._costs(now, self.stop, self.keys, self.cpu_s, self.server_s, self._turn_s)
+        ratio = self._ratio()
+        here, there = _guessed(self.cpu_s, self.server_s, 1.0 / ratio), _guessed(self.server_s, self.cpu_s, ratio)
+        return self._costs(now, region.stop, region.ways, here, there, _turn(region))
+
+    def _costs(
+        self, now: float, stop: int, keys: Sequence[tuple[int, str, int]], cpu_s: Sequence[float], server_s: Sequence[float], turn_s: float
+    ) -> Costs:
         reach = self._reaches()
         stages = tuple(
-            StageCost(max(0.0, self.cpu_s[i]), min(self._idle[i]), max(0.0, self.server_s[i]), reach[i]) for i in range(self.n)
+            StageCost(max(0.0, cpu_s[i]), min(self._idle[i]), max(0.0, server_s[i]), reach[i]) for i in range(self.n)
         )
         self.extras.follow(self.up(now), now)
         base = Costs(
-            stages=stages, options=(), stop=self.stop, workers=self.workers, stretch=self.stretch, overhead_s=self.overhead.per_frame,
+            stages=stages, options=(), stop=stop, workers=self.workers, stretch=self.stretch, overhead_s=self.overhead.per_frame,
             cpu=self.available, cores=self.cores, up=self.up(now) or float("inf"), down=self._down or float("inf"), rtt=self._rtt(now),
-            server_wait=self.server_wait, server_cpu=self._server_cpu(), offered=self.offered,
+            server_wait=self.server_wait, server_cpu=self._server_cpu(), offered=self.offered, turn_s=turn_s,
         )
-        return self._with_options(base, now)
+        return self._with_options(base, keys, server_s, now)
 
-    def _with_options(self, base: Costs, now: float) -> Costs:
+    def _with_options(self, base: Costs, keys: Sequence[tuple[int, str, int]], server_s: Sequence[float], now: float) -> Costs:
         options = []
-        for k, codec, quality in self.keys:
-            if k < self.n and self.server_unknown(k):
+        for k, codec, quality in keys:
+            if any(server_s[i] < 0.0 and self._reach(i) >= 0.01 for i in range(k, base.stop)):
                 continue
-            size = self.sizes.of(k, codec) if k < min(self.n, self.stop + 1) and codec else None
+            size = self.sizes.of(k, codec) if k < min(self.n, base.stop + 1) and codec else None
             if codec and (size is None or self._pointless(k, codec, size)):
                 continue
             option = Option(k, codec, quality) if size is None else Option(
@@ -218,6 +237,11 @@ class Profile:
     def server_unknown(self, k: int) -> bool:
         """True if a stage behind the cut has never been seen on the server."""
         return any(self.server_s[i] < 0.0 and self._reach(i) >= 0.01 for i in range(k, self.stop))
+
+    def _ratio(self) -> float:
+        """Seconds at the server for a CPU second here, of the stages seen on both sides; 1 if none was."""
+        both = [(there, here) for there, here in zip(self.server_s, self.cpu_s) if there > 0.0 and here > 0.0]
+        return sum(there for there, _ in both) / sum(here for _, here in both) if both else 1.0
 
     def knowledge(self, now: float) -> Knowledge:
         """What is worth keeping for the next start."""
@@ -252,6 +276,15 @@ class Profile:
             reaches.append(reach)
             reach *= passes
         return reaches
+
+
+def _guessed(known: Sequence[float], other: Sequence[float], ratio: float) -> list[float]:
+    """Seconds of each stage on one side; of those never seen there, in the proportion of the others to the `other` side."""
+    return [seconds if seconds >= 0.0 or elsewhere < 0.0 else elsewhere * ratio for seconds, elsewhere in zip(known, other)]
+
+
+def _turn(region: Region) -> float:
+    return _TURN if region.stage >= 0 else _UNKNOWN
 
 
 def _smooth(old: float, new: float) -> float:

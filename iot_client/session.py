@@ -27,6 +27,7 @@ from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
 from iot_client.race import Race
 from iot_client.reports import Reports
+from iot_client.steering import Auto
 from iot_client.stream import SessionConfig, Stream
 from wire.protocol import Bye, Credit, Error, Message, Pong, Result, State, Welcome
 
@@ -50,8 +51,10 @@ class Session:
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
         self.race = self._make_race()
         self.owner: Ownership | None = None
-        if self.peer is not None and config.stops and isinstance(self.policy, Manual):
-            self.owner = Ownership(self.stream, self.peer, self.policy)
+        if self.peer is not None and config.stops:
+            moving = self.policy if self.guide is None else self.guide.auto
+            assert isinstance(moving, Manual | Auto), "a threshold moves no state"
+            self.owner = Ownership(self.stream, self.peer, moving)
         self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide, self.owner)
         self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
         self._departures = Departures(self.stream, self.reports, self.owner)
@@ -230,7 +233,7 @@ class Session:
             self._note("info", "served again" + (", session resumed" if message.resumed else ", a new session"))
         peer.welcome(message, event.epoch)
         if self.guide is not None:
-            self.guide.welcome(message)
+            self.guide.welcome(message, now)
         self._started = True
         if message.warning:
             self._note("warning", message.warning)

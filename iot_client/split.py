@@ -8,6 +8,7 @@ and r that of the cut (0 for k = n, where nothing is sent):
     up       bytes sent                                                at most the link, and max_mbit
     down     bytes returned                                            at most the link
     server   seconds of stages and decoding there                      at most what it has left, and the allowance
+    turn     the same and the pause between two jobs                   at most 1, where a fold runs them one at a time
 
 Two neighbouring frames may take different options. A mix in which a share w of the frames takes the second one uses
 of each the mean, so its rate, the least of capacity / use, can be set exactly: between the rate of a cut and that of
@@ -49,6 +50,7 @@ _HOPELESS = 1e60
 
 _SAYS = {
     "device": "the device reaches", "link": "the link carries", "downlink": "the downlink carries", "server": "the server has room for",
+    "fold": "one job at a time there gives",
     "cpu budget": "the CPU budget allows", "mbit budget": "the Mbit/s budget allows", "allowance": "the server's allowance covers",
 }
 _BUDGETS = ("cpu budget", "mbit budget", "allowance")
@@ -124,13 +126,14 @@ def _now(costs: Costs, decision: SplitDecision) -> tuple[Option, ...]:
 
 def _rows(options: Sequence[Option], uses: Sequence[Use], factors: Sequence[float], slo: float) -> list[Row]:
     """The options that are in time, best first, as the search wants them."""
-    p, q, r, s, t = factors
+    p, q, r, s, t, u = factors
     rows = []
     for index, (option, use) in enumerate(zip(options, uses)):
-        thread, host, up, down, server, wall, reach = use
+        thread, host, up, down, server, turn, wall, reach = use
         if wall + option.extra_p95 <= slo:
             cost = (server, reach * (LOSSLESS - option.quality), up, option.k)
-            rows.append(row_of(index, cost, (thread * p, host * q, up * r, down * s, server * t)))
+            loads = thread * p, host * q, up * r, down * s, server * t
+            rows.append(row_of(index, cost, (*loads, turn * u) if u else loads))
     rows.sort()
     return rows
 

@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from iot_client.costs import Costs, Option
 from iot_client.events import Decided
-from iot_client.goal import Goal
 from iot_client.extras import mixture, parts
 from iot_client.hysteresis import Hysteresis
-from iot_client.policy import LOCAL, Heading, SteerConfig
+from iot_client.policy import LOCAL, Heading, Region, SteerConfig
+from iot_client.prediction import unblocked
 from iot_client.profile import Profile
+from iot_client.regions import Regions, word_of
 from iot_client.split import SplitDecision, choose, explain, retune
 from iot_client.studies import Studies
 from metrics.estimate import RateMeter
@@ -44,10 +45,6 @@ _SLOWER = 0.95
 """Of the rate a decision was made for: a link below it is known to have lost some, and until the next decision"""
 _SUSTAINED = 0.7
 """a frame takes at most this share of what it carries in the source's period, or the next ones would be late as well."""
-_PASSING = 0.9
-"""Of the source's period: a frame that holds the link for longer leaves those behind it no room when the link gets slower."""
-_HALVES = 0.5
-"""Of the time the deadline leaves for the transfer: a frame under way when the link halves is still in time."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
 _PROBE, _PROBE_FULL = 0.4, 1.5
@@ -78,6 +75,10 @@ class Auto:
         self.profile = Profile(n, stop, workers, config.ways, config.prior)
         self.profile.available, self.profile.cores = config.available, config.cores
         self.profile.offered = config.offered
+        self._regions = Regions(config.regions) if config.regions else None
+        if self._regions is not None:
+            self.profile.all_keys = tuple({way: None for region in config.regions for way in region.ways})
+            self.profile.enter(self._regions.here, 0.0)
         self.studies = Studies(self.profile, k)
         self.decision: SplitDecision | None = None
         self.due = 0.0
@@ -119,6 +120,33 @@ class Auto:
         if second is not None and (decision.share > 0.5 or not decision.first.codec) and second.codec:
             return second.codec
         return decision.first.codec or "raw"
+
+    @property
+    def region(self) -> tuple[int, int] | None:
+        """Where jobs are to end, and the first stage with state in them; None where state does not move."""
+        return None if self._regions is None else (self._regions.here.stop, self._regions.here.stage)
+
+    def offer(self, regions: tuple[Region, ...], now: float) -> None:
+        """Which regions the server of now can do its part of."""
+        assert self._regions is not None
+        self._regions.offer(regions)
+        self._enter(self._regions.here, now)
+
+    def stay(self, k: int, stop: int, now: float) -> None:
+        """The state cannot move to where the split is: it stays on this device."""
+        if self._regions is not None:
+            self._regions.stay(stop)
+            self._enter(self._regions.here, now)
+
+    def _enter(self, region: Region, now: float) -> None:
+        """Begin anew in a region that no decision led to."""
+        if (self.profile.stop, self.profile.keys) != (region.stop, region.ways):
+            self.profile.enter(region, now)
+        ks = {k for k, _, _ in region.ways}
+        if self.decision is not None and not _cuts(self.decision) <= ks:
+            self.decision, self.due = None, 0.0
+        if self.studies.k not in ks:
+            self.studies.k = max(ks)
 
     def heading(self, now: float) -> Heading:
         """The way of the frame that begins now."""
@@ -230,16 +258,20 @@ class Auto:
         self.due = now + PERIOD
         self.seen, self.up = self._answers.rate(now), self.profile.up(now)
         self.usual_up += _USUAL * (self.up - self.usual_up)
-        if not self.studies.enough():
-            return None
-        costs = self.profile.costs(now)
+        moving = self._regions is not None and self.decision is not None
+        if not moving and not self.studies.enough():
+            return None  # of another region than the first something stays a guess until jobs were there
+        costs = self.profile.costs(now, None if self._regions is None else self._regions.here)
         if not costs.options:
             return None
         then, self._costs = self._costs, costs
         self.studies.late = self._late_there(costs)
         self._follow(now)
-        passing = _unblocked(costs, self.config.goal)
+        passing = unblocked(costs, self.config.goal)
         fresh = self._best(passing)
+        elsewhere = self._elsewhere(fresh, then, now)
+        if elsewhere is not None:
+            return elsewhere
         held = self._held(passing)
         if held is None:
             return self._take(fresh, costs, then, now, moved=self.decision is not None)
@@ -251,16 +283,32 @@ class Auto:
             return self._take(held, costs, then, now, moved=False)
         return None
 
-    def _take(self, decision: SplitDecision, costs: Costs, then: Costs | None, now: float, *, moved: bool) -> Decided:
+    def _elsewhere(self, own: SplitDecision, then: Costs | None, now: float) -> Decided | None:
+        """The move to another region, if one is worth it: the best there is against the best that is here."""
+        regions, costs = self._regions, self._costs
+        if regions is None or self.decision is None or costs is None:
+            return None
+        before = regions.here
+        priced = [(region, there) for region in regions.others if (there := self.profile.costs(now, region)).options]
+        move = regions.move(own, [(region, self._best(there)) for region, there in priced], now)
+        if move is None:
+            return None
+        region, decision = move
+        self.profile.enter(region, now)
+        self.studies.k = decision.first.k
+        self._hysteresis, self._costs = Hysteresis(), None
+        return self._take(decision, costs, then, now, moved=True, word=word_of(before, region))
+
+    def _take(self, decision: SplitDecision, costs: Costs, then: Costs | None, now: float, *, moved: bool, word: str = "") -> Decided:
         old, self.decision = self._told, decision
         self._told, self._changed = decision, 0
-        cuts_changed = old is None or _cuts(old) != _cuts(decision)
+        cuts_changed = old is None or bool(word) or _cuts(old) != _cuts(decision)
         moved = moved and cuts_changed
         if cuts_changed:
             self._moved_at = now
             self._answers = RateMeter(_SPAN)
         self.moves += moved
-        text = explain(old, decision, then or costs, costs)
+        text = word + explain(old, decision, then or costs, costs)
         if old is not None and not cuts_changed and decision.met and not old.met:
             text = "the goal holds again"
         first, second, predicted = decision.first, decision.second, decision.prediction
@@ -342,25 +390,6 @@ class Auto:
         self._learned = min(high, max(low, self._learned))
         gain = _REPAY if error > 0.0 else _RECLAIM
         self.trim = min(high, max(low, self._learned + gain * seen * error))
-
-
-def _unblocked(costs: Costs, goal: Goal) -> Costs:
-    """Without the ways whose frames fill the link for all of the source's period, where the cut has another one.
-
-    In a mix such a frame makes those behind it wait, which neither's own latency shows. Nor may it take more than half
-    of the time that the deadline leaves for it: a link may halve while it is under way.
-    """
-    slo, least = goal.slo, goal.min_quality or 0
-    if slo is None or not costs.up or not costs.offered:
-        return costs
-    period = _PASSING / costs.offered
-
-    def passes(option: Option) -> bool:
-        transfer = option.nbytes / costs.up
-        return not option.codec or transfer <= min(period, _HALVES * (slo - parts(costs, option) + transfer))
-
-    passing = {option.k for option in costs.options if option.quality >= least and passes(option)}
-    return replace(costs, options=tuple(each for each in costs.options if each.k not in passing or passes(each)))
 
 
 def _cuts(decision: SplitDecision) -> set[int]:

@@ -162,10 +162,10 @@ class Stream:
                 return
             frame = self.waiting.popleft()
             self._under_way += 1
-            frame.split, frame.codec, study = policy.heading(now)
+            frame.split, frame.codec, frame.study = policy.heading(now)
             frame.stop, frame.generation = self.stop, self.generation
             stop = min(frame.split, frame.stop)
-            self._run(frame, HEAD, 0, stop, self._in_order[stop], study)
+            self._run(frame, HEAD, 0, stop, self._in_order[stop])
 
     def run_twin(self, frame: Frame, now: float) -> None:
         """Run here what was meant for the server, before frames that no worker has begun."""
@@ -233,18 +233,16 @@ class Stream:
             return start == frame.split
         return frame.state == TAIL and start == frame.stop
 
-    def _run(
-        self, frame: Frame, state: int, start: int, stop: int, ordered: bool, study: tuple[tuple[int, str], ...] | None = None
-    ) -> None:
+    def _run(self, frame: Frame, state: int, start: int, stop: int, ordered: bool) -> None:
         frame.state = state
         self.running += 1
         until = -1 if frame.stop == self.config.pivot else frame.stop
         if state == TWIN:
             urgent = not frame.generation
-            self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, study, urgent, until, not urgent))
+            self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, None, urgent, until, not urgent))
         else:
             encode = state == HEAD and stop < frame.stop
-            self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, study, False, until))
+            self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, frame.study, False, until))
 
     # -- out ---------------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ class Studies:
     def _sized(self) -> bool:
         """True if the value at every cut has been encoded in every family once."""
         measured = self._profile.sizes.measured
-        ways = [(k, codec) for k, codec, _ in self._profile.keys if codec and k <= self._most]
+        ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
         anchors = self._anchors(ways)
         return all(way in measured for way in ways if way[1] in ("raw", "bits") or way in anchors)
 
@@ -143,7 +143,7 @@ class Studies:
     def _to_encode(self) -> tuple[tuple[int, str], ...]:
         """Every raw size not known, and the next of the others in turn."""
         measured = self._profile.sizes.measured
-        ways = [(k, codec) for k, codec, _ in self._profile.keys if codec and k <= self._most]
+        ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
         raw = [way for way in ways if way[1] == "raw" and way not in measured]
         anchors, useless = self._anchors(ways), self._useless()
         ways = [way for way in ways if way not in useless]

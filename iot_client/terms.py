@@ -11,7 +11,7 @@ from iot_client.knowledge import Knowledge
 from iot_client.peer import PeerConfig
 from iot_client.policy import SteerConfig
 from iot_client.session import SessionConfig
-from iot_client.ways import ways_of
+from iot_client.ways import regions_of, ways_of
 from tasks import App, IllegalCut
 from wire.bundle import Bundle
 from wire.codecs import parse_codec
@@ -90,23 +90,27 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory,
             reports=app.aggregate is not None and self.remote and self.bundle is None,
-            codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot),
+            codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
             peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes),
         )
 
-    def _steer(self, app: App, lacks: frozenset[int], pivot: int) -> SteerConfig | None:
+    def _steer(self, app: App, lacks: frozenset[int], pivot: int, k: int) -> SteerConfig | None:
+        """Where the split may move by itself; across stages with state if it begins at `k` > 0."""
         if self.goal is None:
             return None
+        regions = regions_of(app, lacks, k, self.mode, self.goal.min_quality) if k else ()
         legal = [k for k in app.legal_cuts(lacks) if k == app.n or (k < pivot and app.cut(k, lacks).stop == pivot)]
+        ways = regions[0].ways if regions else ways_of(app, legal, pivot, self.mode, self.goal.min_quality)
         return SteerConfig(
-            policy=self.policy, goal=self.goal, ways=ways_of(app, legal, pivot, self.mode, self.goal.min_quality), offered=self.offered,
-            available=self.available, cores=self.cores, prior=self.prior,
+            policy=self.policy, goal=self.goal, ways=ways, offered=self.offered, available=self.available, cores=self.cores,
+            prior=self.prior, regions=regions,
         )
 
     def _state_moves(self, app: App) -> bool:
         """True if stages with state may run on the server: where no frame is given up, raced or taken up by a later run."""
-        lossless = self.remote and self.mode == "lossless" and self.goal is None and self.deadline is None and not self.spooled
-        return lossless and any(stage.stateful for stage in app.chain)
+        lossless = self.remote and self.mode == "lossless" and self.deadline is None and not self.spooled
+        timeless = self.goal is None or (self.goal.slo is None and self.policy == "auto")
+        return lossless and timeless and any(stage.stateful for stage in app.chain)
 
     def _split(self, app: App, lacks: frozenset[int], moves: bool) -> int:
         if self.split is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iot_client.costs import LOSSLESS
-from iot_client.policy import LOCAL
+from iot_client.policy import LOCAL, Region
 from tasks import App
 from wire.codecs import parse_codec
 
-__all__ = ["QUALITIES", "ways_of"]
+__all__ = ["QUALITIES", "regions_of", "ways_of"]
 
 QUALITIES = (95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20)
 """JPEG qualities tried: steps of about a tenth in bytes, so that a mix of neighbours fills any link."""
@@ -40,6 +40,25 @@ def ways_of(app: App, cuts: Sequence[int], stop: int, mode: str, min_quality: in
             reduced = [(k, f"jpeg:{quality}@{width}", int(_REDUCED * quality)) for quality in ladder[::4]]
             ways += [way for way in reduced if way[2] >= (min_quality or 0) and _exists(way[1])]
     return tuple(ways)
+
+
+def regions_of(app: App, lacks: frozenset[int], k: int, mode: str, min_quality: int | None) -> tuple[Region, ...]:
+    """All regions of an app whose state may move, given the stages this device lacks.
+
+    In the first one k stages may run here, and if possible those with state do.
+    """
+    cuts: dict[tuple[int, int], list[int]] = {}
+    whole = not app.why_not(app.n, lacks)
+    for start in range(1, app.n):
+        for stop in app.stops(start, lacks):
+            first = next((stage for stage in range(start, stop) if app.chain[stage].stateful), -1)
+            cuts.setdefault((stop, first), []).append(start)
+    if whole:
+        cuts.setdefault((app.n, -1), [])
+        for (_, first), starts in cuts.items():
+            starts += [app.n] * (first < 0)
+    regions = [Region(stop, first, ways_of(app, starts, stop, mode, min_quality)) for (stop, first), starts in cuts.items()]
+    return tuple(sorted(regions, key=lambda region: (all(way[0] != k for way in region.ways), region.stage >= 0, region.stop)))
 
 
 def _exists(codec: str) -> bool:

@@ -35,7 +35,7 @@ def typical(chance: random.Random, stages: int = 12, codecs: int = 8) -> Costs:
         stages=tuple(made), options=tuple(options), stop=stages,
         workers=2, overhead_s=1e-3, cpu=2.0, cores=2.0, up=up, down=up,
         rtt=chance.choice((5e-3, 2e-2, 8e-2)), server_wait=3e-3, server_cpu=chance.choice((0.2, 1.0, 4.0)),
-        offered=chance.choice((5, 17, 30)),
+        offered=chance.choice((5, 17, 30)), turn_s=chance.choice((-1.0, -1.0, 1e-3)),
     )
 
 
@@ -57,6 +57,7 @@ def adversarial(chance: random.Random, stages: int = 12, codecs: int = 8) -> Cos
         stages=made, options=tuple(options), stop=stages, workers=chance.randint(1, 3), stretch=chance.uniform(1, 3),
         cpu=chance.uniform(0.2, 2), cores=2.0, up=chance.uniform(2e5, 2e6), down=chance.uniform(2e5, 2e6), rtt=chance.uniform(0, 0.1),
         server_cpu=chance.uniform(0.2, 2), allowance=chance.choice((INF, chance.uniform(0.2, 2))), offered=chance.uniform(1, 30),
+        turn_s=chance.choice((-1.0, chance.uniform(0, 0.02))),
     )
 
 
@@ -86,6 +87,7 @@ def wild(chance: random.Random) -> Costs:
         up=chance.choice((*bound, chance.uniform(1e4, 1e6))), down=chance.choice(bound), rtt=figure(0, 0.05),
         server_wait=figure(0, 0.01), server_cpu=chance.choice((INF, 0.0, 0.1, chance.random())),
         allowance=chance.choice((INF, INF, 0.0, chance.random())), offered=chance.choice((0.0, 10.0, chance.uniform(1, 100))),
+        turn_s=chance.choice((-1.0, 0.0, 1e-3, 0.01)),
     )
 
 

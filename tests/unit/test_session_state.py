@@ -205,3 +205,18 @@ def test_where_nearly_all_frames_end_before_the_cut_a_copy_is_asked_for() -> Non
     assert asked == [State(2, 1, 129)]
     assert of(device.hears(State(2, 1, 140), 1.1), KeepState) == [KeepState(140)]
     assert not device.session.stream.journal
+
+
+def test_where_no_split_keeps_it_here_jobs_end_before_a_state_that_cannot_travel() -> None:
+    """A stage only the server has, and a state too large for it: split 1 stays, its jobs end at stage 2, also after a new WELCOME."""
+    splits = (False, True, False, False, False)
+    device = moving(splits=splits)
+    for now in (0.1, 5.0):
+        seq = device.session.captured
+        device.handle(StateExported(seq, 200_000_000, stage=2), now)
+        device.capture(now)
+        assert [message.stop for message in said(device.ran(seq, 0, 1, now)) if isinstance(message, Submit)] == [2]
+        device.answered(seq, now, stop=2)
+        device.ran(seq, 2, 4, now)
+        device.link_down(now + 1.0)
+        device.connect(now + 2.0, limit=100_000)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from tests.unit.costs import adversarial, goal_for, typical, wild
 
-from iot_client.costs import Costs, Option
+from iot_client.costs import Costs, Option, StageCost
 from iot_client.goal import Goal
 from iot_client.split import SplitDecision, choose
 
@@ -49,7 +49,14 @@ class Naive:
             reach * option.nbytes, reach * option.back_nbytes,
             sum(stages[i].reach * stages[i].server_s for i in there) + reach * option.decode_s,
             reach * (100 - option.quality),
+            self.turn(stages, there, reach, option),
         )
+
+    def turn(self, stages: Sequence[StageCost], there: list[int], reach: float, option: Option) -> float:
+        """Seconds for which nobody else of this device has the server, where that is so."""
+        if self.costs.turn_s < 0 or option.k == self.costs.n:
+            return 0.0
+        return sum(stages[i].reach * stages[i].server_s for i in there) + reach * (option.decode_s + self.costs.turn_s)
 
     def load(self, use: Line) -> Line:
         costs, goal = self.costs, self.goal
@@ -58,7 +65,7 @@ class Naive:
             min(costs.up * 0.92, INF if goal.max_mbit is None else goal.max_mbit * 125e3), costs.down * 0.92,
             min(costs.server_cpu * 0.95, costs.allowance),
         )
-        return tuple(self.part(x, capacity) for x, capacity in zip(use, capacities))
+        return (*(self.part(x, capacity) for x, capacity in zip(use, capacities)), self.part(use[6], 1.0))
 
     def part(self, use: float, capacity: float) -> float:
         if not use or not self.demand:

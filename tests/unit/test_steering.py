@@ -12,7 +12,8 @@ from iot_client.costs import Costs, Option
 from iot_client.extras import parts
 from iot_client.goal import Goal
 from iot_client.policy import SteerConfig
-from iot_client.steering import Auto, _unblocked
+from iot_client.prediction import unblocked
+from iot_client.steering import Auto
 
 
 def auto(goal: Goal | None = None, **config: object) -> Auto:
@@ -223,7 +224,7 @@ def test_a_way_whose_frames_fill_the_link_is_left_where_the_cut_has_another() ->
     spare = parts(costs, options[1]) - 0.03
 
     def left(goal: Goal, costs: Costs = costs) -> list[tuple[int, str]]:
-        return [(option.k, option.codec) for option in _unblocked(costs, goal).options]
+        return [(option.k, option.codec) for option in unblocked(costs, goal).options]
 
     assert left(Goal(slo=spare + 0.07)) == [(1, "jpeg:90"), (1, "jpeg:50"), (2, "raw"), (4, "")]
     assert left(Goal(slo=spare + 0.05)) == [(1, "jpeg:50"), (2, "raw"), (4, "")]
