@@ -56,12 +56,14 @@ def rates(trace: Trace) -> Counter[int]:
 @pytest.mark.parametrize("k", [1, 3, 4])
 def test_a_weak_device_moves_its_tracker_away_for_a_while_and_holds_the_rate(k: int) -> None:
     """There within 1.5 s of the load, home within 12 s of its end; every second but those of the change has 14 frames or more;
-    outputs are those of a fold in order on one machine (the checker compares each state)."""
+    the stage before it
+    stays here; outputs are those of a fold in order on one machine (the checker compares each state)."""
     trace = flown(k)
     assert validate(trace) == []
     (there,), (home,) = moves(trace, "goes to the server"), moves(trace, "comes home")
     assert BUSY < there <= BUSY + 1.5
     assert CALM < home <= CALM + 12.0
+    assert next(record.what.k for record in trace.records if type(record.what) is Decided and record.at == there) == 2
     seen = rates(trace)
     assert min(seen[second] for second in range(1, SECONDS) if second != int(BUSY)) >= FPS - 1
     away = [record.what for record in trace.records if type(record.what) is RunStages and there + 1 < record.at < home]

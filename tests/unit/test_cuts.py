@@ -145,3 +145,9 @@ def test_the_first_answer_stands() -> None:
     made._keep_result(Result(0, "done", 5, 6), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
     made._keep_result(Result(0, "done", 5, 6), packer.pack((True, {"place": (9.0, 9.0, 9.0)})))
     assert made.kept[0].values[6]["place"] == (1.0, 2.0, 3.0)
+
+
+def test_a_study_may_pack_behind_where_jobs_end() -> None:
+    """Jobs that end before stage 2 have no cut at 3; what a frame weighs there is told as of a job to the last stage."""
+    packer, value = Packer(ball.types), Runner(ball, lambda: 0.0, ball.instances()).run(0, 3, IMAGE).value
+    assert Crossings(ball, 2).pack(packer, 3, value, "raw").nbytes == Crossings(ball, ball.n).pack(packer, 3, value, "raw").nbytes
