@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from cloud_server.batching import Backlog, Costs, Segment
 from cloud_server.events import BatchDone, RunBatch
@@ -102,6 +102,15 @@ class Dispatcher:
         if session.account.held <= self._memory.share or not session.queue:
             return False
         return session.acked not in session.jobs and not session.queue[0].generation
+
+    def in_vain(self, session: Session, now: float) -> Iterator[tuple[Job, str]]:
+        """Once a second: take out the queued jobs that will be late, then, if no answer was fetched since, all; and why."""
+        for job in self.backlog.expired(session, now):
+            yield job, "late"
+        if session.acked == session.swept and self.unread(session):
+            for job in self.backlog.drop(session):
+                yield job, "answers are not fetched"
+        session.swept = session.acked
 
     def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
         session = self._sessions[job.session]

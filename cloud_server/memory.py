@@ -215,7 +215,7 @@ class Account:
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
         memory, unused = self._memory, self.limit - self.received
-        if 2 * (unused + self.kept + self.held) > memory.share and unused >= min(self.need, memory.largest):
+        if 2 * (unused + self.kept + self.held) > memory.share and (unused >= self.need or unused >= memory.largest):
             return 0
         return self.limit if memory.grant(self) else 0
 

@@ -164,8 +164,10 @@ class Scheduler:
         if session.knows(seq, message.generation):
             self._on_duplicate(seq, session, event)
             return
-        job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now,
-                  session.deadline(message.budget_us, message.stamp_us, now), alone=message.generation > 0, generation=message.generation)
+        deadline = session.deadline(message.budget_us, message.stamp_us, now)
+        job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now, deadline)
+        if message.generation:
+            job.alone, job.generation = True, message.generation
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(
             message, session, event, excess, self.config, self._dispatcher.apps[session.app]
         )
@@ -295,9 +297,10 @@ class Scheduler:
             return
         session.close(done.seq)
         result = result_of(job, done, batch, event, now, self.load)
-        app = self.config.apps.get(batch.app)
-        if self.config.record and app is not None and done.kind == "done" and batch.stop == len(app.stages):
-            self._out.append(Fold(batch.app, session.device, session.number, done.seq))
+        if self.config.record and done.kind == "done":
+            app = self.config.apps.get(batch.app)
+            if app is not None and batch.stop == len(app.stages):
+                self._out.append(Fold(batch.app, session.device, session.number, done.seq))
         self._reply(session, result, done.nbytes)
         if job.generation:
             self._out += session.ownership.folded(job, done.state)
@@ -385,12 +388,8 @@ class Scheduler:
         if reason := why_over(session, self.memory, self.config.lease, now):
             self._end(session, reason)
             return
-        for job in self._backlog.expired(session, now):
-            self._answer(session, job, "dropped", "late", now)
-        if session.acked == session.swept and self._dispatcher.unread(session):
-            for job in self._backlog.drop(session):
-                self._answer(session, job, "dropped", "answers are not fetched", now)
-        session.swept = session.acked
+        for job, reason in self._dispatcher.in_vain(session, now):
+            self._answer(session, job, "dropped", reason, now)
 
     # -- talking -----------------------------------------------------------------------------------
 

@@ -290,7 +290,8 @@ class Peer:
     def next_wakeup(self) -> float | None:
         """When something must be said or given up."""
         if self.state == UP:
-            return min(self._ping_at, self._heard + self._silence())
+            ping_at, silent_at = self._ping_at, self._heard + self._config.silence * self._heartbeat
+            return ping_at if ping_at <= silent_at else min(ping_at, self._heard + self._silence())  # which is no shorter
         if self.state == PROBING:
             return self._hello_at + max(self._backoff, 4 * self.rtt)
         if self.state == DOWN and self._reopen_at != _NEVER:

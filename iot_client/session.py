@@ -96,15 +96,16 @@ class Session:
         if self._finished:
             return None
         due = NEVER if self._stop_at is None else self._stop_at
-        if self.peer is not None:
-            for time in (self.peer.next_wakeup(), self.reports.next_wakeup()):
-                if time is not None and time < due:
-                    due = time
+        stream, peer = self.stream, self.peer
+        if peer is not None:
+            if (time := peer.next_wakeup()) is not None and time < due:
+                due = time
+            if not stream.open and (time := self.reports.next_wakeup()) is not None and time < due:
+                due = time
+            if self.race is not None and peer.state == UP:
+                due = min(due, self.race.next_wakeup())
         if self.owner is not None:
             due = min(due, self.owner.next_wakeup())
-        stream = self.stream
-        if self.race is not None and self.peer is not None and self.peer.state == UP:
-            due = min(due, self.race.next_wakeup())
         if stream.pace and (enter_at := stream.next_wakeup()) is not None:
             due = min(due, enter_at)
         head = stream.frames.get(stream.head)

@@ -49,6 +49,8 @@ class Stream:
         self.settled = False
         """True if there is something new for `deliver` to look at."""
         self._entered_at = float("-inf")
+        self.head = config.first
+        """Every seq below has been delivered."""
         self._gate: Order[Frame] = Order(config.first)
         self._delivery: Order[Frame] = Order(config.first)
         self._under_way = 0
@@ -65,11 +67,6 @@ class Stream:
         """The frames of such jobs, before they are sent."""
         self.journal: dict[int, Frame | None] = {}
         """What such a job has been or will be made of, in order, as far as it may be needed again; None: its frame ended before."""
-
-    @property
-    def head(self) -> int:
-        """Every seq below has been delivered."""
-        return self._delivery.head
 
     def next_to_send(self) -> Frame | None:
         """The READY frame whose turn it is, if the window allows one more: the oldest, but of frames with twins the newest.
@@ -295,6 +292,7 @@ class Stream:
         if not self._delivery.waiting:
             return ()
         delivered = [*self._delivery.passing()]
+        self.head = self._delivery.head
         for frame in delivered:
             self._deliver(frame, now)
         return delivered
