@@ -43,6 +43,7 @@ class Memory:
         self.lendings: dict[int, int] = {}
         """Bytes by batch that no session is charged with."""
         self._reserved: Account | None = None
+        self._reserved_on = 0
         self.waiting: dict[int, Account] = {}
         """Whose next job does not fit its limit, in the order of asking."""
 
@@ -123,12 +124,13 @@ class Memory:
         if first and free >= max(1, missing):
             return min(wanted, free)
         holder = self._reserved
-        taken = holder is not None and holder is not account and (holder.unused or holder.kept)
+        # What it may send on a later link it was granted like anybody else.
+        taken = holder is not None and holder is not account and (holder.kept or (holder.unused and holder.links == self._reserved_on))
         if not missing or account.kept or taken:
             return 0
         # Whose answers are here may pass the line: its next job is what lets it ack them.
         if (first and missing <= self.cap - self.used) or (account.held and free < 0):
-            self._reserved = account
+            self._reserved, self._reserved_on = account, account.links
             return missing
         return 0
 
@@ -149,6 +151,8 @@ class Account:
         self.need = 0
         """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
         self.linked = False
+        self.links = 0
+        """Links so far, the present one too."""
         self._memory = memory
 
     @property
@@ -171,6 +175,7 @@ class Account:
         self.unlink()
         self.limit = self.received = 0
         self.linked = True
+        self.links += 1
         self._memory.linked(1)
         self._memory.welcome(self, asks=asks)
         return self.limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud_server.memory import Account, Memory
@@ -252,6 +252,7 @@ def test_a_session_that_ends_leaves_nothing() -> None:
 STEPS = st.tuples(st.sampled_from(["link", "break", "send", "finish", "ack", "ask"]), st.integers(0, 5), st.integers(1, 500))
 
 
+@example([("link", 0, 1), ("link", 2, 1), ("link", 3, 1), ("link", 1, 1), ("ask", 1, 1), ("link", 2, 1), ("link", 1, 1), ("ask", 2, 376)])
 @given(st.lists(STEPS, max_size=120))
 def test_all_together_stay_under_the_cap_and_somebody_can_always_go_on(steps: list[tuple[str, int, int]]) -> None:
     """Six devices come, go, send within their limits, and ack late: the sum of all charges stays under the cap, no limit
