@@ -35,6 +35,7 @@ def test_lines_are_names_and_keys(tmp_path: Path) -> None:
         (f"\na {text_of(ONE)}\na {text_of(OTHER)}\n", "line 3: 'a' or its key"), (f"a {text_of(ONE)}\nb {text_of(ONE)}\n", "line 2: 'b'"),
         (f"a {text_of(ONE)} b\n", "a name and a key"),
     ],
+    ids=["no key", "no name", "no key's text", "a name twice", "a key twice", "more"],  # the keys differ each time
 )
 def test_a_line_that_says_nothing_is_named(tmp_path: Path, text: str, problem: str) -> None:
     """Half a file is never used: the error names file, line and what is wrong with it."""
