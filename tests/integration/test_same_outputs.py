@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def run(images: list[Any], **options: Any) -> list[Result]:
 
 @pytest.fixture(scope="module")
 def rendered_images() -> list[Any]:
-    return list(rendered.frames(300))
+    return list(rendered.frames(150))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -86,10 +87,10 @@ def test_every_split_equals_the_plain_loop(rendered_images: list[Any]) -> None:
 
 
 def test_every_split_equals_the_plain_loop_on_a_real_clip(clip: Callable[[str], Path]) -> None:
-    """All 1004 frames of a ball moved by hand, k = 1..6 and all-local: the plain loop's rows."""
-    images = list(frames_of(clip("ball.mp4")))
+    """Every fourth of 1004 frames of a ball moved by hand, k = 1..6 and all-local: the plain loop's rows."""
+    images = list(islice(frames_of(clip("ball.mp4")), 0, None, 4))
     rows = expected(images)
-    assert len(rows) > 1000
+    assert len(rows) == 251
     assert [as_row(result) for result in run(images)] == rows
     with running_server(app) as server:
         for k in range(1, 7):
@@ -98,7 +99,7 @@ def test_every_split_equals_the_plain_loop_on_a_real_clip(clip: Callable[[str], 
 
 def test_three_devices_with_different_splits_get_their_own_results(rendered_images: list[Any]) -> None:
     """Three devices at once on one server, each with its own clip and split: no result crosses over."""
-    clips = [rendered_images[:200], [image[:, ::-1].copy() for image in rendered_images[100:]], list(rendered.frames(200, seed=7))]
+    clips = [rendered_images[:100], [image[:, ::-1].copy() for image in rendered_images[50:]], list(rendered.frames(100, seed=7))]
     found: dict[int, Rows] = {}
     with running_server(app) as server:
 
