@@ -211,7 +211,8 @@ class Server:
             self.handle(Tick())
             busy = True
             self._idle.look(bool(self.scheduler.sessions))
-        if self._outbox:
+            self._flush()
+        elif self._outbox:
             self._flush()
         if self._batches:
             # Last: a woken worker would take the interpreter at every call into ZeroMQ that follows.
@@ -332,7 +333,10 @@ class Server:
 
     def _flush(self) -> None:
         assert self._listener is not None
-        for peer, reason in self._outbox.flush(self._listener, self._clock.now()):
+        gone = self._outbox.flush(self._listener, self._clock.now())
+        if self._guarded is not None:
+            gone += self._guarded.unread(self.scheduler.config.lease / 2)
+        for peer, reason in gone:
             self.inbox.put((PeerGone(peer, reason), None))
 
     # -- commands ----------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class PeerGone(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The transport can no longer reach this peer; or, with a `reason`, its session is to end."""
+    """The transport can no longer reach this peer; with a `reason`, it took nothing for too long: its session ends if it still talks."""
 
     peer: bytes
     reason: str = ""

@@ -33,6 +33,7 @@ from wire.protocol import (
 
 __all__ = ["AppInfo", "Scheduler", "SchedulerConfig"]
 
+_TALKS = 0.375  # of the lease: who does not read is heard within it; who is given up unheard is cut off, and may come back
 _SWEEP = 1.0
 
 
@@ -349,10 +350,10 @@ class Scheduler:
             self._sweep_at = now + _SWEEP if self.sessions or self._bundles.entries else None
 
     def _on_peer_gone(self, event: PeerGone, now: float) -> None:
-        for session in list(self.sessions.values()):
-            if session.peer == event.peer and event.reason:
+        for session in [session for session in self.sessions.values() if session.peer == event.peer]:
+            if event.reason and now - session.heard < self.config.lease * _TALKS:
                 self._end(session, event.reason)
-            elif session.peer == event.peer:
+            else:
                 session.unbind()
 
     def _on_revoked(self, event: Revoked, now: float) -> None:

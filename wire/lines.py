@@ -1,8 +1,9 @@
-"""The TCP connections of a listener, and which of them sends a message that does not end.
+"""The TCP connections of a listener: which of them sends a message that does not end, and which takes nothing of what is sent to it.
 
 libzmq hands a message over when its last part is here, has no bound on the number of its parts, and says nothing of what
 it keeps until then. The kernel counts what each connection received: one that went on receiving, and of which nothing was
-heard, is inside a message; one larger than any message may be is cut off, and libzmq frees what it kept.
+heard, is inside a message; one larger than any message may be is cut off, and libzmq frees what it kept. It counts as
+well what the other side took: libzmq's own bound is a number of messages, which a few large ones never reach.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ _PATIENCE_S = 1.0
 """A loop that never finds its socket empty reads every peer in turn: within this time each that has a whole message."""
 _ENDPOINT = "inproc://lines"
 _ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
-_TCP_INFO, _RECEIVED_AT, _SO_COOKIE = 11, 128, 57  # linux/tcp.h (tcpi_bytes_received, since 4.1), asm-generic/socket.h
+_TCP_INFO, _COUNTS_AT, _SO_COOKIE = 11, 120, 57  # linux/tcp.h (from tcpi_bytes_acked to tcpi_notsent_bytes: 4.6), asm-generic/socket.h
 _DONTWAIT = int(zmq.DONTWAIT)
 _EVENT = struct.Struct("=HI")
-_COUNT = struct.Struct("=Q")
+_COUNTS = struct.Struct("=QQ8xI")
 
 
 class _Line:
-    """One connection: bytes received until it was last heard, and since when it is not."""
+    """One connection: bytes received until it was last heard, and since when it is not; bytes it took, and since when no more."""
 
-    __slots__ = ("base", "cookie", "fd", "heard", "peers", "received", "since")
+    __slots__ = ("base", "cookie", "fd", "heard", "peers", "received", "since", "taken", "taken_at")
 
     def __init__(self, fd: int, cookie: bytes, now: float) -> None:
         self.fd = fd
         self.cookie = cookie
         self.heard = False
-        self.base = self.received = 0
-        self.since = now
+        self.base = self.received = self.taken = 0
+        self.since = self.taken_at = now
         self.peers: list[bytes] = []
 
     @property
@@ -115,6 +116,15 @@ class Lines:
             largest = max(unfinished, key=lambda line: line.nbytes)
             self._cut(largest, f"the largest of {len(unfinished)} unfinished messages of {total} bytes; {self._most} is the most")
 
+    def unread(self, patience: float) -> list[tuple[bytes, str]]:
+        """Hang up on those who took nothing, for so many seconds, of what waits for them; who they were, and that in words."""
+        late, gone = monotonic() - patience, list[bytes]()
+        for line in [line for line in self._by_fd.values() if line.taken_at < late]:
+            gone += line.peers
+            self._kernel.hang_up(line.fd, line.cookie)
+            self._forget(line)
+        return [(peer, f"has read nothing for {patience:g} s") for peer in gone]
+
     def close(self) -> None:
         """Watch no more."""
         if not self._listener.closed:
@@ -140,10 +150,13 @@ class Lines:
                 self._by_fd[fd] = _Line(fd, cookie, now)
 
     def _is_unfinished(self, line: _Line, now: float, drained: bool) -> bool:
-        received = self._kernel.received(line.fd)
-        if received is None:
+        counts = self._kernel.counts(line.fd)
+        if counts is None:
             self._forget(line)
             return False
+        taken, received, waiting = counts
+        if taken != line.taken or not waiting:
+            line.taken, line.taken_at = taken, now
         line.received = received
         if line.heard:
             line.heard, line.base, line.since = False, received, now
@@ -181,11 +194,12 @@ class _Kernel:
             return 0
         return self._length.value
 
-    def received(self, fd: int) -> int | None:
-        """Bytes that came in on a connection; None if it is none."""
-        if self._ask(fd, socket.IPPROTO_TCP, _TCP_INFO) < _RECEIVED_AT + _COUNT.size:
+    def counts(self, fd: int) -> tuple[int, int, int] | None:
+        """Bytes the other side took, bytes that came from it, bytes that wait to be sent to it; None if this is no connection."""
+        if self._ask(fd, socket.IPPROTO_TCP, _TCP_INFO) < _COUNTS_AT + _COUNTS.size:
             return None
-        return int(_COUNT.unpack_from(self._buffer, _RECEIVED_AT)[0])
+        taken, received, waiting = _COUNTS.unpack_from(self._buffer, _COUNTS_AT)
+        return taken, received, waiting
 
     def cookie(self, fd: int) -> bytes | None:
         """What names this connection and, unlike its descriptor, never another; None where that is not known."""

@@ -370,6 +370,10 @@ class ZmqListener(_Owned):
         ready: list[Any] = zmq_poll(interests, max(0, math.ceil(timeout * 1000)))
         return any(socket == wake for socket, _ in ready)
 
+    def unread(self, patience: float) -> list[tuple[bytes, str]]:
+        """Hang up on peers that take nothing of what is sent to them for so many seconds; who they were, and that in words."""
+        return self._lines.unread(patience)
+
     def close(self) -> None:
         if self._gate is not None:
             self._gate.close()

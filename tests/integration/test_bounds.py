@@ -19,7 +19,7 @@ def small(tmp_path: Path, count: Any) -> Run:
 
 
 @pytest.mark.parametrize(("test", "count"), [
-    (pace.nobody_reads, 2), (bounds.many_large_devices, 3), (bounds.devices_killed, 6), (bounds.one_does_not_read, 1),
+    (pace.nobody_reads, 2), (bounds.many_large_devices, 3), (bounds.devices_killed, 6), (bounds.one_does_not_read, (1, 1.0)),
     (oversize.oversize, 4 * 2**20), (oversize.endless, 1), (bounds.fast_soak, 6),
 ], ids=lambda value: getattr(value, "__name__", ""))
 def test_memory_is_bounded(test: Callable[[Run], Seen], count: Any, tmp_path: Path) -> None:

@@ -151,3 +151,21 @@ def test_connections_that_ended_are_forgotten(place: Place) -> None:
     place.turn(0.3)
     assert place.heard.count(b"hello") == 5
     assert (len(place.lines), len(place.lines._by_peer)) == (1, 1)
+
+
+def test_who_takes_nothing_is_hung_up_on_in_time(place: Place) -> None:
+    """Its buffers are full, and what waits for it does not move; who reads, or for whom nothing waits, stays."""
+    assert place.serves(b"before")
+    with place.stranger() as line:
+        line.sendall(part(5, more=False))
+        place.turn()
+        _, peer = place.lines._by_peer  # in the order in which they were heard first
+        for _ in range(32):
+            assert place.listener.send(peer, [bytes(MEGA)]) is not None
+        place.turn(0.5)
+        assert place.listener.unread(10.0) == []
+        assert place.listener.unread(0.3) == [(peer, "has read nothing for 0.3 s")]
+        place.turn(0.2)
+        assert place.listener.send(peer, [b"more"]) is None, "it is gone"
+    assert place.listener.unread(0.1) == []
+    assert place.serves(b"after")

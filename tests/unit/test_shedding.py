@@ -116,12 +116,23 @@ def test_who_sends_a_whole_job_beyond_its_limit_is_put_out() -> None:
 
 
 def test_a_device_that_does_not_read_is_put_out_with_the_reason() -> None:
-    """What the loop saw is said; all that was held for it is free."""
+    """It is heard, so it is there; what the loop saw is said, and all that was held for it is free."""
     server = serving()
     server.submits(0, 1.0)
     server.done(0, 1.1)
+    server.hears(Ping(0), 30.5)
     assert server.handle(PeerGone(LINK, "has read nothing for 30 s"), 31.0)[-1] == Note("info", "camera left: has read nothing for 30 s")
     assert (server.kept, server.machine.memory.used) == (set(), 0)
+
+
+def test_a_device_that_is_cut_off_takes_nothing_either_and_may_come_back() -> None:
+    """Nothing was heard of it since: its answer is kept for the rest of the lease, and sent when it says HELLO."""
+    server = serving()
+    server.submits(0, 1.0)
+    server.done(0, 1.1)
+    assert server.handle(PeerGone(LINK, "has read nothing for 30 s"), 31.5) == []
+    server.connect(59.0, peer=b"new")
+    assert answers(server.submits(0, 59.1, peer=b"new")) == [(0, "done", "")]
 
 
 def test_a_silent_device_loses_its_place_sooner_where_others_wait_for_memory() -> None:
