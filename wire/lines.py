@@ -108,9 +108,9 @@ class Lines:
         self._next = now + LOOK_S
         self._note_changes(now)
         unfinished = [line for line in list(self._by_fd.values()) if self._is_unfinished(line, now, drained)]
-        for line in unfinished:
-            if line.nbytes > self._largest:
-                self._cut(line, f"a message without end after {line.nbytes} bytes; {self._largest} is the most")
+        for line in [line for line in unfinished if line.nbytes > self._largest]:
+            self._cut(line, f"a message without end after {line.nbytes} bytes; {self._largest} is the most")
+            unfinished.remove(line)
         total = sum(line.nbytes for line in unfinished) - _EACH * len(unfinished)
         if total > self._most:
             largest = max(unfinished, key=lambda line: line.nbytes)
