@@ -31,8 +31,10 @@ from wire.protocol import Payload
 
 __all__ = ["Recorder", "RecorderError", "RecorderStatistics"]
 
-COMMIT_EVERY_S = 0.5
-"""How long a row may wait in memory: what a killed server loses of its results."""
+COMMIT_EVERY_S = 0.02
+"""How long a row may wait in memory: what a killed server loses of its results, and a commit costs some 0.1 ms."""
+_RETRY_S = 0.5
+"""When to try a disk again that could not be written."""
 _REPORTED_WITHIN_S = 5.0
 """How long a trimmed result waits for the device's report of the whole value."""
 _MAX_TRIMMED = 4096
@@ -214,7 +216,7 @@ class Recorder:
         if store.waiting_bytes > _COMMIT_BYTES and not self._full:
             self._commit()
         else:
-            self._commit_at = min(self._commit_at, monotonic() + COMMIT_EVERY_S)
+            self._commit_at = min(self._commit_at, monotonic() + (_RETRY_S if self._full else COMMIT_EVERY_S))
 
     def _commit(self) -> None:
         store = self._store
@@ -222,7 +224,7 @@ class Recorder:
         try:
             store.commit()
         except StoreError as error:
-            self._commit_at = monotonic() + COMMIT_EVERY_S
+            self._commit_at = monotonic() + _RETRY_S
             if not self._full:
                 self._full = True
                 self._on_note("error", f"{error}; serving goes on, results are lost if it cannot be written again soon")

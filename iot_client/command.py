@@ -152,6 +152,7 @@ class _Run:
             vitals.__enter__()
             if vitals.port is not None:
                 self._display.note("info", f"health on port {vitals.port}")
+            self._say_resumed(client.spooler)
             self._start(client)
             pump.sinks += self._files(client.spooler) + ([window] if window else [])
             with sampler:
@@ -215,6 +216,11 @@ class _Run:
         except ServerRefused:
             self._display.forget()  # the note says what the exception says
             raise
+
+    def _say_resumed(self, spooler: Spooler | None) -> None:
+        if spooler is not None and spooler.position:
+            so_far = f"it has {spooler.position} items, and those without a result come first"
+            self._display.note("info", f"going on with the stream in {self._config.spool}: {so_far}")
 
     def _spool(self) -> Spool | None:
         config = self._config

@@ -65,7 +65,7 @@ class Departures:
         if self._spooled and reports.pending:
             out.append(Note("info", f"{reports.pending} final values wait in the spool for the next run"))
         if reports.discarded:
-            out.append(Note("warning", f"{reports.discarded} reports never reached the aggregate"))
+            out.append(Note("warning", f"{reports.discarded} final values never reached the aggregate"))
         if peer is not None:
             out += peer.goodbye()
         out.append(Finished())

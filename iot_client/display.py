@@ -169,7 +169,7 @@ def live_line(snapshot: SummarySnapshot, statistics: Statistics, n: int, goal: G
     if statistics.standing is not None and not statistics.standing.met:
         parts.append(f"cannot hold {statistics.standing.lacking}")
     parts += [latency, _link(snapshot, statistics, target), counts]
-    waiting = (("spooled", statistics.spooled), ("pending values", statistics.reports_pending))
+    waiting = (("spooled", statistics.spooled), ("final values pending", statistics.reports_pending))
     parts += [f"{count} {name}" for name, count in waiting if count]
     if snapshot.process_cpu is not None and snapshot.system_cpu is not None:
         cores = os.cpu_count() or 1

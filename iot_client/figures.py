@@ -29,6 +29,8 @@ def figures(now: Statistics, run: SummarySnapshot, latencies: LogHistogram) -> I
         ("resent_total", "Jobs sent again.", now.resent),
         ("late_results_total", "Answers of no use any more.", now.late_results),
         ("damaged_total", "Messages that were damaged.", now.damaged),
+        ("twins_total", "Jobs begun here because of their deadline.", now.twins),
+        ("waiting_for_server", "Frames that only a server can go on with while there is none.", now.waiting_for_server),
         ("reports_pending", "Final values the server does not have yet.", now.reports_pending),
         ("reports_discarded_total", "Final values given up.", now.reports_discarded),
         ("spooled_items", "Items on disk that wait to enter.", now.spooled),

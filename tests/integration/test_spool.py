@@ -15,6 +15,7 @@ from benchmarks.child import free_port
 from iot_client import Client, Done, Dropped, Full
 from iot_client.spool import Spool
 from tests import spool_apps
+from tests.integration.commands import client
 from tests.integration.bodies import assert_conserved, running_server
 from tests.integration.spooled import device, killed_runs, rows_of, submitter
 
@@ -53,9 +54,9 @@ def test_a_device_that_was_stopped_leaves_the_rest_for_the_next_run(tmp_path: Pa
     assert {(row["outcome"], row["reason"]) for row in rows_of(tmp_path / "results.jsonl")} <= {("dropped", "spooled")}
     (tmp_path / "results.jsonl").unlink()
     with running_server(spool_apps.cloudy) as server:
-        process = device(tmp_path, "cloudy", 2, "--port", server.port, SPOOL_ITEMS=60)
-        _, errors = process.communicate(timeout=30)
-    assert process.returncode == 0, errors
+        again = ("2", "--app", "tests.spool_apps:cloudy", "--port", server.port, "--spool", tmp_path / "spool")
+        done = client(*again, "--results", tmp_path / "results.jsonl", SPOOL_ITEMS="60")
+    assert done.returncode == 0 and f"going on with the stream in {tmp_path / 'spool'}: it has" in done.stdout, done.stderr
     rows = rows_of(tmp_path / "results.jsonl")
     assert [(row["seq"], row["value"], row["where"]) for row in rows] == [(seq, 2 * seq, "cloud") for seq in range(60)]
 

@@ -13,6 +13,9 @@ from iot_client.events import Capture, Deliver, Finished, Note, Release, SendMes
 from wire.protocol import Bye, Credit
 
 
+LOST = "1 final values never reached the aggregate"
+
+
 def reporting(**options: Any) -> Device:
     return served(reports=True, **options)
 
@@ -85,7 +88,7 @@ def test_reports_nobody_takes_are_given_up_and_counted() -> None:
     device.tick(6.4)
     assert not device.finished
     assert device.tick(6.5) == [
-        Release(0), Note("warning", "1 reports never reached the aggregate"), SendMessage(Bye("finished"), 7, EPOCH), Finished(),
+        Release(0), Note("warning", LOST), SendMessage(Bye("finished"), 7, EPOCH), Finished(),
     ]
 
 
@@ -94,7 +97,7 @@ def test_without_a_link_the_last_reports_are_given_up_at_once() -> None:
     device = at_server(reporting())
     device.answered(0, 1.5)
     device.link_down(1.6)
-    assert device.source_ends(1.7) == [Release(0), Note("warning", "1 reports never reached the aggregate"), Finished()]
+    assert device.source_ends(1.7) == [Release(0), Note("warning", LOST), Finished()]
 
 
 def test_a_stop_does_not_wait_longer_for_reports_than_its_patience() -> None:
