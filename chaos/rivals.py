@@ -103,7 +103,7 @@ def _needs() -> None:
         try:
             importlib.import_module(rival)
         except ImportError:
-            raise Skipped(f"{rival} is not installed: pip install 'spillway[bench]'") from None
+            raise Skipped(f"{rival} is not installed: pip install '.[bench]' in the checkout") from None
 
 
 def _rival(run: Run, rival: str, seconds: float, host: str, server: Wrap, device: Wrap) -> tuple[Process, Process, Path, list[str]]:

@@ -52,7 +52,7 @@ exit codes:
     6  --results or --trace cannot be written
   129, 130  ended by a hangup or Ctrl-C, in the same order as by SIGTERM; a second one ends at once
 Jobs under way get up to 3.5 seconds to finish; all is over within 5.
-With --health-port: /healthz (the loop turns), /readyz (serving), /metrics (Prometheus; pip install 'spillway[metrics]').
+With --health-port: /healthz (the loop turns), /readyz (serving), /metrics (Prometheus; needs the extra `metrics`).
 """
 
 

@@ -136,7 +136,7 @@ def _say_page(folder: Path, make: Callable[[], Path]) -> None:
     try:
         print(f"report: {make()}")
     except ModuleNotFoundError as error:
-        print(f"data: {folder}; a page with drawings needs {error.name}: pip install 'spillway[lab]'")
+        print(f"data: {folder}; a page with drawings needs {error.name}: pip install '.[lab]' in the checkout")
 
 
 def _nothing(code: int) -> int:

@@ -61,7 +61,7 @@ def _imagezmq() -> Any:
     try:
         return importlib.import_module("imagezmq")
     except ImportError:
-        raise SystemExit("reqrep and pubsub need imagezmq: pip install 'spillway[bench]'") from None
+        raise SystemExit("reqrep and pubsub need imagezmq: pip install '.[bench]' in the checkout") from None
 
 
 def _publishes(plan: Plan) -> bool:

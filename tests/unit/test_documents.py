@@ -17,7 +17,7 @@ FOLDERS = "tasks|wire|metrics|iot_client|cloud_server|examples|experiments|bench
 
 FOREIGN_FLAGS = frozenset({
     "--upgrade", "--extra-index-url", "--no-deps", "--editable", "--variant", "--durations", "--home-dir",
-    "--shell", "--now", "--system",
+    "--shell", "--now", "--system", "--entrypoint", "--rm",
 })
 """Options of other people's programs."""
 
@@ -91,3 +91,28 @@ def test_a_command_line_in_a_document_has_options_of_its_program(document: str) 
         own = re.split(r" +# | -- |[.;] |, and |\biot-client\b|\bcloud-server\b", rest)[0]
         wrong += [f"{program} {flag}" for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", own) if flag not in options_of(program)]
     assert not wrong
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_each_option_is_in_a_document(program: str) -> None:
+    """No option is known to --help alone; --port, --quiet and those that print and exit need no words."""
+    everything = "\n".join(text(document) for document in DOCUMENTS)
+    plain = {"--help", "--version", "--port", "--quiet"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", everything))
+    assert not sorted(options_of(program, commands=False) - named - plain)
+
+
+@pytest.mark.parametrize("room", ["tasks", "wire", "metrics", "iot_client", "cloud_server"])
+def test_the_design_lists_every_module(room: str) -> None:
+    """The table of rooms in docs/design.md names each module of a package, in its own room, and no other; seams may be named by folder."""
+    table = text("docs/design.md").partition("| room | file | one noun |")[2].partition("\n\n")[0]
+    listed: set[str] = set()
+    of = ""
+    for _, first, files, *_ in (line.split("|") for line in table.splitlines() if line.startswith("| ")):
+        of = first.strip() or of
+        listed |= set(re.findall(r"`([^`]+)`", files)) if of == room else set()
+    folders = tuple(name for name in listed if name.endswith("/"))
+    there = {path.relative_to(ROOT / room).as_posix() for path in (ROOT / room).rglob("*.py")}
+    there = {name for name in there if name.rpartition("/")[2] not in ("__init__.py", "__main__.py")}
+    assert sorted(name for name in there - listed if not name.startswith(folders or ("/",))) == []
+    assert sorted(listed - there - set(folders)) == []
