@@ -54,7 +54,7 @@ def exposition(figures: Iterable[Figure | Distribution]) -> bytes:
     try:
         from prometheus_client import CollectorRegistry, generate_latest
     except ImportError:
-        raise MissingExtra("metrics need prometheus_client: pip install 'prometheus-client>=0.20' (the extra `metrics` of Spillway)") from None
+        raise MissingExtra("metrics need prometheus_client: pip install 'prometheus-client>=0.20' (Spillway's extra `metrics`)") from None
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(figures))
     return generate_latest(registry)

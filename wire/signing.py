@@ -30,7 +30,7 @@ def _ed25519() -> Any:
     try:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
-        raise KeyProblem(f"shipping apps needs the package cryptography ({error}): pip install 'cryptography>=42' (the extra `ship` of Spillway)") from None
+        raise KeyProblem(f"shipping apps needs cryptography ({error}): pip install 'cryptography>=42' (Spillway's extra `ship`)") from None
     return ed25519
 
 
