@@ -157,8 +157,10 @@ def _serve(line: Line, worker: Worker) -> bool:
 
 def _explained(done: BatchDone) -> BatchDone:
     """The answer, with what may be done about memory that this process was refused."""
+    if not any("MemoryError" in job.error[:_NAME] for job in done.jobs if job.error):
+        return done
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY or not any("MemoryError" in job.error[:_NAME] for job in done.jobs):
+    if limit == resource.RLIM_INFINITY:
         return done
     hint = f" (this worker may have {limit / 2**20:.0f} MiB: cloud-server --worker-memory)"
     jobs = (replace(job, error=job.error + hint) if "MemoryError" in job.error[:_NAME] else job for job in done.jobs)
