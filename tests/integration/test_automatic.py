@@ -167,8 +167,8 @@ def test_a_profile_is_written_and_used(images: list[Any], tmp_path: Path) -> Non
             runs.append(automatic(app, Goal(fps=30), port, Endless(images, 1.5), profiles=tmp_path))
     assert len(list(tmp_path.iterdir())) == 1
     (_, first, _), (_, second, told) = runs
-    assert {1, app.n} <= {result.split for result in first[:6]}  # studies
-    assert {result.split for result in second[:6]} <= {told[0].k, told[0].k2}
+    assert {1, app.n} <= {result.split for result in first[:2]}  # studies
+    assert {result.split for result in second[:2]} <= {told[0].k, told[0].k2}  # what comes later another decision may have moved
 
 
 def test_an_unwritable_folder_costs_a_note_and_nothing_else(images: list[Any], tmp_path: Path) -> None:
