@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -82,6 +83,10 @@ class GetFrame(Source):
         if self._frames is None:
             self._frames = clip.frames(self.count, self.seed)
         return next(self._frames, END)
+
+    def skip(self, count: int) -> None:
+        """Go on behind the first `count` frames, which an earlier run has in its spool."""
+        self._frames = islice(clip.frames(self.count, self.seed), count, None)
 
     def run(self, item: _Array) -> Ball:
         height, width = item.shape[:2]

@@ -75,6 +75,13 @@ def test_stages_are_those_of_the_original() -> None:
     assert app.legal_cuts() == (1, 2, 3, 4, 5, 6)
 
 
+def test_its_own_clip_goes_on_behind_what_a_spool_has(images: list[Any]) -> None:
+    """After skip(298) come the last two frames, and the end: a run that was killed does not play the clip twice."""
+    source = module.GetFrame()
+    source.skip(298)
+    assert [np.array_equal(source.read(), image) for image in images[298:]] == [True, True] and source.read() is END
+
+
 def test_all_local_equals_the_plain_loop(images: list[Any], expected: Rows) -> None:
     """Frame by frame the app says what the plain loop says, to the last bit; both filters fire."""
     runner = Runner(app, perf_counter)
