@@ -220,7 +220,9 @@ class _Run:
     def _say_resumed(self, spooler: Spooler | None) -> None:
         if spooler is not None and spooler.position:
             so_far = f"it has {spooler.position} items, and those without a result come first"
-            self._display.note("info", f"going on with the stream in {self._config.spool}: {so_far}")
+            anew = self._source is None and getattr(self._app.source, "skip", None) is None
+            follows = "; the app's own source has no skip(count), so what it reads from now on follows" if anew else ""
+            self._display.note("info", f"going on with the stream in {self._config.spool}: {so_far}{follows}")
 
     def _spool(self) -> Spool | None:
         config = self._config

@@ -111,6 +111,9 @@ class Source(Task):
     `Client.submit`, or from the camera, file or URL the command line was given. All workers share the one
     source: while one thread reads, others may be in `run`.
 
+    A source that can be read from the start again may have a method `skip(count)`, called before the first `read` where a
+    device goes on with a spool: the first `count` items are in it already.
+
     Class attributes, besides those of Task:
         fps: frames per second at which `read`'s items were taken, if they were recorded; 0 if `read` itself
             waits for the next one, as a camera does.
