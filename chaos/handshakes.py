@@ -1,6 +1,6 @@
 """Promise 18, its last part: a thousand bad handshakes a second do not disturb the device that is known.
 
-Strangers compute as well, and here on the same machine: they run at the lowest priority, on what server and device leave
+Strangers compute as well, and here on the same machine: they run at a low priority, on what server and device leave
 of it, and in some turns they knock at another server, a decoy. That costs this machine the same and the server in question
 nothing; what is judged is the difference to those turns, by the median of the turns' p99.
 """
@@ -79,7 +79,7 @@ def _under(client: Client, place: Place, port: int, seconds: float) -> tuple[flo
     """Refusals per second, and the latencies meanwhile."""
     command = python("chaos.knocking", str(port), text_of(place.pair.public), "--rate", str(RATE), "--seconds", str(seconds + 1))
     with subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1], stdout=subprocess.PIPE, text=True) as knocking:
-        os.setpriority(os.PRIO_PROCESS, knocking.pid, 19)
+        os.setpriority(os.PRIO_PROCESS, knocking.pid, 10)
         time.sleep(0.7)
         latencies = _turn(client, seconds)
         out, _ = knocking.communicate(timeout=30)

@@ -126,7 +126,7 @@ def _tell(server: Server) -> dict[str, Any]:
 
 
 def _main(plan: dict[str, Any]) -> None:
-    keep_freed_memory()
+    keep_freed_memory(one_arena=True)
     app = load(plan["app"])
     apps, workers = {app.name: app}, plan["workers"]
     notes: list[str] = []

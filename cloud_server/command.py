@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console = Console(quiet=config.quiet, log_json=config.log_json)
         if config.health is not None:
             return _ask(config.health, console)
-        keep_freed_memory()
+        keep_freed_memory(one_arena=True)
         raise_limit()
         return _Run(config, console, signals).run()
     except tuple(kind for kind, _ in _EXITS) as error:

@@ -12,18 +12,23 @@ import sys
 
 __all__ = ["Idle", "keep_freed_memory"]
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _MMAP_MAX = 32 * 2**20  # HEAP_MAX_SIZE / 2, the largest glibc accepts
 
 
-def keep_freed_memory(nbytes: int = 128 * 2**20) -> bool:
-    """Let malloc keep up to `nbytes` of freed memory per arena; False where this is not glibc."""
+def keep_freed_memory(nbytes: int = 128 * 2**20, *, one_arena: bool = False) -> bool:
+    """Let malloc keep up to `nbytes` of freed memory per arena; False where this is not glibc.
+
+    With `one_arena` all threads share one, if none has begun its own: a frame that one thread freed then serves the
+    next, whichever thread wants it, and `Idle` can give all of it back. malloc_trim leaves the top of other arenas alone.
+    """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _MMAP_MAX) and mallopt(_M_TRIM_THRESHOLD, nbytes))
+    arenas = not one_arena or mallopt(_M_ARENA_MAX, 1)
+    return bool(arenas and mallopt(_M_MMAP_THRESHOLD, _MMAP_MAX) and mallopt(_M_TRIM_THRESHOLD, nbytes))
 
 
 class Idle:
