@@ -17,8 +17,8 @@ import msgspec
 from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
-    BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, LoadBundle, MessageReceived, Note, PeerGone, Release, Revoked,
-    RunBatch, SendMessage, StopRequested, Tick, state_key,
+    BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, JobDone, LoadBundle, MessageReceived, Note, PeerGone, Release,
+    Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
@@ -239,13 +239,15 @@ class Server:
     def _keep_results(self, event: Event, results: dict[tuple[int, int], Payload]) -> Event:
         """Keep what came with an answered batch; states get tokens, as all payloads that are no result."""
         if isinstance(event, BatchDone) and any(job.state for job in event.jobs):
-            jobs = [
-                msgspec.structs.replace(job, state=self._keep(results.pop(state_key(job.session, job.seq)))) if job.state else job
-                for job in event.jobs
-            ]
-            event = msgspec.structs.replace(event, jobs=tuple(jobs))
+            event = msgspec.structs.replace(event, jobs=tuple([self._with_state(job, results) for job in event.jobs]))
         self._results.update(results)
         return event
+
+    def _with_state(self, job: JobDone, results: dict[tuple[int, int], Payload]) -> JobDone:
+        if not job.state:
+            return job
+        state = results.pop(state_key(job.session, job.seq))
+        return msgspec.structs.replace(job, state=self._keep(state), state_nbytes=state.nbytes)
 
     def _keep(self, payload: Payload) -> int:
         """Keep a payload until its token is released."""

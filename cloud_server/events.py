@@ -51,7 +51,7 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
 
     `kind` is done, filtered, failed, dropped if it came too late to begin, or again: the worker was lost with several
     jobs, so it is not known whose doing it was. `killed` is the digest of the input of a job that, alone, cost its worker.
-    `state` is the token of the state after it, 0 if none was made; a worker, which knows no tokens, says 1.
+    `state` is the token of the state after it, of `state_nbytes` bytes, 0 if none was made; a worker, which knows no tokens, says 1.
     """
 
     session: int
@@ -64,6 +64,7 @@ class JobDone(msgspec.Struct, frozen=True, gc=False):
     decode: float = 0.0
     killed: str = ""
     state: int = 0
+    state_nbytes: int = 0
 
 
 class BatchDone(msgspec.Struct, frozen=True, gc=False, tag=True):

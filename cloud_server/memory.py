@@ -1,15 +1,16 @@
 """The server's memory: who may send how much, so that all together stay under one cap.
 
-A session is charged with what it may still send (`unused`), what is here of it (`kept`), and the results it has not
-acknowledged (`held`). A limit that was told cannot be taken back on a link, so a limit is raised only where all
-charges together stay under the cap:
+A session is charged with what it may still send (`unused`), what is here of it (`kept`), the results it has not
+acknowledged (`held`) and the state of its stages (`stored`). A limit that was told cannot be taken back on a link, so
+a limit is raised only where all charges together stay under the cap:
 
     share = cap / live sessions, at most `most`; and at least the session's own next job beyond what is held for it
     first on a link: min(share, 1 MiB); then up to the share as jobs end, in the order in which sessions asked
 
 What an idle session was granted and does not use is taken back by asking for a new HELLO (`recalled`). The last
 `largest` bytes of the cap are only for one at a time that has nothing under way here, the first in line or one whose
-answers are held: so somebody can always go on, and ack, whatever the others hold.
+answers are held: so somebody can always go on, and ack, whatever the others hold. States take no credit and
+stay for as long as their session: all together they may have half of what is beside `largest`; beyond that all but the first are refused.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Memory:
     def __init__(self, cap: int, most: int, largest: int) -> None:
         self.cap, self.most, self.largest = cap, most, min(largest, most)
         self.used = 0
+        self.stored = 0
+        """Bytes of the states of all sessions."""
         self.live = self.share = 0
         """Sessions with a link, and what each of them may have while others want the rest."""
         self.linked(0)
@@ -54,7 +57,7 @@ class Memory:
 
     def grant(self, account: Account) -> int:
         """Raise a session's limit as far as its share and the others allow; returns by how much."""
-        entitled = max(self.share, min(account.need, self.largest) + account.held)
+        entitled = max(self.share, min(account.need, self.largest) + account.held + account.stored)
         wanted = entitled - account.charge
         granted = 0
         if account.linked and wanted > 0 and wanted >= account.missing:  # else its own jobs are what it waits for
@@ -138,7 +141,8 @@ class Memory:
 class Account:
     """One session's bytes.
 
-    Invariants: `limit` never shrinks on a link; `kept` is the payload bytes of its jobs, `held` of the results kept for it.
+    Invariants: `limit` never shrinks on a link; `kept` is the payload bytes of its jobs, `held` of the results kept for it,
+    `stored` of its stages' state.
     """
 
     def __init__(self, number: int, memory: Memory) -> None:
@@ -148,6 +152,7 @@ class Account:
         self.received = 0
         self.kept = 0
         self.held = 0
+        self.stored = 0
         self.need = 0
         """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
         self.linked = False
@@ -163,7 +168,7 @@ class Account:
     @property
     def charge(self) -> int:
         """Bytes that are or may be here because of this session."""
-        return self.unused + self.kept + self.held
+        return self.unused + self.kept + self.held + self.stored
 
     @property
     def missing(self) -> int:
@@ -217,6 +222,17 @@ class Account:
         self.held += nbytes
         self._memory.used += nbytes
 
+    def may_store(self, nbytes: int) -> bool:
+        """True if there is room for a state of so many bytes, in place of the one that is here. There always is for one."""
+        others = self._memory.stored - self.stored
+        return not others or others + nbytes <= (self._memory.cap - self._memory.largest) // 2
+
+    def store(self, nbytes: int) -> None:
+        """The state of the session's stages has so many bytes now; 0: there is none."""
+        self._memory.stored += nbytes - self.stored
+        self._memory.used += nbytes - self.stored
+        self.stored = nbytes
+
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
         memory, unused = self._memory, self.limit - self.received
@@ -232,6 +248,7 @@ class Account:
     def end(self) -> None:
         """The session is over and nothing of it is here."""
         self.unlink()
+        self.store(0)
         self._memory.used -= self.kept + self.held
         self.kept = self.held = 0
 

@@ -25,7 +25,7 @@ from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, damaged, receipt
 from cloud_server.refusal import refused, why_not_run
-from cloud_server.sessions import Session, hand_over, left_behind, unwanted
+from cloud_server.sessions import Session, folded, hand_over, left_behind, unwanted
 from cloud_server.sharing import recalled, served
 from wire.protocol import (
     Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
@@ -229,8 +229,9 @@ class Scheduler:
 
     def _on_state(self, message: State, session: Session, event: MessageReceived, now: float) -> None:
         if event.token:
-            self._out += hand_over(session, message, event.token)
-            self._send(session, Credit(session.account.announce(), "state", message.seq, event.nbytes, 0))
+            gone, answer = hand_over(session, message, event)
+            self._out += gone
+            self._send(session, answer)
         else:  # the device wants a copy
             session.ownership.ask(message)
         self._take_turns(session)
@@ -304,7 +305,7 @@ class Scheduler:
                 self._out.append(Fold(batch.app, session.device, session.number, done.seq))
         self._reply(session, result, done.nbytes)
         if job.generation:
-            self._out += session.ownership.folded(job, done.state)
+            self._out += folded(session, job, done)
             self._take_turns(session)
 
     def _answer(self, session: Session, job: Job, outcome: str, reason: str, now: float) -> None:

@@ -10,15 +10,16 @@ it, or it is below `acked` and forgotten: so whatever is sent twice is executed 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
-from cloud_server.events import Command, Forget, JobDone, Release
+from cloud_server.events import Command, Forget, JobDone, MessageReceived, Release
 from cloud_server.job import Job
 from cloud_server.memory import Account, Memory
 from cloud_server.offer import pool_of, shipped_as
 from cloud_server.ownership import Ownership
-from wire.protocol import Hello, Result, State, Submit
+from wire.protocol import Credit, Error, Hello, Result, State, Submit
 
-__all__ = ["Job", "Session", "hand_over", "left_behind", "unwanted"]
+__all__ = ["Job", "Session", "folded", "hand_over", "left_behind", "unwanted"]
 
 _REPORTS = 8192
 """Report numbers remembered; twice what a device keeps unconfirmed."""
@@ -210,14 +211,28 @@ class Session:
         return True
 
 
-def hand_over(session: Session, message: State, token: int) -> list[Command]:
-    """The device gives this server its stages with state, with the payload `token`; what of older generations may go."""
-    given_up = session.ownership.state
-    if not session.ownership.begin(message, token):
-        return [Release(token)]
-    tokens, seqs = session.void(message.generation)
-    gone: list[Command] = [Release(token) for token in (*tokens, given_up) if token]
-    return gone + [Forget(session.number, seq) for seq in seqs]
+def hand_over(session: Session, message: State, event: MessageReceived) -> tuple[list[Command], Credit | Error]:
+    """The device gives this server its stages with state; what of older generations may go, and the answer."""
+    ownership, account = session.ownership, session.account
+    if message.generation > ownership.generation and not account.may_store(event.nbytes):
+        text = f"{event.nbytes} bytes of state: no room beside the other devices'"
+        return [Release(event.token)], Error("oversize", text, message.seq)
+    given_up, gone = ownership.state, list[Command]()
+    if ownership.begin(message, event.token):
+        account.store(event.nbytes)
+        tokens, seqs = session.void(message.generation)
+        gone += [Release(token) for token in (*tokens, given_up) if token]
+        gone += [Forget(session.number, seq) for seq in seqs]
+    else:
+        gone.append(Release(event.token))
+    return gone, Credit(account.announce(), "state", message.seq, event.nbytes, 0)
+
+
+def folded(session: Session, job: Job, done: JobDone) -> Sequence[Command]:
+    """A job with state ended, and may have left another; returns what may go."""
+    if done.state:
+        session.account.store(done.state_nbytes)
+    return session.ownership.folded(job, done.state)
 
 
 def left_behind(session: Session, queued: list[Job]) -> list[Command]:

@@ -183,15 +183,15 @@ class ServerBody(Body):
         device, seq, path = value
         kind, last = ending(self.scenario, device, seq)
         steps = tuple(self._step(stage, states, seq) for stage in range(command.start, min(command.stop, last + 1)))
-        state = 0
+        state = size = 0
         if states is not None:
-            state = next(self._tokens)
+            state, size = next(self._tokens), STATE_BYTES
             self.inputs[state] = states
         if last < command.stop:
-            return JobDone(*key, kind, last, "boom" if kind == "failed" else "", decode=decode, state=state)
+            return JobDone(*key, kind, last, "boom" if kind == "failed" else "", decode=decode, state=state, state_nbytes=size)
         self.results[key] = (device, seq, path + steps)
         nbytes = self.scenario.stages[command.stop - 1].nbytes
-        return JobDone(*key, "done", nbytes=nbytes, signature="v", decode=decode, state=state)
+        return JobDone(*key, "done", nbytes=nbytes, signature="v", decode=decode, state=state, state_nbytes=size)
 
     def _step(self, stage: int, states: States | None, seq: int) -> tuple[Any, ...]:
         if not self.scenario.stages[stage].stateful:

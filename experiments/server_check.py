@@ -7,6 +7,7 @@ from collections import Counter
 import cloud_server.events as cloud
 from experiments.check import Check
 from experiments.owner_check import TurnCheck
+from experiments.folds import STATE_BYTES
 from experiments.record import Folded, Started
 from experiments.scenario import Scenario
 from wire.protocol import Bye, Error, Hello, Report, Result, Skip, State, Submit
@@ -129,7 +130,7 @@ class ServerCheck(Check):
     def on_send(self, what: cloud.SendMessage) -> None:
         message = what.message
         if type(message) is Error:
-            if message.code not in _POLITE:
+            if message.code not in _POLITE and not self._no_room_for_state(message):
                 self.problem("refusal", f"{message}")
         elif what.peer not in self._peers.get(what.session, ()):
             self.problem("job", f"{message} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
@@ -144,6 +145,12 @@ class ServerCheck(Check):
     def _duplicating(self, session: int) -> bool:
         doubled = any(plan.kind == "double" for plan in self.scenario.strikes)
         return doubled or (session in self._devices and self.scenario.devices[self._devices[session]].network.duplicate > 0)
+
+    def _no_room_for_state(self, message: Error) -> bool:
+        """True if a state may be refused: those of all devices would not fit half of what is left beside the largest job."""
+        plan = self.scenario.server
+        room = (plan.memory - min(plan.max_job, plan.credit)) // 2
+        return message.code == "oversize" and "of state" in message.text and STATE_BYTES * len(self.scenario.devices) > room
 
     def on_fold(self, what: cloud.Fold) -> None:
         key = (what.session, what.seq, what.token > 0)

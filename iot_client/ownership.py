@@ -26,7 +26,7 @@ from iot_client.peer import REFUSED, UP, Peer
 from iot_client.policy import Manual
 from iot_client.steering import Auto
 from iot_client.stream import Stream
-from wire.protocol import Result, Skip, State, Welcome
+from wire.protocol import Error, Result, Skip, State, Welcome
 
 __all__ = ["Ownership"]
 
@@ -200,6 +200,15 @@ class Ownership:
         if self._state is not None and self._state.seq == seq:
             self._state = None
 
+    def refused(self, message: Error, now: float) -> bool:
+        """True if the server has no room for the state it was handed: it is folded here, or handed over again until there is."""
+        if self._state is None or message.seq != self._state.seq or self._taking is not None:
+            return False
+        if self._stream.can_run_all:
+            self._stay(message.text, now)
+            self.take_over()
+        return True
+
     def again(self, message: Result) -> bool:
         """True if the server gave a job back that came out of turn: it leaves again, behind the one before it."""
         frame = self._stream.journal.get(message.seq)
@@ -231,9 +240,8 @@ class Ownership:
         journal = self._stream.journal
         waiting = (frame.seq for frame in journal.values() if frame is not None and frame.state == SENT and frame.sent_at < stamp)
         first = next(waiting, 0 if self._asked_at == NEVER else self._stream.turns.head)
-        while journal.get(first - 1, self) is None:
-            first -= 1
-            self._say(Skip(first))
+        for seq in [seq for seq, frame in journal.items() if frame is None and seq < first]:
+            self._say(Skip(seq))
 
     def _hand_over(self, now: float, *, again: bool = False) -> None:
         if not again:

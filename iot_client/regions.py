@@ -44,8 +44,8 @@ class Regions:
         self._hysteresis = Hysteresis(confirm=_CONFIRM, dwell=_DWELL, faster=_FASTER, gain=_GAIN, apart=True)
 
     def offer(self, regions: tuple[Region, ...]) -> None:
-        """What the server can do its part of, at least one."""
-        self._open = regions
+        """What the server of now can do its part of, at least one."""
+        self._open, self._stays = regions, False
         self.here = next((region for region in regions if _same(region, self.here)), self._home())
 
     @property

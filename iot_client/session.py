@@ -329,7 +329,7 @@ class Session:
     def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
         if message.code == "damaged":
             self._on_damaged(message, peer, now)
-        else:
+        elif message.code != "oversize" or self.owner is None or not self.owner.refused(message, now):
             self.stream.out += peer.error(message, now, self.stream.head)
 
     def _on_bye(self, message: Bye, peer: Peer, event: MessageReceived, now: float) -> None:

@@ -134,13 +134,14 @@ class ServerUnderTest:
         return self.hears(message, now, **where)
 
     def done(
-        self, batch: int, now: float, kind: str = "done", *, waited: float = 0.0, times: tuple[float, ...] = (0.01, 0.02)
+        self, batch: int, now: float, kind: str = "done", *, waited: float = 0.0, times: tuple[float, ...] = (0.01, 0.02),
+        state_nbytes: int = 100,
     ) -> list[Command]:
         """A batch ended: all its jobs in the same way; those with state made a new one, but for failed ones."""
         jobs = tuple(
             JobDone(session, seq, kind, -1 if kind == "done" else 2, "" if kind == "done" else kind,
                     nbytes=10, signature=f"result {seq}" if kind == "done" else "",
-                    state=self._new_token() if self._batches[batch].state and kind != "failed" else 0)
+                    state=self._new_token() if self._batches[batch].state and kind != "failed" else 0, state_nbytes=state_nbytes)
             for session, seq in self._batches[batch].jobs
         )
         return self.handle(BatchDone(batch, jobs, times, waited), now)

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from cloud_server.events import Command, Forget, Release, RunBatch
+from cloud_server.events import Command, Forget, Release, RunBatch, SendMessage
 from cloud_server.job import Job
 from cloud_server.ownership import CHECKPOINT
-from tests.unit.server import APP, ServerUnderTest, answers, batches, receipt, said
-from wire.protocol import Credit, Ping, Skip, State
+from tests.unit.server import APP, LINK, SESSION, ServerUnderTest, answers, batches, receipt, said
+from wire.protocol import Bye, Credit, Error, Ping, Skip, State
 
 FOLDS = msgspec.structs.replace(APP, stateful=(False, False, True))
 
@@ -115,10 +115,10 @@ def test_frames_below_acked_run_for_the_states_sake() -> None:
     assert batches(server.submits(3, 1.0, generation=1, acked=5)) == [(3,)]
     commands = server.done(0, 1.1)
     assert answers(commands) == []
-    assert said(Credit(10_100, "submit", 3)) in commands
+    assert said(Credit(10_000, "submit", 3)) in commands  # 100 less than it would be without its state
     again = server.submits(3, 1.2, generation=1, acked=5)
     assert again[0] == Release(4)
-    assert [getattr(command, "message", None) for command in again[1:]] == [Credit(10_200, "submit", 3, 100)]
+    assert [getattr(command, "message", None) for command in again[1:]] == [Credit(10_100, "submit", 3, 100)]
 
 
 def test_every_eighth_frame_brings_a_copy_of_the_state() -> None:
@@ -185,3 +185,30 @@ def test_a_job_that_had_its_turn_and_was_shed_gives_it_back() -> None:
     ownership.unrun(job, "dropped")
     ownership.waiting[1] = job
     assert ownership.next_turn() is job
+
+
+def test_a_state_is_charged_to_its_device_as_long_as_it_is_here() -> None:
+    """100 bytes as handed over, 300 after a job, none once the session ended."""
+    server = owning()
+    account, memory = server.machine.sessions[SESSION].account, server.machine.memory
+    before = memory.used
+    assert (account.stored, memory.stored) == (100, 100)
+    server.submits(0, 1.0, generation=1)
+    server.done(0, 1.1, state_nbytes=300)
+    assert (account.stored, memory.stored, account.charge - account.unused - account.kept - account.held) == (300, 300, 300)
+    server.hears(Bye("done"), 2.0)
+    assert (memory.stored, memory.used) == (0, 0)
+    assert before > 0
+
+
+def test_a_state_for_which_there_is_no_room_is_refused() -> None:
+    """Half of what the cap leaves beside the largest job is for states: beyond that only the first is taken, and a second device's
+    is answered by ERROR and let go."""
+    server = ServerUnderTest(FOLDS, memory=1_500, credit=1_000, max_job=1_000)
+    for session, peer in ((SESSION, LINK), (8, b"M")):
+        server.connect(0.0, session=session, peer=peer)
+    server.hears(State(2, 1, 0), 0.5, nbytes=600)
+    commands = server.hears(State(2, 1, 0), 0.6, session=8, peer=b"M", nbytes=200)
+    errors = [c.message for c in commands if isinstance(c, SendMessage) and isinstance(c.message, Error)]
+    assert [(error.code, error.seq) for error in errors] == [("oversize", 0)]
+    assert [type(c) for c in commands][0] is Release and server.machine.memory.stored == 600

@@ -8,7 +8,7 @@ from iot_client.events import Command, Deliver, ExportState, ImportState, KeepSt
 from iot_client.outcome import Done, Filtered
 from iot_client.ownership import PATIENCE
 from tests.unit.device import SESSION, Device, notes, submits
-from wire.protocol import Credit, Message, Skip, State, Submit
+from wire.protocol import Credit, Error, Message, Skip, State, Submit
 
 STOPS = ((), (4, 2), (4,), (4,), (4,))
 """Four stages, of which stage 2 keeps state: where jobs may end."""
@@ -220,3 +220,32 @@ def test_where_no_split_keeps_it_here_jobs_end_before_a_state_that_cannot_travel
         device.ran(seq, 2, 4, now)
         device.link_down(now + 1.0)
         device.connect(now + 2.0, limit=100_000)
+
+
+def test_a_state_the_server_has_no_room_for_is_folded_here() -> None:
+    """ERROR(oversize) with its seq, and only that: the device goes on from the state it sent, and the split stays here."""
+    device = there()
+    device.capture(1.0)
+    device.ran(0, 0, 1, 1.0)
+    assert not of(device.hears(Error("oversize", "500 bytes", 3), 1.1), ImportState)
+    commands = device.hears(Error("oversize", "100 bytes of state: no room", 0), 1.2)
+    assert of(commands, ImportState) == [ImportState(0, 2, 4)]
+    assert device.session.split == 4 and notes(commands)
+    assert of(device.ran(0, 1, 4, 1.3), Deliver)
+
+
+def test_a_gap_below_jobs_that_are_repeated_for_their_state_is_said_again() -> None:
+    """The server died and the SKIP of frame 1 is lost: frame 2, delivered long ago, waits for it there as frame 3 does."""
+    device = there()
+    submitted(device, 1)
+    device.capture(1.0)
+    device.ran(1, 0, 1, 1.0, "filtered", stage=0)
+    submitted(device, 2)
+    answer(device, 0, 1.1)
+    answer(device, 2, 1.1)
+    device.link_down(1.2)
+    assert Skip(1) in said(device.connect(1.3, limit=100_000))
+    device.hears(Credit(100_000, "state", 0), 1.4)
+    for seq in (0, 2, 3):
+        device.receipt(seq, 1.4, limit=100_000)
+    assert said(device.pong(1.5, 1.6, limit=100_000)) == [Skip(1)]
