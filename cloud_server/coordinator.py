@@ -244,10 +244,8 @@ class Server:
         return event
 
     def _with_state(self, job: JobDone, results: dict[tuple[int, int], Payload]) -> JobDone:
-        if not job.state:
-            return job
-        state = results.pop(state_key(job.session, job.seq))
-        return msgspec.structs.replace(job, state=self._keep(state), state_nbytes=state.nbytes)
+        state = results.pop(state_key(job.session, job.seq)) if job.state else None
+        return job if state is None else msgspec.structs.replace(job, state=self._keep(state), state_nbytes=state.nbytes)
 
     def _keep(self, payload: Payload) -> int:
         """Keep a payload until its token is released."""
