@@ -7,12 +7,11 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psutil
 
-from chaos.device import Diary, Plan
-from chaos.recovery import FRAME, judge
+from chaos.device import Plan
+from chaos.recovery import FRAME, alone, judge
 from chaos.registry import Broken, Run, Seen, Skipped, promise
 from chaos.site import Server, launch
 from chaos.steps import answer
@@ -56,22 +55,22 @@ def _every(period: float, length: float, count: int, first: float = 3.0) -> tupl
     return tuple((first + period * number, length) for number in range(count))
 
 
-def _played(run: Run, spec: LinkSpec, seconds: float, **fields: Any) -> tuple[Diary, list[tuple[str, float, float]], Plan]:
-    """A live device at 30 fps over that link for so long; its diary, and the cuts as (name, from, to)."""
+def _cut(run: Run, spec: LinkSpec, seconds: float, allowed: float, again: float, deadline: float) -> Seen:
+    """A live device at 30 fps over that link for so long, and what came of its cuts."""
     with network_of(spec, seconds, run.seed) as network, server_in(network, "chaos.steps:steps") as server:
-        plan = Plan(port=server.port, host=network.server_ip, out=str(run.folder / "out"), seconds=seconds, **fields)
-        with device_in(network, plan) as device:
+        plan = Plan(port=server.port, host=network.server_ip, out=str(run.folder / "out"), seconds=seconds, deadline=deadline)
+        with alone(plan) as beside, device_in(network, plan) as device:
             began = network.play()
             diary = device.diary(seconds + 120.0)
-    return diary, [("cut", began + at, began + at + length) for at, length in spec.cuts], plan
+            control = beside.diary(60.0)
+    return judge(diary, [("cut", began + at, began + at + length) for at, length in spec.cuts], allowed, plan, control, again)
 
 
 @promise(3, "a blackout of 5 s: no silence beyond the deadline and a frame, served again within 0.5 s", quick=1, full=20)
 def blackouts(run: Run) -> Seen:
     """Deadline 150 ms at 30 fps over a path of 40 ms: gaps of at most 185 ms and a scheduler's slice."""
     spec = LinkSpec(up_mbit=50, delay_ms=20, cuts=_every(9.0, 5.0, run.count))
-    diary, cuts, plan = _played(run, spec, 3.0 + 9.0 * run.count, deadline=0.15)
-    return judge(diary, cuts, 0.185 + 0.005, plan, again=0.5)
+    return _cut(run, spec, 3.0 + 9.0 * run.count, 0.185 + 0.005, again=0.5, deadline=0.15)
 
 
 @promise(3, "the device's interface goes down for 3 s and comes back", quick=1, full=20)
@@ -80,7 +79,7 @@ def link_down(run: Run) -> Seen:
     spec, downs = LinkSpec(up_mbit=50, delay_ms=10), []
     with network_of(spec, 10.0) as network, server_in(network, "chaos.steps:steps") as server:
         plan = Plan(port=server.port, host=network.server_ip, out=str(run.folder / "out"), seconds=3.0 + 6.0 * run.count, deadline=0.15)
-        with device_in(network, plan) as device:
+        with alone(plan) as beside, device_in(network, plan) as device:
             network.play()
             time.sleep(2.0)
             for _ in range(run.count):
@@ -92,7 +91,8 @@ def link_down(run: Run) -> Seen:
                 downs.append(("interface", began, time.monotonic()))
                 time.sleep(3.0)
             diary = device.diary(120.0)
-    return judge(diary, downs, 0.15 + FRAME + 0.007, plan, again=0.5)
+            control = beside.diary(60.0)
+    return judge(diary, downs, 0.15 + FRAME + 0.007, plan, control, again=0.5)
 
 
 @promise(10, "cuts of 0.1 to 10 s at random: a lossless session goes on where it was", quick=3, full=200)
@@ -145,8 +145,7 @@ def bad_link(run: Run) -> Seen:
 def cycles(run: Run) -> Seen:
     """Deadline 150 ms at 30 fps."""
     spec = LinkSpec(up_mbit=50, delay_ms=10, cuts=_every(5.0, 1.0, run.count))
-    diary, cuts, plan = _played(run, spec, 5.0 + 5.0 * run.count, deadline=0.15)
-    return judge(diary, cuts, 0.15 + FRAME + 0.007, plan, again=4.0)
+    return _cut(run, spec, 5.0 + 5.0 * run.count, 0.15 + FRAME + 0.007, again=4.0, deadline=0.15)
 
 
 @promise(26, "the same, lossless: finished within 30 s after the last cut", quick=2, full=120)

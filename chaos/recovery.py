@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from chaos.device import Diary, Plan, clip_of
 from chaos.registry import Broken, Run, Seen, promise
-from chaos.site import ROOT, Server, first_from, gaps, launch, quantile
+from chaos.site import ROOT, Server, first_from, launch, longest, quantile
 from chaos.steps import answer
 from tasks.app import load
 from tasks.plain import to_plain
@@ -21,7 +22,7 @@ from tasks.run import Runner
 from tasks.values import keep_fields
 
 __all__ = [
-    "FRAME", "deadline_race", "fallback", "herd", "judge", "jumping_clocks",
+    "FRAME", "alone", "deadline_race", "fallback", "herd", "judge", "jumping_clocks",
     "kills_of_a_busy_server", "kills_of_the_only_server", "once_across_lives",
 ]
 
@@ -150,7 +151,7 @@ def fallback(run: Run) -> Seen:
         plan = Plan(
             port=server.port, out=str(run.folder / "out"), deadline=deadline, seconds=3.0 + 6.0 * run.count * len(ways), keep=True,
         )
-        with launch(plan) as device:
+        with alone(plan) as beside, launch(plan) as device:
             time.sleep(2.0)
             for number in range(run.count):
                 for name, fault in ways.items():
@@ -159,22 +160,40 @@ def fallback(run: Run) -> Seen:
                     time.sleep(max(0.0, began + 5.5 - time.monotonic()))
                 run.note(f"{number + 1} of {run.count} rounds")
             diary = device.diary(60.0 + 10 * run.count)
-    return judge(diary, faults, deadline + FRAME + 0.017, plan)
+            control = beside.diary(60.0)
+    return judge(diary, faults, deadline + FRAME + 0.017, plan, control)
 
 
-def judge(diary: Diary, faults: Sequence[tuple[str, float, float]], allowed: float, plan: Plan, again: float = 5.0) -> Seen:
-    """Of each fault, (name, from, to): how long nothing was done around it, and when the server's results came again."""
+def alone(plan: Plan) -> launch:
+    """The same frames on a device without any server, at the same time: where it halts too, it was the host."""
+    return launch(msgspec.structs.replace(plan, out=f"{plan.out}-alone", local=True, deadline=0.0))
+
+
+def judge(
+    diary: Diary, faults: Sequence[tuple[str, float, float]], allowed: float, plan: Plan, control: Diary, again: float = 5.0
+) -> Seen:
+    """Of each fault, (name, from, to): how long nothing was done around it, and when the server's results came again.
+
+    Faults around which the device that is alone was more than half a frame late are not judged, and counted; figures are of all.
+    """
     figures: dict[str, float | int | str] = {}
-    good = 0
+    good = stalled = 0
     for kind in dict.fromkeys(name for name, _, _ in faults):
-        silences = [max(gaps(diary.rows, began - 0.5, back + 2.0)) for name, began, back in faults if name == kind]
+        silences = [longest(diary.rows, began - 0.5, back + 2.0) for name, began, back in faults if name == kind]
         returns = [(first_from(diary.rows, "cloud", back) or float("inf")) - back for name, _, back in faults if name == kind]
-        good += sum(silence <= allowed and back <= again for silence, back in zip(silences, returns))
+        halts = [longest(control.rows, began - 0.5, back + 2.0) > 1.5 * FRAME for name, began, back in faults if name == kind]
+        stalled += sum(halts)
+        good += sum(silence <= allowed and back <= again and not halt for silence, back, halt in zip(silences, returns, halts))
         figures |= {f"{kind}: longest gap ms": round(1e3 * max(silences), 1), f"{kind}: remote again ms": round(1e3 * max(returns), 1)}
     if any(row.kind == "done" and row.value != answer(row.seq, plan.nbytes) for row in diary.rows if plan.mode == "lossless"):
         raise Broken("a value is not that of its frame")
     dropped = sum(row.kind == "dropped" for row in diary.rows)
-    return Seen(good=good, tried=len(faults), figures={**figures, "dropped": dropped, "frames": len(diary.rows), "late": diary.late})
+    figures |= {"dropped": dropped, "frames": len(diary.rows), "late": diary.late, "host halted": stalled}
+    figures["alone: longest gap ms"] = round(1e3 * longest(control.rows), 1)
+    seen = Seen(good=good, tried=len(faults) - stalled, figures=figures)
+    if not seen.tried:
+        raise Broken("this host halted around every fault, as a device that is alone shows: nothing can be said, try a quieter one", seen)
+    return seen
 
 
 @promise(13, "service of 1 to 1000 ms by chance, deadline 200 ms: one result each, in time", quick=300, full=10_000)
