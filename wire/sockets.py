@@ -39,7 +39,7 @@ def make_socket(
         options |= {
             zmq.ROUTER_MANDATORY: 1,
             zmq.BACKLOG: 512,
-            zmq.TCP_MAXRT: 30000,  # a device that takes nothing for 30 s is cut off, and what libzmq kept for it is freed
+            zmq.TCP_MAXRT: 40000,  # a backstop behind wire.lines: who takes nothing is cut off, and what libzmq kept for it is freed
         }
     for option, value in (options | _curve(keys)).items():
         socket.setsockopt(option, value)
