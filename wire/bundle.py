@@ -165,7 +165,7 @@ def _signed(head: bytes, trusted: Container[bytes]) -> tuple[Header, bytes]:
         raise BundleError("no bundle: its header is not written as headers are")
     if header.signer not in trusted:
         raise BundleError(
-            f"its signer is none of those the server trusts; `cloud-server signers allow NAME {text_of(header.signer[:32])}` "
+            f"its signer is not trusted by this server; `cloud-server signers allow NAME {text_of(header.signer[:32])}` "
             "on the server changes that"
         )
     try:

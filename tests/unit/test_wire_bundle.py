@@ -50,7 +50,7 @@ def test_what_was_signed_is_what_is_unpacked() -> None:
     ({"expires": NOW}, "expired 0 s ago"),
     ({"expires": NOW - 60}, "expired 60 s ago"),
     ({"created": NOW + 3000}, "in the future"),
-    ({"key": OTHER}, "none of those the server trusts"),
+    ({"key": OTHER}, "not trusted by this server"),
 ])
 def test_a_bundle_meant_for_somebody_else_is_refused(changes: Any, words: str) -> None:
     """Each of the names, both times and the signer are compared, and the text says what differs."""
