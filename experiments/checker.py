@@ -38,6 +38,7 @@ RULES = {
     "job": "a batch runs what was submitted, and a RESULT answers the device that asked",
     "fold": "each (device, session, seq) is folded at most once in a life, with its right value",
     "report": "a Done value reaches the aggregate, or is counted as discarded",
+    "blame": "a job fails for a worker's death only if it was alone with it, or holds a stage marked once; else it runs again, alone",
     "memory": "the server never holds more of a device's SUBMITs than its credit, nor more of all devices' than its memory",
     "refusal": "well-behaved peers are never told that they broke the protocol",
     "workers": "no more batches under way than workers take",
@@ -60,6 +61,8 @@ def validate(trace: Trace) -> list[str]:
     for check in checks.values():
         if isinstance(check, DeviceCheck):
             _check_reports(check, server)
+            if unjust := sorted(check.blamed - server.blamed):
+                check.problem("blame", f"(session, seq) failed for a worker's death without having been alone then: {unjust[:9]}")
             # A message lost alone is beyond TCP: a lost receipt then looks like a lost SUBMIT.
             harsh = check.plan.network.drop > 0 or any(plan.kind == "lose" for plan in trace.scenario.strikes)
             if not harsh and (both := sorted(check.ran_once & server.ran_once)):

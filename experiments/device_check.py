@@ -6,6 +6,7 @@ from typing import Any
 
 import iot_client.events as iot
 from experiments.check import Check
+from experiments.death_check import DIED
 from experiments.folds import Sequential
 from experiments.owner_check import OwnerCheck
 from experiments.record import Died, Handed, Hung, Started
@@ -32,6 +33,7 @@ class DeviceCheck(Check):
         self.delivered: dict[int, iot.Deliver] = {}
         self.discarded_reports = False
         self.ran_once: set[tuple[int, int, int]] = set()
+        self.blamed: set[tuple[int, int]] = set()
         self._clock = 0.0
         self._permits = 0
         self._captured: dict[int, float] = {}
@@ -124,6 +126,9 @@ class DeviceCheck(Check):
             if outcome.stage not in self._once or seq not in self._submitted:
                 self.problem("outcome", f"frame {seq}: {outcome}, but no stage marked once was submitted")
             return
+        if type(outcome) is Failed and outcome.error.startswith(DIED):
+            self.blamed.add((self.session, seq))
+            return
         kind, stage = ending(self.scenario, self.number, seq)
         expected = {"done": Done, "filtered": Filtered, "failed": Failed}[kind]
         if type(outcome) is not expected or (kind != "done" and getattr(outcome, "stage", None) != stage):
@@ -178,6 +183,8 @@ class DeviceCheck(Check):
         outcome = self.delivered[seq].outcome if seq in self.delivered else None
         if type(outcome) is Failed and outcome.error.startswith("may have run"):
             return outcome.stage
+        if type(outcome) is Failed and outcome.error.startswith(DIED):
+            return outcome.stage - 1
         if type(outcome) is Dropped:  # it was too large to be sent
             return self.delivered[seq].split - 1
         return ending(self.scenario, self.number, seq)[1]

@@ -130,7 +130,9 @@ def _with_faults(dice: Dice, device: Device) -> Device:
 
 def _faulty(dice: Dice, server: Server) -> Server:
     stuck = (dice.scaled(0.002, 0.1), dice.scaled(0.1, 5.0)) if dice.chance(0.15) else (0.0, 0.0)
-    return msgspec.structs.replace(server, drift=dice.pick(0.0, 0.0, *_DRIFTS), stuck=stuck)
+    drift = dice.pick(0.0, 0.0, *_DRIFTS)
+    dies = dice.scaled(0.002, 0.1) if dice.chance(0.15) else 0.0
+    return msgspec.structs.replace(server, drift=drift, stuck=stuck, dies=dies)
 
 
 def _strikes(dice: Dice, legal: tuple[int, ...]) -> tuple[Strike, ...]:

@@ -84,7 +84,7 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
     info = AppInfo(
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(task.placement != "device" for task in app.chain), batched=(plan.batched,) * app.n,
-        stateful=tuple(task.stateful for task in app.chain),
+        stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         aggregate=scenario.aggregate,
     )
     machine = Scheduler(SchedulerConfig(

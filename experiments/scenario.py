@@ -140,7 +140,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The server: `kills` and `stops` (asked to stop) are (time, seconds until it listens again); `hangs` as for a device.
 
     `memory` is what all devices may have there in bytes, `credit` each of them; `batched` says whether stages can run
-    batches. `stuck` is (chance, seconds): so long a batch's worker does nothing first.
+    batches. `stuck` is (chance, seconds): so long a batch's worker does nothing first. `dies` is the chance that the worker
+    of a batch dies with it.
     """
 
     workers: int = 2
@@ -155,6 +156,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stops: tuple[tuple[float, float], ...] = ()
     hangs: tuple[tuple[float, float], ...] = ()
     stuck: tuple[float, float] = (0.0, 0.0)
+    dies: float = 0.0
     clock: float = 0.0
     drift: float = 0.0
 

@@ -13,6 +13,7 @@ from cloud_server.events import (
 )
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
+from experiments.death_check import DIED
 from experiments.encodings import way_at
 from experiments.folds import INITIAL, STATE_BYTES, States, fold
 from experiments.path import Connection, Path
@@ -51,6 +52,7 @@ class ServerBody(Body):
         self.workers: Workers
         self._tokens = count(1)
         self._dice = random.Random(f"stuck {seed}")
+        self._deaths = random.Random(f"deaths {seed}")
         self.perform = {
             RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish,
@@ -150,7 +152,18 @@ class ServerBody(Body):
         decodes = tuple(self._decode(command.start, token) for token in command.inputs)
         life = self.life
         seconds = sum(times) + sum(decodes) + self._stuck()
+        if self.scenario.server.dies and self._deaths.random() < self.scenario.server.dies:
+            self.workers.put(seconds * self._deaths.random(), lambda waited: self._died(command, waited, life))
+            return
         self.workers.put(seconds, lambda waited: self._ran(command, values, states, times, decodes, waited, life))
+
+    def _died(self, command: RunBatch, waited: float, life: int) -> None:
+        """The worker ended with this batch, as cloud_server.executors.switch tells it."""
+        if life != self.life or not self.alive:
+            return
+        kind, killed = ("failed", f"{command.jobs[0]}") if len(command.jobs) == 1 else ("again", "")
+        jobs = tuple(JobDone(*key, kind, command.start, DIED, killed=killed) for key in command.jobs)
+        self.feed(BatchDone(command.batch, jobs, (), waited))
 
     def _stuck(self) -> float:
         """Seconds for which the worker does nothing at all, now and then."""

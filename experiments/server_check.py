@@ -6,6 +6,7 @@ from collections import Counter
 
 import cloud_server.events as cloud
 from experiments.check import Check
+from experiments.death_check import DIED, DeathCheck
 from experiments.owner_check import TurnCheck
 from experiments.folds import STATE_BYTES
 from experiments.record import Folded, Started
@@ -28,6 +29,7 @@ class ServerCheck(Check):
         self._devices: dict[int, int] = {}
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.ran_once: set[tuple[int, int, int]] = set()
+        self.blamed: set[tuple[int, int]] = set()
         self._new_life()
         self.on.update({
             Started: self.on_started, Folded: self.on_folded, cloud.MessageReceived: self.on_message,
@@ -44,6 +46,9 @@ class ServerCheck(Check):
         self._held: Counter[int] = Counter()
         self._executed: set[tuple[int, int, int, int]] = set()
         self._turns = TurnCheck(self)
+        self._deaths = DeathCheck(self, self._once)
+        self._deaths.blamed |= self.blamed
+        self.blamed = self._deaths.blamed
         self._folds: set[tuple[int, int, bool]] = set()
         self._running: set[int] = set()
         self._fold: cloud.Fold | None = None
@@ -105,6 +110,7 @@ class ServerCheck(Check):
 
     def on_run_batch(self, what: cloud.RunBatch) -> None:
         self._running.add(what.batch)
+        self._deaths.on_run(what)
         if len(self._running) > _DEPTH * self.scenario.server.workers:
             self.problem("workers", f"{len(self._running)} batches under way")
         for (session, seq), token in zip(what.jobs, what.inputs, strict=True):
@@ -126,6 +132,9 @@ class ServerCheck(Check):
 
     def on_batch_done(self, what: cloud.BatchDone) -> None:
         self._running.discard(what.batch)
+        again = self._deaths.on_done(what)
+        if again:
+            self._executed = {key for key in self._executed if key[:2] not in again}
 
     def on_send(self, what: cloud.SendMessage) -> None:
         message = what.message
@@ -136,6 +145,8 @@ class ServerCheck(Check):
             self.problem("job", f"{message} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
         if type(message) is Result:
             self._turns.on_result(what.session, message)
+            if message.reason.startswith(DIED) and (what.session, message.seq) not in self.blamed:
+                self.problem("blame", f"{message}, which was not alone when a worker died")
             # Duplicates are beyond TCP: the server counts their bytes, the device cannot know of them.
             if message.reason == "over credit" and not self._duplicating(what.session):
                 self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")

@@ -6,6 +6,7 @@ from collections import Counter
 
 import cloud_server.events as cloud
 import iot_client.events as iot
+from experiments.death_check import DIED
 from experiments.record import Died, Folded, Hung, Spurious, Started, Trace
 from iot_client.outcome import Done, Dropped
 from wire.protocol import Error, Result, Skip, State, Submit, Welcome
@@ -43,6 +44,9 @@ def sightings(trace: Trace) -> Counter[str]:
         elif kind is iot.MessageReceived or kind is cloud.MessageReceived:
             seen["damaged here" if kind is iot.MessageReceived else "damaged at the server"] += what.damaged
             seen["unreadable at the server"] += type(what.message) is Error and not what.session
+        elif kind is cloud.BatchDone:
+            seen["worker died"] += any(job.error.startswith(DIED) for job in what.jobs)
+            seen["tried again"] += sum(job.kind == "again" for job in what.jobs)
         elif kind is cloud.RunBatch:
             seen["batched"] += len(what.jobs) > 1
         elif kind is cloud.Note:

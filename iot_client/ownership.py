@@ -200,6 +200,11 @@ class Ownership:
         if self._state is not None and self._state.seq == seq:
             self._state = None
 
+    def failed(self, frame: Frame, stage: int) -> None:
+        """A job ended before it came to the fold: should it be repeated, it does not come there either, whatever it died of."""
+        if frame.seq in self._stream.journal and stage <= self.stage:
+            self._stream.journal[frame.seq] = None
+
     def refused(self, message: Error, now: float) -> bool:
         """True if the server has no room for the state it was handed: it is folded here, or handed over again until there is."""
         if self._state is None or message.seq != self._state.seq or self._taking is not None:

@@ -282,6 +282,8 @@ class Session:
         elif message.outcome == "filtered":
             self.stream.settle(frame, Filtered(message.stage), now)
         elif message.outcome == "failed":
+            if self.owner is not None:
+                self.owner.failed(frame, message.stage)
             self.stream.settle(frame, Failed(message.stage, message.reason), now)
         elif self.fallback.refused(frame, message.reason, now):
             return

@@ -14,7 +14,7 @@ from experiments.checker import RULES, validate
 from experiments.record import Broken, Folded, Handed, Kept, Record, Spurious, Trace
 from experiments.scenario import Device, Network, Scenario, Server, Stage
 from experiments.simulate import simulate
-from iot_client.outcome import Done, Dropped, Filtered
+from iot_client.outcome import Done, Dropped, Failed, Filtered
 from wire.protocol import Error, State, Submit, Welcome
 
 PLAN = Scenario(
@@ -204,6 +204,10 @@ def memory(r: Records) -> None:
     r.insert(second, r.pop(big))
 
 
+def blame(r: Records) -> None:
+    change(r, find(r, LIVE, iot.Deliver, done), outcome=Failed(1, "worker died"))
+
+
 def refusal(r: Records) -> None:
     index = find(r, SERVER, cloud.SendMessage)
     change(r, index, message=Error("protocol", "x"))
@@ -221,7 +225,8 @@ BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, way,
-        credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, memory, refusal, workers, leak,
+        credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, blame, memory, refusal,
+        workers, leak,
     )
 }
 

@@ -249,3 +249,16 @@ def test_a_gap_below_jobs_that_are_repeated_for_their_state_is_said_again() -> N
     for seq in (0, 2, 3):
         device.receipt(seq, 1.4, limit=100_000)
     assert said(device.pong(1.5, 1.6, limit=100_000)) == [Skip(1)]
+
+
+def test_a_job_that_died_before_the_fold_is_a_gap_when_the_others_are_repeated() -> None:
+    """Its worker died with frame 0 at stage 1: after the server's death it is skipped, or frame 1 would find it in the state."""
+    device = there()
+    submitted(device, 2)
+    device.answered(0, 1.1, "failed", stop=4, generation=1, stage=1, reason="worker died")
+    answer(device, 1, 1.1)
+    submitted(device, 1)
+    device.link_down(1.2)
+    again = said(device.connect(1.3, limit=100_000))
+    assert Skip(0) in again
+    assert [message.seq for message in again if isinstance(message, Submit)] == [1, 2]

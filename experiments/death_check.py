@@ -1,0 +1,44 @@
+"""Workers that die: whom the server blames, and what it tries again."""
+
+from __future__ import annotations
+
+import cloud_server.events as cloud
+from experiments.check import Check
+
+__all__ = ["DIED", "DeathCheck"]
+
+DIED = "worker died"
+"""How the error of a job begins that was under way then."""
+
+
+class DeathCheck:
+    """The batches of one life of a server: who was alone when a worker died, and who must be from then on.
+
+    Attributes:
+        blamed: the (session, seq) that may be answered as failed for it.
+    """
+
+    def __init__(self, check: Check, once: list[int]) -> None:
+        self._check = check
+        self._once = once
+        self._batches: dict[int, cloud.RunBatch] = {}
+        self._suspects: set[tuple[int, int]] = set()
+        self.blamed: set[tuple[int, int]] = set()
+
+    def on_run(self, what: cloud.RunBatch) -> None:
+        self._batches[what.batch] = what
+        suspects = self._suspects & set(what.jobs)
+        if suspects and len(what.jobs) > 1:
+            self._check.problem("blame", f"{sorted(suspects)} were in a batch whose worker died, and run with others in {what}")
+
+    def on_done(self, what: cloud.BatchDone) -> set[tuple[int, int]]:
+        """Returns the jobs that may run once more."""
+        batch = self._batches.pop(what.batch, None)
+        if batch is None or not any(job.error.startswith(DIED) for job in what.jobs):
+            return set()
+        again = set(batch.jobs)
+        if len(batch.jobs) == 1 or any(batch.start <= stage < batch.stop for stage in self._once):
+            self.blamed |= again
+            return set()
+        self._suspects |= again
+        return again
