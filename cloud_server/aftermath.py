@@ -12,6 +12,8 @@ from cloud_server.sessions import Job, Session
 __all__ = ["awaited", "remember", "try_again"]
 
 Sessions = Mapping[int, Session]
+_DEATHS = 8
+"""Workers that a job repeated for its state may cost."""
 
 
 def awaited(done: JobDone, token: int, session: Session | None) -> Job | None:
@@ -21,15 +23,25 @@ def awaited(done: JobDone, token: int, session: Session | None) -> Job | None:
 
 
 def try_again(batch: RunBatch, event: BatchDone, sessions: Sessions, backlog: Backlog) -> set[int]:
-    """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens."""
+    """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens.
+
+    So is a job that was alone, if it is repeated for the state after it: its frame has its answer, so it is no poison.
+    """
     tokens: set[int] = set()
     for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
-        job = awaited(done, token, sessions.get(done.session)) if done.kind == "again" else None
-        if job is not None:
+        job = awaited(done, token, sessions.get(done.session)) if done.kind == "again" or done.killed else None
+        if job is not None and (done.kind == "again" or _repeated(job, sessions[done.session])):
             job.alone = True
             backlog.put_back(sessions[done.session], job)
             tokens.add(token)
     return tokens
+
+
+def _repeated(job: Job, session: Session) -> bool:
+    if not job.generation or job.seq >= session.acked or job.deaths >= _DEATHS:
+        return False
+    job.deaths += 1
+    return True
 
 
 def remember(batch: RunBatch, done: JobDone, sessions: Sessions, quarantine: Quarantine, now: float) -> list[Note]:

@@ -14,7 +14,7 @@ class Job(msgspec.Struct, gc=False):
     """One SUBMIT under way. Times are the server's monotonic seconds; `deadline` None means any time.
 
     `alone` after its batch ended a worker, or with state: it is tried without company. `generation` is that of the stages
-    with state in it, 0 if it has none.
+    with state in it, 0 if it has none; `deaths` counts the workers it cost while it was repeated for its state.
     """
 
     session: int
@@ -29,6 +29,7 @@ class Job(msgspec.Struct, gc=False):
     cancelled: bool = False
     alone: bool = False
     generation: int = 0
+    deaths: int = 0
 
 
 def result_of(job: Job, done: JobDone, batch: RunBatch, event: BatchDone, now: float, load: float) -> Result:

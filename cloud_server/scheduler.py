@@ -270,7 +270,7 @@ class Scheduler:
         ran, lost = 0, False
         for done in event.jobs:
             ran += done.kind != "dropped"
-            lost = lost or done.kind == "again"
+            lost = lost or done.kind == "again" or done.killed != ""
         batch = self._dispatcher.done(event, ran)
         again = self._tried_again(batch, event) if lost else ()
         self.executed += ran - len(again)

@@ -37,8 +37,11 @@ class DeathCheck:
         if batch is None or not any(job.error.startswith(DIED) for job in what.jobs):
             return set()
         again = set(batch.jobs)
-        if len(batch.jobs) == 1 or any(batch.start <= stage < batch.stop for stage in self._once):
+        if any(batch.start <= stage < batch.stop for stage in self._once):
             self.blamed |= again
             return set()
+        if len(batch.jobs) == 1:
+            self.blamed |= again
+            return again if batch.state else set()
         self._suspects |= again
         return again

@@ -86,6 +86,13 @@ class TurnCheck:
             self._check.problem("turn", f"{message} runs where frame {expected} of generation {generation} is next; missed: {missed[:5]}")
         self._next[session] = message.generation, message.seq + 1
 
+    def again(self, jobs: set[tuple[int, int]]) -> None:
+        """A worker died with these: a fold is where it was."""
+        for session, seq in jobs:
+            generation, expected = self._next.get(session, (0, 0))
+            if expected == seq + 1:
+                self._next[session] = generation, seq
+
     def forget(self, session: int) -> None:
         self._next.pop(session, None)
         self._skipped.pop(session, None)

@@ -135,6 +135,7 @@ class ServerCheck(Check):
         again = self._deaths.on_done(what)
         if again:
             self._executed = {key for key in self._executed if key[:2] not in again}
+            self._turns.again(again)
 
     def on_send(self, what: cloud.SendMessage) -> None:
         message = what.message

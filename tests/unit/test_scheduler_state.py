@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cloud_server.events import Command, Forget, Release, RunBatch, SendMessage
+from cloud_server.events import BatchDone, Command, Forget, JobDone, Release, RunBatch, SendMessage
 from cloud_server.job import Job
 from cloud_server.ownership import CHECKPOINT
 from tests.unit.server import APP, LINK, SESSION, ServerUnderTest, answers, batches, receipt, said
@@ -212,3 +212,13 @@ def test_a_state_for_which_there_is_no_room_is_refused() -> None:
     errors = [c.message for c in commands if isinstance(c, SendMessage) and isinstance(c.message, Error)]
     assert [(error.code, error.seq) for error in errors] == [("oversize", 0)]
     assert [type(c) for c in commands][0] is Release and server.machine.memory.stored == 600
+
+
+def test_a_job_repeated_for_its_state_is_tried_again_when_its_worker_dies() -> None:
+    """Frame 3 had its answer before the server died, so it is no poison: the next frame waits until it is in the state."""
+    server = owning(3)
+    server.submits(3, 1.0, generation=1, acked=4)
+    server.submits(4, 1.0, generation=1, acked=4)
+    after = server.handle(BatchDone(0, (JobDone(SESSION, 3, "failed", 2, "worker died", killed="digest"),), ()), 1.1)
+    assert (batches(after), states(after)) == ([(3,)], [1])
+    assert batches(server.done(1, 1.2)) == [(4,)]
