@@ -184,6 +184,7 @@ class DeviceBody(Body):
         if not self.alive:
             return
         number, seq, path = value
+        stop -= done.kind == "failed"  # which leaves a fold as it was
         steps = tuple(self._step(stage, seq) for stage in range(done.start, stop))
         self.feed(done, (number, seq, path + steps) if done.kind == "done" else None)
 

@@ -187,7 +187,8 @@ class DeviceCheck(Check):
             return outcome.stage - 1
         if type(outcome) is Dropped:  # it was too large to be sent
             return self.delivered[seq].split - 1
-        return ending(self.scenario, self.number, seq)[1]
+        kind, stage = ending(self.scenario, self.number, seq)
+        return stage - (kind == "failed")
 
     def on_release(self, what: iot.Release) -> None:
         if what.seq in self._released or what.seq not in self.delivered:

@@ -195,7 +195,8 @@ class ServerBody(Body):
     def _job(self, command: RunBatch, states: States | None, key: JobKey, value: Value, decode: float) -> JobDone:
         device, seq, path = value
         kind, last = ending(self.scenario, device, seq)
-        steps = tuple(self._step(stage, states, seq) for stage in range(command.start, min(command.stop, last + 1)))
+        reached = last + (kind != "failed")  # a stage that fails leaves its state as it was
+        steps = tuple(self._step(stage, states, seq) for stage in range(command.start, min(command.stop, reached)))
         state = size = 0
         if states is not None:
             state, size = next(self._tokens), STATE_BYTES
