@@ -13,7 +13,7 @@ from experiments.machines import app_of
 from experiments.record import Trace
 from experiments.scenario import Cpu, Device, Scenario, Stage, Steer
 from experiments.simulate import simulate
-from iot_client.events import Decided, Deliver, RunStages
+from iot_client.events import Decided, Deliver, RunStages, StagesDone
 from iot_client.goal import Goal
 from iot_client.knowledge import Knowledge, KnownOption, KnownStage
 from iot_client.ways import regions_of
@@ -86,6 +86,13 @@ def test_a_tracker_that_turns_out_slow_there_is_tried_once() -> None:
     assert validate(trace) == []
     assert len(moves(trace, "goes to the server")) == len(moves(trace, "comes home")) == 1
     assert moves(trace, "cannot hold 15 fps: one job at a time there gives")
+
+
+def test_frames_that_are_studied_tell_of_the_cuts_behind_the_fold_too() -> None:
+    """Jobs end before the fold at first, and yet what the value behind it weighs is known within a second."""
+    trace = flown(1)
+    sized = {k for record in trace.records if type(record.what) is StagesDone and record.at < 1.0 for k, *_ in record.what.sizes}
+    assert sized == {1, 2, 3}
 
 
 def test_where_nothing_holds_the_goal_the_state_does_not_go_to_and_fro() -> None:
