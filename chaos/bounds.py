@@ -43,15 +43,16 @@ class _Gauge:
         self.in_use.append((time.monotonic() if at is None else at, state["resident"] - state["freed"]))
 
     def slope(self) -> tuple[float, float]:
-        """Bytes in use per unit, and the half width of the middle half of the estimates: how far it may be off.
+        """Bytes in use per unit, and how far that may be off (95 %, if samples do not depend on each other).
 
-        The median over pairs of samples half the run apart (Theil and Sen); the first quarter is left out as warm-up.
+        The median over pairs of samples half the run apart (Theil and Sen); the first quarter is left out as warm-up. The error of
+        a median of n is 1.25 sigma / sqrt(n), and sigma the interquartile range / 1.35.
         """
         kept = self.in_use[len(self.in_use) // 4 :]
         half = len(kept) // 2
         slopes = [(used - before) / (at - since) for (since, before), (at, used) in zip(kept[:half], kept[half:])]
         low, middle, high = statistics.quantiles(slopes, n=4)
-        return middle, (high - low) / 2
+        return middle, 1.96 * 1.25 * (high - low) / 1.35 / len(slopes) ** 0.5
 
 
 @promise(6, "64 devices offer 16 MB each to a cap of 128 MB", quick=6, full=60)
@@ -180,7 +181,7 @@ def _die(port: int, count: int) -> None:
         os.waitpid(child, 0)
 
 
-@promise(11, "one device does not read, seven do", quick=(1, 1.5), full=(6, 6.0))
+@promise(11, "one device does not read, seven do", quick=(1, 1.5), full=(10, 4.0))
 def one_does_not_read(run: Run) -> Seen:
     """The seven are as fast as without it, turn by turn; what it leaves unread is bounded, and it is put out with a reason."""
     rounds, seconds = run.count
@@ -208,8 +209,9 @@ def one_does_not_read(run: Run) -> Seen:
     reasons = [note for note in notes if " left: has read nothing" in note]
     done, sent = (sum(each) for each in zip(*((device.served["done"], device.next_seq) for device in crowd.devices)))
     p99, before = statistics.median(beside), statistics.median(without)
+    ratio = statistics.median(one / other for one, other in zip(beside, without))  # what disturbs this host lasts longer than a round
     told = Seen(good=done, tried=sent, figures={
-        "p99 ms": round(1e3 * p99, 1), "p99 ms without it": round(1e3 * before, 1), "rounds": rounds,
+        "p99 ms": round(1e3 * p99, 1), "p99 ms without it": round(1e3 * before, 1), "ratio": round(ratio, 2), "rounds": rounds,
         "its MB": round(max(charges) / MEGA, 1), "put out": reasons[0] if reasons else "never",
     })
     if max(charges) > 1.25 * credit:
@@ -218,8 +220,8 @@ def one_does_not_read(run: Run) -> Seen:
         raise Broken(f"{told.good} of {told.tried} answered", told)
     if not reasons:
         raise Broken(f"it is still there after {lease:g} s", told)
-    if not run.quick and p99 > 1.2 * before:
-        raise Broken(f"p99 {1e3 * p99:.1f} ms beside it, {1e3 * before:.1f} without; promised is 1.2 times that", told)
+    if not run.quick and ratio > 1.2:
+        raise Broken(f"p99 is {ratio:.2f} times what it is without it, by the median of {rounds} rounds; promised is 1.2", told)
     return told
 
 
