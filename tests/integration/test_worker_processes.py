@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -161,6 +162,7 @@ def test_memory_is_reused_from_job_to_job(start: Start) -> None:
             tried.submit(image, wants=[("*",)])
             tried.submit(image)
             tried.answer(), tried.answer()
+        gc.collect()  # what earlier tests left in cycles may hold maps of its own
         shared = [each for each in psutil.Process().memory_maps(grouped=False) if each.path.startswith("/memfd:")]
         return int(psutil.Process().num_fds()) + len(shared)
 
