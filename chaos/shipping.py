@@ -20,7 +20,7 @@ import msgspec
 import psutil
 
 from chaos.pickles import harm_done, harmful
-from chaos.rawdevice import RawDevice, framed
+from chaos.mouthpiece import Mouthpiece, framed
 from chaos.registry import Broken, Run, Seen, Skipped, promise
 from chaos.shipped_apps import confined_app, counted_app
 from cloud_server.coordinator import Server, serve_in_thread
@@ -90,7 +90,7 @@ def sealed(key: Pair, pickled: bytes, app: App, *, created: float = 0.0, hours: 
 
 def offer(port: int, session: int, bundle: Signed, app: App, device: str = "cam") -> Error | None:
     """Ship a bundle by hand: the ERROR it ends in, or None for a WELCOME."""
-    link = RawDevice(port, session)
+    link = Mouthpiece(port, session)
     try:
         hello = _hello(app, device, bundle=bundle.digest)
         link.say(hello)
@@ -113,7 +113,7 @@ def resent(run: Run) -> Seen:
     """One job of a stage marked `once`, sent `count` times more."""
     app, calls = counted_app()
     with serving(run.folder, apps={app.name: app}, ship=False) as server:
-        link = RawDevice(server.port, 11)
+        link = Mouthpiece(server.port, 11)
         link.welcome(_hello(app, "cam"))
         payload = Packer().pack(7)
         submit = Submit(0, 1, 2, signature=payload.signature)
@@ -271,7 +271,7 @@ def unpickled(run: Run) -> Seen:
     sent = answered = 0
     with _audited(run.folder) as (port, report):
         for number, data in enumerate(pickles):
-            link = RawDevice(port, 1000 + number, keys)
+            link = Mouthpiece(port, 1000 + number, keys)
             link.welcome(_hello(app, "cam"))
             for parts in _with(data, link.session, link.epoch):
                 link.send(parts)
@@ -281,7 +281,7 @@ def unpickled(run: Run) -> Seen:
             _settle(link)
             link.say(Bye())
             link.close()
-            link = RawDevice(port, 500_000 + number, keys)
+            link = Mouthpiece(port, 500_000 + number, keys)
             link.welcome(_hello(app, "cam"))
             payload = Packer().pack(number)
             link.say(Submit(0, 1, 2, signature=payload.signature), payload)
@@ -302,7 +302,7 @@ def _enrolled(folder: Path) -> DeviceKeys:
     return DeviceKeys(pair=device, server=server.public)
 
 
-def _settle(link: RawDevice) -> None:
+def _settle(link: Mouthpiece) -> None:
     """Wait until the server has read everything: a HELLO and what it answers to it."""
     app, _ = counted_app()
     link.welcome(_hello(app, "cam"))

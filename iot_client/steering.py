@@ -42,9 +42,9 @@ _SLOWEST = 1.0
 _USUAL = 0.2
 """Weight of a new look at the link in what it usually carries: a second's memory."""
 _SLOWER = 0.95
-"""Of the rate a decision was made for: a link below it is known to have lost some, and until the next decision"""
+"""Of the rate a decision was made for: below it the link has slowed down since, by more than the noise of its estimate."""
 _SUSTAINED = 0.7
-"""a frame takes at most this share of what it carries in the source's period, or the next ones would be late as well."""
+"""Of what a link that slowed down carries in the source's period: a larger frame would make the next ones late as well."""
 _TELLING = 16384 * 1.1
 """Bytes from which a frame that finds the link idle tells its rate (see metrics.linkrate)."""
 _PROBE, _PROBE_FULL = 0.4, 1.5

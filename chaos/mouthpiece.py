@@ -15,7 +15,7 @@ from wire.identity import DeviceKeys
 from wire.protocol import MAX_JOB, Hello, Message, Payload, Welcome
 from wire.zmq_channel import ZmqChannel
 
-__all__ = ["RawDevice", "framed"]
+__all__ = ["Mouthpiece", "framed"]
 
 M = TypeVar("M", bound=Message)
 
@@ -26,7 +26,7 @@ def framed(kind: int, header: bytes, session: int, epoch: int, head: bytes = b""
     return prefix + struct.pack("<I", zlib.crc32(header + head, zlib.crc32(prefix))) + header + head
 
 
-class RawDevice:
+class Mouthpiece:
     """One link and one session; `epoch` is the server's after `welcome`."""
 
     def __init__(self, port: int, session: int, keys: DeviceKeys | None = None) -> None:
