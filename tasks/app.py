@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tasks.checks import canonical, check_name, check_stages, check_types, type_fields
+from tasks.checks import canonical, check_name, check_stages, check_types, check_variants, type_fields
 from tasks.crossing import Crossing, crossing_of, declaration
-from tasks.errors import AppError, AppNotFound, IllegalCut
+from tasks.errors import AppError, AppNotFound, IllegalCut, UnknownVariant
 from tasks.task import Aggregate, Source, Task
+from tasks.variant import NONE, Variant
 
 __all__ = ["App", "Cut", "load"]
 
@@ -47,6 +48,8 @@ class App:
         types: dataclasses and msgspec structs used as values between stages.
         annotate: `(item, value) -> image`; draws a result onto the captured item for video and display.
             `value` has the fields the client wanted, or is None for a frame without a result.
+        variants: what its stages that vary can run with, see `Variant`; a device without a plan runs with the first, so list
+            the cheapest first.
 
     Raises:
         AppError: the chain makes no sense; the text says which rule it breaks.
@@ -60,6 +63,7 @@ class App:
         version: str = "1",
         types: Iterable[type] = (),
         annotate: Callable[[Any, Any], Any] | None = None,
+        variants: Iterable[Variant] = (),
     ) -> None:
         check_name(name)
         self.name = name
@@ -67,6 +71,7 @@ class App:
         self.chain, self.aggregate = check_stages(name, stages)
         self.types = check_types(name, types)
         self.annotate = annotate
+        self.variants = check_variants(name, variants, self.chain)
         self._crossings: dict[tuple[int, int], Crossing] = {}
 
     @property
@@ -85,6 +90,17 @@ class App:
     def names(self) -> tuple[str, ...]:
         """Stage names of the chain, in order."""
         return tuple(stage.stage_name for stage in self.chain)
+
+    def variant(self, name: str = "") -> Variant:
+        """The variant of that name; "" is the first, or `NONE` where the app has none.
+
+        Raises:
+            UnknownVariant: it has no such variant.
+        """
+        found = self.variants.get(name) if name else next(iter(self.variants.values()), NONE)
+        if found is None:
+            raise UnknownVariant(f"app {self.name!r} has no variant {name!r}; it has {', '.join(self.variants) or 'none'}")
+        return found
 
     def missing(self) -> dict[int, tuple[str, ...]]:
         """Stages that cannot run on this host, with the packages they lack."""
@@ -204,7 +220,7 @@ class App:
             ) from error
 
     def fingerprint(self) -> str:
-        """What must be equal on both sides: names, placements, declared fields, losses and parameters, value types.
+        """What must be equal on both sides: names, placements, declared fields, losses and parameters, value types, variants.
 
         Returns:
             16 hex digits.
@@ -215,6 +231,9 @@ class App:
             parts.append((stage.stage_name, stage.placement, stage.stateful, stage.once, declared, declaration(stage)))
         parts.append(self.aggregate.stage_name if self.aggregate else "")
         parts.append(sorted((kind.__name__, list(type_fields(kind))) for kind in self.types))
+        if self.variants:
+            parts.append([(variant.name, dict(variant.parameters)) for variant in self.variants.values()])
+            parts.append([stage.stage_name for stage in self.chain if stage.varies])
         return hashlib.sha256(canonical(parts)).hexdigest()[:16]
 
     def source_hash(self) -> str:

@@ -11,15 +11,16 @@ import numpy as np
 from tasks.crossing import loss_of
 from tasks.errors import AppError
 from tasks.task import PLACEMENTS, Aggregate, Source, StatefulTask, Task
+from tasks.variant import Variant
 
-__all__ = ["canonical", "check_name", "check_stages", "check_types", "type_fields"]
+__all__ = ["canonical", "check_name", "check_stages", "check_types", "check_variants", "type_fields"]
 
 _TUPLES = ("requires", "parameters", "reads", "writes")
 
 
 def check_name(name: Any) -> None:
     """Refuse names that cannot stand in a file name or a header."""
-    if not isinstance(name, str) or not 1 <= len(name) <= 64 or not all(c.isalnum() or c in "_-." for c in name):
+    if not _is_name(name):
         raise AppError(f"app name {name!r}: use 1 to 64 letters, digits, '_', '-' or '.'")
 
 
@@ -57,6 +58,26 @@ def check_types(app: str, types: Iterable[type]) -> tuple[type, ...]:
             raise AppError(f"app {app!r}: two value types are called {kind.__name__!r}")
         names.add(kind.__name__)
     return kinds
+
+
+def check_variants(app: str, variants: Iterable[Variant], chain: Iterable[Task]) -> dict[str, Variant]:
+    """The variants by name, in their order, if they and the stages in `chain` make sense together.
+
+    Raises:
+        AppError: the text names the variant or the stage, and the rule.
+    """
+    if isinstance(variants, (Variant, str, Mapping)) or not isinstance(variants, Iterable):
+        raise AppError(f"app {app!r}: variants must be a list of Variant, not {variants!r}")
+    found: dict[str, Variant] = {}
+    for variant in variants:
+        if not isinstance(variant, Variant):
+            raise AppError(f"app {app!r}: {variant!r} among its variants is no Variant; write Variant(name, accuracy, parameters)")
+        _check_variant(app, variant)
+        if variant.name in found:
+            raise AppError(f"app {app!r}: two variants are called {variant.name!r}; give each a name of its own")
+        found[variant.name] = variant
+    _check_varying(app, found, [stage for stage in chain if stage.varies])
+    return found
 
 
 def type_fields(kind: type) -> tuple[str, ...]:
@@ -175,3 +196,34 @@ def _check_order(app: str, chain: list[Task]) -> None:
             cloud = cloud or name
         elif stage.placement == "device" and cloud and not back:
             raise AppError(f"app {app!r}: stage {name!r} may only run on the device, but {cloud!r} before it only in the cloud")
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and 1 <= len(name) <= 64 and all(c.isalnum() or c in "_-." for c in name)
+
+
+def _check_variant(app: str, variant: Variant) -> None:
+    name = variant.name
+    if not _is_name(name):
+        raise AppError(f"app {app!r}: variant name {name!r}: use 1 to 64 letters, digits, '_', '-' or '.'")
+    if isinstance(variant.accuracy, bool) or not isinstance(variant.accuracy, (int, float)) or not 0.0 <= variant.accuracy <= 1.0:
+        raise AppError(f"app {app!r}, variant {name!r}: accuracy {variant.accuracy!r}; it must be a number from 0 to 1")
+    if not isinstance(variant.parameters, Mapping):
+        raise AppError(f"app {app!r}, variant {name!r}: parameters must be a dict, not {type(variant.parameters).__name__}")
+    try:
+        canonical(variant.parameters)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise AppError(f"app {app!r}, variant {name!r}: parameters must be plain data that both sides can compare: {error}") from None
+
+
+def _check_varying(app: str, variants: Mapping[str, Variant], varying: list[Task]) -> None:
+    if variants and not varying:
+        raise AppError(f"app {app!r} has variants, but none of its stages says varies = True, so they would change nothing")
+    for stage in varying:
+        name = stage.stage_name
+        if not variants:
+            raise AppError(f"app {app!r}, stage {name!r}: it varies, but the app has no variants; give App(..., variants=[...])")
+        if stage.shared:
+            raise AppError(f"app {app!r}, stage {name!r}: it varies, so it cannot be shared: each worker has a variant of its own")
+        if isinstance(stage, Source):
+            raise AppError(f"app {app!r}, stage {name!r}: a source is one for all workers, so it cannot vary; vary the stage after it")

@@ -26,7 +26,8 @@ def check_declarations(app: App, items: Iterable[Any]) -> list[str]:
 
     Each stage that declares both `reads` and `writes` runs on the whole value and on one that has only the fields
     it reads (others at their default, else None); what it writes must be the same, what it does not write must
-    stay. Stages that are stateful or marked `once` run once, so only their writes are checked.
+    stay. Stages that are stateful or marked `once` run once, so only their writes are checked. An app with variants is
+    looked at with each of them.
 
     Args:
         app: its stages are copied, and set up as for a run.
@@ -40,24 +41,25 @@ def check_declarations(app: App, items: Iterable[Any]) -> list[str]:
     try:
         runner.setup(0, app.n)
         for number, item in enumerate(items):
-            found.update(dict.fromkeys(_walk(runner, number, item)))
+            for variant in app.variants or ("",):
+                found.update(dict.fromkeys(_walk(runner, number, item, variant)))
     finally:
         runner.close()
     return list(found)
 
 
-def _walk(runner: Runner, number: int, item: Any) -> Iterator[str]:
-    """One item through the chain, up to where it ends."""
+def _walk(runner: Runner, number: int, item: Any, variant: str) -> Iterator[str]:
+    """One item through the chain with one variant, up to where it ends."""
     value = copy_value(item)
     freeze(value)
     for index, stage in enumerate(runner.stages):
-        ran = runner.run(index, index + 1, value)
+        ran = runner.run(index, index + 1, value, variant=variant)
         if ran.kind == FAILED:
             yield f"stage {stage.stage_name!r} failed on item {number}: {ran.error}"
         elif stage.reads is not None and stage.writes is not None and is_record(value):
             yield from _writes(stage, value, ran)
             if not stage.stateful and not stage.once:
-                yield from _reads(runner, index, value, ran)
+                yield from _reads(runner, index, value, ran, variant)
         if ran.kind != DONE:
             return
         value = ran.value
@@ -72,12 +74,12 @@ def _writes(stage: Task, before: Any, ran: Ran) -> Iterator[str]:
             yield f"stage {stage.stage_name!r} writes {name!r}, which is not among its writes ({_listed(stage.writes)})"
 
 
-def _reads(runner: Runner, index: int, before: Any, ran: Ran) -> Iterator[str]:
+def _reads(runner: Runner, index: int, before: Any, ran: Ran, variant: str) -> Iterator[str]:
     stage, fields = runner.stages[index], fields_of(before)
 
     def same(names: Collection[str]) -> bool:
         """Whether it does the same with only these fields."""
-        again = runner.run(index, index + 1, only_fields(before, names))
+        again = runner.run(index, index + 1, only_fields(before, names), variant=variant)
         return bool(_outcome(stage, before, again) == _outcome(stage, before, ran))
 
     if same(stage.reads or ()):

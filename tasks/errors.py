@@ -3,13 +3,14 @@
 TaskError                  base of everything this package raises
 |-- AppError               the app as written makes no sense (no source, duplicate names, ...)
 |-- AppNotFound            "module:attribute" leads to no App
+|-- UnknownVariant         the app has no variant of that name; the text lists those it has
 |-- IllegalCut             the stage count asked for cannot be run; the text lists those that can
 `-- SetupFailed            a stage's setup() raised (no camera, no model file); the text names the stage
 
 A stage that raises while frames flow is not an exception here: it is a value, `Ran(kind=FAILED)`.
 """
 
-__all__ = ["AppError", "AppNotFound", "IllegalCut", "SetupFailed", "TaskError"]
+__all__ = ["AppError", "AppNotFound", "IllegalCut", "SetupFailed", "TaskError", "UnknownVariant"]
 
 
 class TaskError(Exception):
@@ -22,6 +23,10 @@ class AppError(TaskError, ValueError):
 
 class AppNotFound(TaskError, LookupError):
     """`module:attribute` could not be loaded; the text says which half is wrong."""
+
+
+class UnknownVariant(TaskError, LookupError):
+    """The app has no variant of that name."""
 
 
 class IllegalCut(TaskError, ValueError):

@@ -14,12 +14,16 @@ import msgspec
 
 from tasks.app import App
 from tasks.errors import SetupFailed
+from tasks.resident import Resident
 from tasks.task import DROP, END, StatefulTask, Task
 from tasks.values import PLAIN, copy_value, freeze
 
-__all__ = ["CANCELLED", "DONE", "ENDED", "FAILED", "FILTERED", "Ran", "Runner"]
+__all__ = ["CANCELLED", "DONE", "ENDED", "FAILED", "FILTERED", "RESIDENT", "Ran", "Residency", "Runner"]
 
 DONE, FILTERED, ENDED, FAILED, CANCELLED = "done", "filtered", "ended", "failed", "cancelled"
+
+RESIDENT = 3
+"""Variants that a stage instance keeps loaded, unless told otherwise: the planned one, the one before it, and the next."""
 
 ERROR_TEXT = 4096
 """Longest error text kept of a failed stage, in characters."""
@@ -42,6 +46,19 @@ class Ran(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Residency(msgspec.Struct, frozen=True):
+    """Which variants are loaded in all stages set up that vary, and how runs have met them.
+
+    `hits` are runs whose variant was loaded, `misses` those that waited for a load, `swaps` loaded variants of a stage that
+    left to make room.
+    """
+
+    loaded: tuple[str, ...] = ()
+    hits: int = 0
+    misses: int = 0
+    swaps: int = 0
+
+
 class Runner:
     """One worker's instances of an app's stages.
 
@@ -49,9 +66,12 @@ class Runner:
         app: whose chain to run.
         timer: a monotonic clock in seconds.
         stages: the instances this worker uses, see `App.instances`; default: the app's own.
+        resident: variants that each stage instance keeps loaded.
     """
 
-    def __init__(self, app: App, timer: Callable[[], float], stages: Sequence[Task] | None = None) -> None:
+    def __init__(
+        self, app: App, timer: Callable[[], float], stages: Sequence[Task] | None = None, *, resident: int = RESIDENT
+    ) -> None:
         self.app = app
         self.stages = tuple(app.chain if stages is None else stages)
         self._timer = timer
@@ -61,6 +81,8 @@ class Runner:
             (self._fold(index, stage) if isinstance(stage, StatefulTask) else stage.run, stage.mutates)
             for index, stage in enumerate(self.stages)
         ]
+        self._residents = {index: Resident(stage, resident) for index, stage in enumerate(self.stages) if stage.varies}
+        self._hits = self._misses = 0
 
     def states(self, start: int, stop: int) -> list[Any]:
         """The states of the stages with state in [start, stop), in order; one that has seen no frame is at its beginning."""
@@ -96,18 +118,51 @@ class Runner:
         """Close every stage that was set up, the last first, then raise the first error of a `close`."""
         errors = []
         while self._ready:
+            index = self._ready.pop()
             try:
-                _give(self.stages[self._ready.pop()])
+                if index in self._residents:
+                    self._residents[index].clear()
+                _give(self.stages[index])
             except _BROKEN as error:
                 errors.append(error)
         if errors:
             raise errors[0]
 
-    def run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None) -> Ran:
-        """Run stages [start, stop) on `value`; never raises for what a stage does.
+    def preload(self, variant: str) -> None:
+        """Load a variant in all stages set up that vary, so that no run waits for it; on any thread, one that does not run frames.
 
-        `wanted` is asked between two stages; where it says no, the run ends there, as CANCELLED.
+        Raises:
+            UnknownVariant: the app has none of that name.
+            SetupFailed: a stage could not load it; a run that needs it will try again, and fail.
         """
+        wanted = self.app.variant(variant)
+        for index in self._varying():
+            try:
+                self._residents[index].preload(wanted)
+            except _BROKEN as error:
+                text = f"{_words(error)}{_place(error.__traceback__)}"
+                raise SetupFailed(f"stage {self.stages[index].stage_name!r} cannot load variant {variant!r}: {text}") from error
+
+    def residency(self) -> Residency:
+        """What is loaded, and how often runs found it so; on any thread."""
+        held = [resident for resident in map(self._residents.__getitem__, self._varying()) if resident.loads]
+        names = held[0].names if held else tuple(self.app.variants)
+        everywhere = tuple(name for name in names if all(name in resident.names for resident in held[1:]))
+        return Residency(everywhere, self._hits, self._misses, sum(resident.swaps for resident in held))
+
+    def run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None, *, variant: str = "") -> Ran:
+        """Run stages [start, stop) on `value` with a variant of the app; never raises for what a stage does.
+
+        `wanted` is asked between two stages; where it says no, the run ends there, as CANCELLED. Loading a variant that is
+        not there is in no stage's time.
+
+        Raises:
+            UnknownVariant: the app has none of that name.
+        """
+        broken = self._use(start, stop, variant) if variant or self._residents else None
+        return broken or self._run(start, stop, value, wanted)
+
+    def _run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None) -> Ran:
         timer, times = self._timer, []
         index = start
         before = timer()
@@ -131,15 +186,21 @@ class Runner:
             return Ran(FAILED, None, tuple(times), index, self.explain(index, error))
         return Ran(DONE, value, tuple(times))
 
-    def run_batch(self, start: int, stop: int, values: Sequence[Any]) -> list[Ran]:
-        """Run stages [start, stop) on several values at once, by `run_batch` where a stage has one.
+    def run_batch(self, start: int, stop: int, values: Sequence[Any], *, variant: str = "") -> list[Ran]:
+        """Run stages [start, stop) on several values at once with a variant of the app, by `run_batch` where a stage has one.
 
         A batch that raises is run again one value at a time, so that one bad value does not fail the others;
         where a stage is marked `once`, all of them fail.
 
         Returns:
             One Ran for each value, in their order.
+
+        Raises:
+            UnknownVariant: the app has none of that name.
         """
+        broken = self._use(start, stop, variant) if variant or self._residents else None
+        if broken is not None:
+            return [broken] * len(values)
         runs = [Ran(DONE, value, ()) for value in values]
         for index in range(start, stop):
             alive = [at for at, ran in enumerate(runs) if ran.kind == DONE]
@@ -164,10 +225,28 @@ class Runner:
         place = _place(error.__traceback__)
         return text[: ERROR_TEXT - len(hint) - len(place)] + hint + place
 
+    def _varying(self) -> list[int]:
+        """The stages that vary and are set up."""
+        return [index for index in self._residents if index in self._ready]
+
+    def _use(self, start: int, stop: int, variant: str) -> Ran | None:
+        """Have stages [start, stop) ready for `variant`; what the run comes to if one cannot be."""
+        wanted = self.app.variant(variant)
+        varying = [index for index in self._residents if start <= index < stop]
+        missed = 0
+        for index in varying:
+            try:
+                missed += not self._residents[index].use(wanted)
+            except _BROKEN as error:
+                return Ran(FAILED, None, (0.0,) * (index - start + 1), index, self.explain(index, error))
+        if varying:
+            self._hits, self._misses = self._hits + (not missed), self._misses + (missed > 0)
+        return None
+
     def _step_batch(self, index: int, values: list[Any]) -> list[Ran]:
         stage = self.stages[index]
         if stage.run_batch is None or len(values) == 1:
-            return [self.run(index, index + 1, value) for value in values]
+            return [self._run(index, index + 1, value) for value in values]
         try:
             answers = stage.run_batch([copy_value(value) if stage.mutates else value for value in values])
             if len(answers) != len(values):
@@ -179,7 +258,7 @@ class Runner:
         except _BROKEN as error:
             if stage.once:
                 return [Ran(FAILED, None, (), index, self.explain(index, error))] * len(values)
-            return [self.run(index, index + 1, value) for value in values]
+            return [self._run(index, index + 1, value) for value in values]
 
     def _judge(self, index: int, value: Any) -> Ran:
         if value is DROP:

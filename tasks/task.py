@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, overload
 
 from tasks.errors import AppError
+from tasks.variant import NONE, Variant
 
 __all__ = ["DROP", "END", "PLACEMENTS", "Aggregate", "Input", "Source", "StatefulTask", "Task", "source", "task"]
 
@@ -65,6 +66,7 @@ class Task:
         accepts: what may be lost at its input: () nothing, a tuple of words for every array it reads, or
             field -> words. "jpeg:Q": a JPEG of quality Q (1 to 100) or better may stand for an image;
             "width:W", with jpeg only: the image may come reduced to W pixels wide, not less.
+        varies: True if it runs with one of the app's variants, see `load` and `use`.
     """
 
     name: str = ""
@@ -77,7 +79,12 @@ class Task:
     reads: tuple[str, ...] | None = None
     writes: tuple[str, ...] | None = None
     accepts: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+    varies: bool = False
     stateful: ClassVar[bool] = False
+
+    variant: Variant = NONE
+    """Of a stage that varies: the variant to run with, and what `load` made of it."""
+    loaded: Any = None
 
     _users: int = 0  # runners that hold this instance set up; see Runner.setup
 
@@ -90,6 +97,20 @@ class Task:
     def run(self, item: Any) -> Any:
         """Turn one value into the next; return DROP to filter the frame."""
         raise NotImplementedError(f"{type(self).__name__} needs a run(item) method")
+
+    def load(self, variant: Variant) -> Any:
+        """Of a stage that varies: make `variant` ready, after `setup`; may be slow.
+
+        Called ahead of use where a plan is known, on another thread than `run` and while it runs, so it must not touch
+        what `run` uses; it returns the model. A few variants are kept loaded.
+        """
+
+    def unload(self, loaded: Any) -> None:
+        """Of a stage that varies: release what `load` returned, on any thread."""
+
+    def use(self, variant: Variant, loaded: Any) -> None:
+        """Of a stage that varies: from now on `run` and `run_batch` work with `variant` and what `load` made of it."""
+        self.variant, self.loaded = variant, loaded
 
     def close(self) -> None:
         """Called once when the worker stops; release what `setup` took."""
