@@ -32,8 +32,8 @@ def test_a_weaker_box_on_a_better_one_of_its_class_goes() -> None:
     assert nms(rows).labels.tolist() == [1, 2, 1]
     assert nms(rows, across=True).boxes[:, 0].tolist() == [1, 50]
     assert nms(rows, most=1).count == 1
-    twins = found(*((number / 100, 0, 10 + number / 100, 10, 0.5 + number % 3 / 10, 0) for number in range(100)))
-    assert nms(twins, 0.8).boxes[:, 0].tolist() == pytest.approx([0.02])
+    twins = found(*((number / 600, 0, 10 + number / 600, 10, 0.5 + number % 3 / 10, 0) for number in range(600)))
+    assert nms(twins, 0.8).boxes[:, 0].tolist() == pytest.approx([2 / 600])
     assert nms(NOTHING).count == 0
 
 
