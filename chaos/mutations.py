@@ -159,7 +159,7 @@ MUTATIONS = (
     ),
     Mutation(
         "batch-segment", _BATCHING, "a batch is of one segment of stages",
-        "if (head.start, head.stop) != segment[1:] or head.alone:",
+        "if (head.start, head.stop, head.variant) != segment[1:] or head.alone:",
         "if head.alone:",
     ),
     Mutation(

@@ -14,16 +14,21 @@ from math import inf
 from cloud_server.job import Job
 from cloud_server.sessions import Session
 
-__all__ = ["Backlog", "Costs", "Segment"]
+__all__ = ["Backlog", "Costs", "Segment", "segment_of"]
 
-Segment = tuple[str, int, int]
-"""(app, start, stop)."""
+Segment = tuple[str, int, int, str]
+"""(app, start, stop, variant)."""
 
 _UNKNOWN = 0.001
 _ALPHA = 0.2
 _RESIGNS = 0.1
 _HOPES = 0.95
 """After a stage that hung, or a slow hour, one of some dozen jobs is tried again."""
+
+
+def segment_of(app: str, job: Job) -> Segment:
+    """What is known of jobs like this one is known by its segment."""
+    return app, job.start, job.stop, job.variant
 
 
 def _anybody(session: Session) -> bool:
@@ -52,7 +57,7 @@ class Costs:
         if new >= self.largest:
             self.largest = new
         elif old >= self.largest > _UNKNOWN:
-            self.largest = max(_UNKNOWN, max(cost.seconds or 0.0 for (app, _, _), cost in self._known.items() if "#" not in app))
+            self.largest = max(_UNKNOWN, max(cost.seconds or 0.0 for (app, *_), cost in self._known.items() if "#" not in app))
 
     def predict(self, segment: Segment, unknown: float = _UNKNOWN) -> float:
         """Seconds to expect; `unknown` (1 ms) for what never ran."""
@@ -114,7 +119,7 @@ class Backlog:
             elif passed == len(self._ring) - 1:
                 break  # alone nobody owes anything for what nobody else wanted
             else:
-                cost = min(self._costs.largest, self._costs.predict((session.app, session.queue[0].start, session.queue[0].stop)))
+                cost = min(self._costs.largest, self._costs.predict(segment_of(session.app, session.queue[0])))
                 if session.deficit >= cost:
                     session.deficit -= cost
                     break
@@ -134,7 +139,7 @@ class Backlog:
                 continue
             while session.queue and len(found) < most:
                 head = session.queue[0]
-                if (head.start, head.stop) != segment[1:] or head.alone:
+                if (head.start, head.stop, head.variant) != segment[1:] or head.alone:
                     break
                 session.deficit -= cost
                 found.append(self._remove(session))
@@ -145,7 +150,7 @@ class Backlog:
         found: list[Job] = []
         while len(session.queue) > 1 and not session.queue[0].generation:
             head = session.queue[0]
-            cost = self._costs.predict((session.app, head.start, head.stop), inf)
+            cost = self._costs.predict(segment_of(session.app, head), inf)
             if len(session.queue) * cost * len(self._ring) <= session.period * workers:
                 break
             found.append(self._remove(session))

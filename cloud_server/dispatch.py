@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cloud_server.batching import Backlog, Costs, Segment
+from cloud_server.batching import Backlog, Costs, Segment, segment_of
 from cloud_server.events import BatchDone, RunBatch
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.memory import Memory
@@ -56,7 +56,7 @@ class Dispatcher:
         first = self.backlog.pop(self.may_begin) if len(self.running) < self._room else None
         if first is None:
             return None, []
-        segment = (self._sessions[first.session].app, first.start, first.stop)
+        segment = segment_of(self._sessions[first.session].app, first)
         jobs = [first]
         if self.backlog.size and not first.alone and any(self.apps[segment[0]].batched[first.start : first.stop]):
             jobs += self.backlog.pop_alike(segment, self._config.max_batch - 1, self.may_begin)
@@ -77,7 +77,7 @@ class Dispatcher:
         if self._memory.lendings:
             self._memory.returned(event.batch)
         if event.times:
-            self.costs.learn((batch.app, batch.start, batch.stop), sum(event.times) / ran)
+            self.costs.learn(batch.segment, sum(event.times) / ran)
         return batch
 
     def orphan(self, session: Session) -> None:
@@ -95,7 +95,7 @@ class Dispatcher:
             return False
         if not session.newest_first or busy < room // self._config.depth:
             return True
-        return self.costs.predict((session.app, session.queue[0].start, session.queue[0].stop), _LONG) < _LONG
+        return self.costs.predict(segment_of(session.app, session.queue[0]), _LONG) < _LONG
 
     def unread(self, session: Session) -> bool:
         """True if answers beyond its share wait for an ack and its jobs would add to them; but the next in order always runs."""
@@ -136,7 +136,7 @@ class Dispatcher:
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
         slack = self._slack(segment, jobs, now) if timed else ()
-        batch = RunBatch(self._next_batch, session.app, segment[1], segment[2], tuple(keys), tuple(tokens), state, slack)
+        batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3])
         self._next_batch += 1
         self.running[batch.batch] = batch
         if session.pool:

@@ -121,7 +121,8 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     """Run stages [start, stop) of `app` on these jobs, in one worker; `inputs` are their payloads' tokens.
 
     A job with stages that keep state is alone in its batch, and `state` the token of what they start from.
-    `slack` is how many seconds each may wait for its start, None for any; empty if none has a deadline.
+    `slack` is how many seconds each may wait for its start, None for any; empty if none has a deadline. `variant` is what the
+    stages run with, the same for all jobs; "" where the app has none.
     """
 
     batch: int
@@ -132,6 +133,12 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     inputs: tuple[int, ...]
     state: int = 0
     slack: tuple[float | None, ...] = ()
+    variant: str = ""
+
+    @property
+    def segment(self) -> tuple[str, int, int, str]:
+        """What is known of its like is known by this: (app, start, stop, variant)."""
+        return self.app, self.start, self.stop, self.variant
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):

@@ -100,4 +100,4 @@ def _difference(hello: Hello, app: AppInfo) -> str:
         return f"app {hello.app!r}: version {hello.app_version} on the device, {app.version} on the server ({both})"
     if hello.stages != app.stages:
         return f"app {hello.app!r}: stages {' '.join(hello.stages)} on the device, {' '.join(app.stages)} on the server ({both})"
-    return f"app {hello.app!r}: placements, parameters or value types differ ({both})"
+    return f"app {hello.app!r}: placements, parameters, variants or value types differ ({both})"

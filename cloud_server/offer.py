@@ -13,7 +13,8 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine must know of an app; the tuples have one entry per stage of the chain.
 
     `here` says which stages this host may run; `batched` which have `run_batch`; `once` which may not be tried again;
-    `stateful` which keep state, () for none.
+    `stateful` which keep state, () for none; `varies` which run with a variant. `variants` are the names of these, the first
+    what a device runs without a plan, `accuracies` what each is worth, from 0 to 1.
     """
 
     name: str
@@ -27,6 +28,9 @@ class AppInfo(msgspec.Struct, frozen=True, kw_only=True):
     stateful: tuple[bool, ...] = ()
     source_hash: str = ""
     aggregate: bool = False
+    variants: tuple[str, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    varies: tuple[bool, ...] = ()
 
 
 class ShipConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ def why_not_run(
     message: Submit, session: Session, event: MessageReceived, excess: int, config: SchedulerConfig, app: AppInfo
 ) -> tuple[str, str] | None:
     """The outcome and reason with which this SUBMIT is answered unrun, or None; `excess` is the bytes beyond the limit."""
-    kind = (message.start, message.stop, message.generation > 0, message.codec)
+    kind = (message.start, message.stop, message.generation > 0, message.codec, message.variant)
     if kind != session.possible:
         if problem := _why_not_possible(message, app):
             return "failed", problem
@@ -46,6 +46,8 @@ def _why_not_possible(message: Submit, app: AppInfo) -> str:
         return f"stages {message.start} to {message.stop}: not all may run on this server"
     if any(app.stateful[message.start : message.stop]) != (message.generation > 0):
         return f"generation {message.generation}: a job has one where its stages keep state, and only there"
+    if message.variant and message.variant not in app.variants:
+        return f"variant {message.variant!r}: app {app.name!r} has {', '.join(app.variants) or 'none'} here"
     return _why_not_read(message.codec)
 
 

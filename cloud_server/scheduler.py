@@ -18,7 +18,7 @@ from cloud_server.events import (
     Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
-from cloud_server.job import Job, result_of, unrun
+from cloud_server.job import Job, job_of, result_of, unrun
 from cloud_server.lease import why_over
 from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
@@ -166,11 +166,10 @@ class Scheduler:
             self._on_duplicate(seq, session, event)
             return
         deadline = session.deadline(message.budget_us, message.stamp_us, now)
-        job = Job(session.number, seq, message.start, message.stop, event.token, event.nbytes, now, deadline)
-        if message.generation:
-            job.alone, job.generation = True, message.generation
+        app = self._dispatcher.apps[session.app]
+        job = job_of(message, event, app, now, deadline)
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(
-            message, session, event, excess, self.config, self._dispatcher.apps[session.app]
+            message, session, event, excess, self.config, app
         )
         if problem is None and (event.digest or self.quarantine.troubles):
             problem = self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
@@ -298,7 +297,7 @@ class Scheduler:
             self._out += unwanted(session, done)
             return
         session.close(done.seq)
-        result = result_of(job, done, batch, event, now, self.load)
+        result = result_of(job, done, batch, event, now, self.load, session.planned)
         if self.config.record and done.kind == "done":
             app = self.config.apps.get(batch.app)
             if app is not None and batch.stop == len(app.stages):
@@ -313,7 +312,7 @@ class Scheduler:
         session.close(job.seq)
         if job.token:
             self._out.append(Release(job.token))
-        self._reply(session, unrun(job, outcome, reason, now, self.load))
+        self._reply(session, unrun(job, outcome, reason, now, self.load, session.planned))
         if job.generation:
             session.ownership.unrun(job, outcome)
             self._take_turns(session)

@@ -62,6 +62,8 @@ class Session:
         self._last = (-1, 0)
         self.swept = -1
         """`acked` at the last sweep."""
+        self.planned = ""
+        """The variant its frames shall be made with from now on; "" while nobody plans."""
         self._sizes: dict[int, int] = {}
         self.ownership = Ownership()
         self._reports: dict[int, None] = {}
@@ -73,10 +75,10 @@ class Session:
         """What its device says of itself; with `checksum` both state and check checksums of buffers."""
         self.hello = hello
         self.checksum = checksum
-        self.newest_first = hello.mode == "live" and not hello.fps and not hello.slo_us
+        self.newest_first = hello.mode == "live" and (hello.newest or not (hello.fps or hello.slo_us))
         """True if a frame is worth less than the one after it: live, and asked for neither a rate nor a deadline."""
-        self.possible: tuple[int, int, bool, str] | None = None
-        """(start, stop, has a generation, codec) of the jobs it sent last, which are known to be possible here."""
+        self.possible: tuple[int, int, bool, str, str] | None = None
+        """(start, stop, has a generation, codec, variant) of the jobs it sent last, which are known to be possible here."""
 
     def bind(self, peer: bytes, now: float) -> int:
         """A link for this session; counters start anew. Returns the limit for WELCOME."""

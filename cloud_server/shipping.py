@@ -33,6 +33,7 @@ from wire.protocol import Payload
 __all__ = ["Shipping"]
 
 _LOAD_S = 30.0
+_VARIANTS = 256
 """Seconds a shipped app has to be loaded and set up."""
 _LOOK_S = 2.0
 """Seconds between two looks at the signers, as long as their apps are here."""
@@ -234,4 +235,7 @@ def _checked(info: AppInfo | None) -> AppInfo:
     per_stage = {len(info.here), len(info.batched), len(info.once) or n, len(info.stateful) or n} == {n}
     if not 0 < n <= MAX_STAGES or not per_stage or not all(0 <= stage < n for stage in info.lacks):
         raise BundleError("its workers say what makes no sense of its stages")
+    per_variant = len(info.accuracies) == len(info.variants) <= _VARIANTS and len(info.varies) in (0, n)
+    if not per_variant or not all(0.0 <= accuracy <= 1.0 for accuracy in info.accuracies):
+        raise BundleError("its workers say what makes no sense of its variants")
     return info

@@ -123,10 +123,20 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return Hello(
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
-            want=self.want, fps=0.0 if self.goal is None else self.goal.fps or 0.0,
-            slo_us=0 if self.goal is None else int((self.goal.slo or 0.0) * 1e6), lacks=tuple(sorted(lacks)),
-            checksum=self.checksum, bundle="" if self.bundle is None else self.bundle.digest,
+            want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=self.checksum,
+            bundle="" if self.bundle is None else self.bundle.digest,
+            newest=self.mode == "live" and self.goal is None and self.deadline is None,
         )
+
+    def _fps(self) -> float:
+        """The rate that is asked for or comes, the lower of both; 0.0 if neither is known."""
+        goal = 0.0 if self.goal is None else self.goal.fps or 0.0
+        return min(goal, self.offered) if goal and self.offered else goal or self.offered
+
+    def _slo_us(self) -> int:
+        """The time a frame may take, the shorter of goal and deadline; 0 for any."""
+        bounds = [bound for bound in (self.deadline, None if self.goal is None else self.goal.slo) if bound]
+        return int(min(bounds, default=0.0) * 1e6)
 
 
 def _check(condition: bool, name: str, value: object, legal: str) -> None:

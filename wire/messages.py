@@ -61,6 +61,8 @@ _Crc = Annotated[int, Meta(ge=-1, le=2**32 - 1)]
 class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Device -> server, first message on every link: who I am and what I run.
 
+    `fps` and `slo_us` are the rate at which frames come and the time each may take, as far as they are known. With `newest` a
+    frame is worth less than the one after it. `variant` is one the device will not leave, whatever is planned; "" if it follows.
     `checksum` asks for checksums over buffers; `bundle` is the digest of the shipped app this is about, "" for an installed one.
     """
 
@@ -80,6 +82,8 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
     lacks: _Stages = ()
     checksum: bool = False
     bundle: _Name = ""
+    newest: bool = False
+    variant: _Name = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -108,7 +112,7 @@ class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `after` is the seq of the predecessor in the stream (-1: none); `budget_us` the time left (-1: no
     deadline); `stamp_us` the device's monotonic clock at sending; every seq below `acked` has its outcome.
     `generation` is the one in which the server owns the state of the stages in it, 0 if none has any; `crc` the
-    CRC-32 of the buffers one after the other, -1 where none is stated.
+    CRC-32 of the buffers one after the other, -1 where none is stated. `variant` is the one its stages are made with.
     """
 
     seq: _Seq
@@ -122,6 +126,7 @@ class Submit(msgspec.Struct, frozen=True, gc=False, array_like=True):
     signature: _Signature = ""
     generation: _Count = 0
     crc: _Crc = -1
+    variant: _Name = ""
 
 
 class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -131,6 +136,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     `times_us` are wall times per stage of the whole batch of `batch` jobs; a job's share is wall / batch.
     `held_us` is the time from the arrival of the SUBMIT to this message, `queue_us` the part spent waiting.
     `decode_us` is what it took to make the value out of this job's payload. `generation` is that of its SUBMIT.
+    `variant` is the one planned for frames that begin now, "" for no plan.
     """
 
     seq: _Seq
@@ -149,6 +155,7 @@ class Result(msgspec.Struct, frozen=True, gc=False, array_like=True):
     decode_us: _Count = 0
     generation: _Count = 0
     crc: _Crc = -1
+    variant: _Name = ""
 
 
 class Credit(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -200,7 +207,7 @@ class State(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """Server -> device: the variant to use and the server seconds allowed per second."""
+    """Server -> device: the variant for frames that begin now, "" for the first; the server seconds allowed per second, 1e9 for any."""
 
     variant: _Name
     allowance: _Level

@@ -61,6 +61,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     submitted: float
     counts: tuple[int, ...]
     slack: tuple[float | None, ...] = ()
+    variant: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -147,7 +148,7 @@ def _serve(line: Line, worker: Worker) -> bool:
     assert isinstance(order, Order)
     inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
     del parcel
-    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), slack=order.slack)
+    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), slack=order.slack, variant=order.variant)
     done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))

@@ -70,7 +70,8 @@ def app_info(app: App) -> AppInfo:
         here=tuple(index in here for index in range(app.n)),
         batched=tuple(stage.run_batch is not None for stage in app.chain), once=tuple(stage.once for stage in app.chain),
         stateful=tuple(stage.stateful for stage in app.chain), lacks=tuple(sorted(app.missing())),
-        source_hash=app.source_hash(), aggregate=app.aggregate is not None,
+        source_hash=app.source_hash(), aggregate=app.aggregate is not None, variants=tuple(app.variants),
+        accuracies=tuple(variant.accuracy for variant in app.variants.values()), varies=tuple(stage.varies for stage in app.chain),
     )
 
 

@@ -151,13 +151,13 @@ class _Seat:
 
     def _run_one(self, command: RunBatch, value: Any) -> Ran:
         try:
-            return self.runner.run(command.start, command.stop, value)
+            return self.runner.run(command.start, command.stop, value, variant=command.variant)
         except BaseException as error:  # a KeyboardInterrupt a stage raised: it costs the job, not the worker
             return Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))
 
     def _run_batch(self, command: RunBatch, values: list[Any]) -> list[Ran]:
         try:
-            return self.runner.run_batch(command.start, command.stop, values)
+            return self.runner.run_batch(command.start, command.stop, values, variant=command.variant)
         except BaseException as error:  # not an Exception, those are dealt with by the Runner
             if any(stage.once for stage in self.app.chain[command.start : command.stop]):
                 return [Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))] * len(values)

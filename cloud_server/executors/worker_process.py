@@ -118,7 +118,7 @@ class WorkerProcess:
         counts, parts = flatten(job.inputs)
         order = Order(
             command.batch, command.app, command.start, command.stop, command.jobs, tuple(job.wants), job.submitted, counts,
-            command.slack,
+            command.slack, command.variant,
         )
         try:
             self.line.send([_ENCODE(order), *parts])

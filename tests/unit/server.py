@@ -130,7 +130,9 @@ class ServerUnderTest:
         start, stop, acked = where.pop("start", 1), where.pop("stop", 3), where.pop("acked", 0)
         budget_us = -1 if budget is None else round(budget * 1e6)
         codec, generation = where.pop("codec", "raw"), where.pop("generation", 0)
-        message = Submit(seq, start, stop, seq - 1, budget_us, round(stamp * 1e6), acked, codec, generation=generation)
+        message = Submit(
+            seq, start, stop, seq - 1, budget_us, round(stamp * 1e6), acked, codec, generation=generation, variant=where.pop("variant", ""),
+        )
         return self.hears(message, now, **where)
 
     def done(

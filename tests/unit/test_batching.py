@@ -10,7 +10,7 @@ from tests.unit.server import HELLO
 from cloud_server.batching import Backlog, Costs
 from cloud_server.sessions import Job, Session
 
-CHEAP, COSTLY = ("app", 2, 3), ("app", 1, 3)
+CHEAP, COSTLY = ("app", 2, 3, ""), ("app", 1, 3, "")
 
 
 def session(number: int) -> Session:
@@ -141,7 +141,7 @@ def test_a_batch_ends_with_the_same_stage_for_all() -> None:
     backlog, owner = Backlog(Costs()), session(1)
     backlog.push(owner, Job(1, 0, 2, 4, 1, 100, 0.0))
     assert backlog.pop_alike(CHEAP, 9) == []
-    assert len(backlog.pop_alike(("app", 2, 4), 9)) == 1
+    assert len(backlog.pop_alike(("app", 2, 4, ""), 9)) == 1
 
 
 def test_a_batch_never_mixes_apps() -> None:
@@ -208,7 +208,7 @@ def test_a_turn_is_worth_the_costliest_segment() -> None:
 
 def test_a_segment_that_was_slow_once_is_tried_again() -> None:
     """After a job that hung for 2 s those with 0.3 s left are given up, but not for ever: some dozen later one runs."""
-    costs, segment = Costs(), ("app", 1, 2)
+    costs, segment = Costs(), ("app", 1, 2, "")
     costs.learn(segment, 0.01)
     for _ in range(50):
         costs.learn(segment, 2.0)

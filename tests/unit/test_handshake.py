@@ -50,7 +50,7 @@ def test_an_app_that_is_not_served_is_refused_with_the_list_of_those_that_are() 
 @pytest.mark.parametrize(("changes", "text"), [
     ({"app_version": "2"}, "app 'app': version 2 on the device, 1 on the server "),
     ({"stages": ("source", "b")}, "app 'app': stages source b on the device, source a b on the server "),
-    ({}, "app 'app': placements, parameters or value types differ "),
+    ({}, "app 'app': placements, parameters, variants or value types differ "),
 ])
 def test_a_differing_app_is_refused_with_the_first_difference_in_words(changes: dict[str, Any], text: str) -> None:
     """Version, stages, or what a fingerprint alone knows; both fingerprints are named."""

@@ -126,4 +126,4 @@ def test_a_batch_that_ended_its_worker_teaches_no_cost() -> None:
     """It has no times; a job of 30 ms is still expected to take that."""
     server = filled()
     lost(server, 1, 2.0)
-    assert server.machine._dispatcher.costs.predict(("app", 1, 3)) > 0.02
+    assert server.machine._dispatcher.costs.predict(("app", 1, 3, "")) > 0.02

@@ -199,7 +199,7 @@ def test_a_kind_with_a_payload_may_come_without() -> None:
 
 def test_later_minor_versions_are_understood() -> None:
     """Trailing fields nobody knows yet are skipped, absent ones have their defaults."""
-    longer = pack(5, 1, 2, -1, -1, 0, 0, "raw", "", 0, -1, "new", [1, {"deep": None}], 7.5)
+    longer = pack(5, 1, 2, -1, -1, 0, 0, "raw", "", 0, -1, "", "new", [1, {"deep": None}], 7.5)
     assert decode([frame(3, longer)]).message == Submit(5, 1, 2)
     assert decode([frame(3, pack(5, 1, 2))]).message == Submit(5, 1, 2)
 
