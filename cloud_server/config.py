@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_server.options import DEFAULT_APP, EXECUTORS, parser, size, size_text
+from tasks.factory import with_parameters
 from wire.address import is_loopback
 from wire.identity import SERVER_KEY
 from wire.keys import default_folder
@@ -52,7 +53,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run of the server; the command line's options by their names. Sizes are in bytes."""
+    """One run of the server; the command line's options by their names, the apps with their parameters. Sizes are in bytes."""
 
     app: tuple[str, ...] = (DEFAULT_APP,)
     host: str = "127.0.0.1"
@@ -148,11 +149,12 @@ def parse(arguments: Sequence[str]) -> Config:
 
     Raises:
         ConfigError: a value is out of its range, or the address would be open to others.
+        ParameterError: a --param is not written as NAME=VALUE.
         SystemExit: argparse's own, code 2 for what it cannot read, 0 after --help and --version.
     """
     options = vars(parser(Config).parse_args(arguments))
     default = () if options["ship"] else (DEFAULT_APP,)
-    options["app"] = tuple(dict.fromkeys(options["app"] or default))
+    options["app"] = _with_parameters(options["app"] or default, options.pop("param") or ())
     options["max_bundle"] = options["max_bundle"] or min(Config.max_bundle, options["max_job"])
     if options["workers"] is None:
         options["workers"] = 1 if options["executor"] == "inline" else _usable_cores()
@@ -160,6 +162,14 @@ def parse(arguments: Sequence[str]) -> Config:
     options["max_memory"] = options["max_memory"] or max(Config.max_memory, 2 * job)
     options["max_memory_per_device"] = options["max_memory_per_device"] or max(Config.max_memory_per_device, job)
     return Config(**options)
+
+
+def _with_parameters(apps: Sequence[str], given: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """The apps, each with the parameters that stood behind it; what stood before the first belongs to that."""
+    if given and not apps:
+        raise ConfigError(f"--param {given[0][1]!r}: must be given with the --app it is for")
+    words = [[word for before, word in given if max(before, 1) == number] for number in range(1, len(apps) + 1)]
+    return tuple(dict.fromkeys(with_parameters(app, each) for app, each in zip(apps, words)))
 
 
 def _usable_cores() -> int:

@@ -16,7 +16,10 @@ DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("process", "thread", "inline")
 _COMMANDS = ("keys", "devices", "signers")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-_EVERYDAY = ("--app", "--results", "--host", "--port", "--keys", "--insecure", "--workers", "--max-memory", "--health-port", "--ship")
+_EVERYDAY = (
+    "--app", "--param", "--results", "--host", "--port", "--keys", "--insecure", "--workers", "--max-memory", "--health-port",
+    "--ship",
+)
 
 _ABOUT = """\
 Run the stages that devices send here, for any number of devices and apps.
@@ -69,6 +72,14 @@ def parser(default: Any) -> Parser:
     return made
 
 
+class _Param(argparse.Action):
+    """Keeps each word with the number of --app before it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        given = getattr(namespace, self.dest) or []
+        setattr(namespace, self.dest, [*given, (len(namespace.app or ()), values)])
+
+
 def size(text: str) -> int:
     """Bytes of "65536", "64K", "16M" or "1.5G" (powers of 1024)."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
@@ -86,6 +97,8 @@ def size_text(number: int) -> str:
 def _add_what(add: Any) -> None:
     add("--app", action="append", metavar="MODULE:ATTRIBUTE", help="an app to serve, also as ./FILE.py:ATTRIBUTE; may be repeated "
         f"({DEFAULT_APP})")
+    add("--param", action=_Param, metavar="NAME=VALUE", help="a parameter of the --app before it, where that takes some (a model file, "
+        "say); may be repeated. Devices need the same")
     add("--results", metavar="FILE", help="keep final values: SQLite for .sqlite, .sqlite3 and .db, else JSON lines; appended to")
     add("--trace", metavar="FILE.jsonl", help="log of every event and command")
 

@@ -12,6 +12,7 @@ from iot_client.errors import ClientError
 from iot_client.goal import Goal
 from iot_client.options import DEFAULT_APP, DEFAULT_HOST, DEFAULT_PORT, MODES, POLICIES, parser
 from iot_client.saved import default_folder
+from tasks.factory import with_parameters
 from wire.address import is_loopback
 from wire.codecs import parse_codec
 from wire.identity import DeviceKeys, UnknownServer
@@ -57,8 +58,9 @@ class ConfigError(ClientError, ValueError):
 class Config:
     """One run of the client; the command line's options by their names.
 
-    `stages` is None for all local; `host` is None if none was named. `fps` to `min_quality` make up the goal, which
-    switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the default folder.
+    `app` has its parameters in it. `stages` is None for all local; `host` is None if none was named. `fps` to `min_quality`
+    make up the goal, which switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the default
+    folder.
     """
 
     app: str = DEFAULT_APP
@@ -207,9 +209,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
 
     Raises:
         ConfigError: a value is out of its range, or does not go with another.
+        ParameterError: a --param is not written as NAME=VALUE.
         SystemExit: argparse's own, code 2 for what it cannot read, 0 after --help and --version.
     """
     options = vars(parser(Config).parse_args(arguments))
+    options["app"] = with_parameters(options["app"], options.pop("param") or ())
     options["want"] = None if options["want"] is None else tuple(name.strip() for name in options["want"].split(","))
     config = Config(**options)
     if config.host is None and (config.stages is not None or config.goal is not None):

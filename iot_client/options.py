@@ -19,8 +19,8 @@ MODES = ("live", "lossless")
 POLICIES = ("auto", "threshold")
 _COMMANDS = ("enroll", "ship-key")
 _EVERYDAY = (
-    "stages", "fps", "--app", "--list", "--source", "--mode", "--deadline-ms", "--frames", "--host", "--results", "--video", "--show",
-    "--spool", "--slo-ms", "--max-cpu", "--max-mbit",
+    "stages", "fps", "--app", "--param", "--list", "--source", "--mode", "--deadline-ms", "--frames", "--host", "--results", "--video",
+    "--show", "--spool", "--slo-ms", "--max-cpu", "--max-mbit",
 )
 
 _ABOUT = """\
@@ -91,6 +91,8 @@ def _add_what(add: Any, default: Any) -> None:
     add("stages", metavar="STAGES", nargs="?", type=_stages, help="stages to run on this device, at the start if they move; default: all")
     add("fps", metavar="FPS", nargs="?", type=_fps, help="automatic mode: frames to answer per second, at least")
     add("--app", default=default.app, metavar="MODULE:ATTRIBUTE", help="the app, also as ./FILE.py:ATTRIBUTE (%(default)s)")
+    add("--param", action="append", metavar="NAME=VALUE", help="a parameter of the app, where it takes some (a model file, say); may be "
+        "repeated. The server needs the same")
     add("--list", action="store_true", help="print the app's stages, the legal stage counts and what is sent there, and exit")
     add("--source", help="camera index, video file, folder of images, image or stream URL; default: the app's own source")
     add("--mode", choices=MODES, help="newest frame first, or every frame; default: live for cameras and streams")

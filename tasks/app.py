@@ -18,7 +18,8 @@ import msgspec
 
 from tasks.checks import canonical, check_name, check_stages, check_types, check_variants, type_fields
 from tasks.crossing import Crossing, crossing_of, declaration
-from tasks.errors import AppError, AppNotFound, IllegalCut, UnknownVariant
+from tasks.errors import AppError, AppNotFound, IllegalCut, ParameterError, UnknownVariant
+from tasks.factory import Factory, split_path
 from tasks.task import Aggregate, Source, Task
 from tasks.variant import NONE, Variant
 
@@ -266,26 +267,50 @@ def _source_of(code: Any) -> str:
 def load(path: str) -> App:
     """The App at "module:attribute" or "file.py:attribute"; modules in the working directory are found too.
 
+    Where a `@factory` stands there it makes the App, from the parameters behind a "?": "mine:app?model=mine.onnx&size=416".
+
     Raises:
         AppNotFound: the text says whether the module, the attribute or its type is wrong.
+        ParameterError: the text says which parameters are legal.
     """
-    module_name, colon, attribute = path.rpartition(":")
+    bare, words = split_path(path)
+    module_name, colon, attribute = bare.rpartition(":")
     if not module_name or not colon or not attribute:
-        raise AppNotFound(f"app {path!r}: write it as module:attribute or ./file.py:attribute, for example examples.ball_tracking.app:app")
+        raise AppNotFound(f"app {bare!r}: write it as module:attribute or ./file.py:attribute, for example examples.ball_tracking.app:app")
     if module_name.endswith(".py") or "/" in module_name:
-        module_name = _module_of(path, module_name)
+        module_name = _module_of(bare, module_name)
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
-        raise AppNotFound(f"app {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+        raise AppNotFound(f"app {bare!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
     found = getattr(module, attribute, None)
+    if isinstance(found, Factory):
+        return _made(bare, found, words)
     if not isinstance(found, App):
-        apps = [key for key, value in vars(module).items() if isinstance(value, App)]
-        kind = "there is no such attribute" if found is None else f"it is a {type(found).__name__}, not an App"
-        raise AppNotFound(f"app {path!r}: {kind}; apps in {module_name!r}: {', '.join(apps) or 'none'}")
+        raise AppNotFound(f"app {bare!r}: {_what_it_is(found)}; apps in {module_name!r}: {', '.join(_apps_in(module)) or 'none'}")
+    if words:
+        raise ParameterError(f"app {bare!r} takes no parameters: it is an App, and not a function that makes one (@factory)")
     return found
+
+
+def _made(path: str, found: Factory, words: dict[str, str]) -> App:
+    try:
+        return found.made(words)
+    except ParameterError as error:
+        raise ParameterError(f"app {path!r}: {error}") from error
+
+
+def _what_it_is(found: Any) -> str:
+    if found is None:
+        return "there is no such attribute"
+    remedy = "; mark a function that makes one with @factory" if inspect.isfunction(found) else ""
+    return f"it is a {type(found).__name__}, not an App{remedy}"
+
+
+def _apps_in(module: Any) -> list[str]:
+    return [key for key, value in vars(module).items() if isinstance(value, (App, Factory))]
 
 
 def _module_of(path: str, file: str) -> str:

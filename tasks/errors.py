@@ -3,6 +3,7 @@
 TaskError                  base of everything this package raises
 |-- AppError               the app as written makes no sense (no source, duplicate names, ...)
 |-- AppNotFound            "module:attribute" leads to no App
+|-- ParameterError         a parameter of a function that makes an app is unknown, missing or not legal; the text says what is
 |-- UnknownVariant         the app has no variant of that name; the text lists those it has
 |-- IllegalCut             the stage count asked for cannot be run; the text lists those that can
 `-- SetupFailed            a stage's setup() raised (no camera, no model file); the text names the stage
@@ -10,7 +11,7 @@ TaskError                  base of everything this package raises
 A stage that raises while frames flow is not an exception here: it is a value, `Ran(kind=FAILED)`.
 """
 
-__all__ = ["AppError", "AppNotFound", "IllegalCut", "SetupFailed", "TaskError", "UnknownVariant"]
+__all__ = ["AppError", "AppNotFound", "IllegalCut", "ParameterError", "SetupFailed", "TaskError", "UnknownVariant"]
 
 
 class TaskError(Exception):
@@ -23,6 +24,10 @@ class AppError(TaskError, ValueError):
 
 class AppNotFound(TaskError, LookupError):
     """`module:attribute` could not be loaded; the text says which half is wrong."""
+
+
+class ParameterError(TaskError, ValueError):
+    """A parameter is unknown, missing, or not what its function takes."""
 
 
 class UnknownVariant(TaskError, LookupError):

@@ -71,4 +71,5 @@ def test_tutorial_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 else:
                     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
                     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    sys.modules.pop("spots")
+    for module in ("spots", "sharp_spots"):
+        sys.modules.pop(module)

@@ -46,7 +46,7 @@ def test_an_object_keeps_its_number_while_it_moves() -> None:
     """From the third detection on it has number 1, however the detector shakes, and a second object has number 2."""
     random = np.random.default_rng(5)
     frames = [
-        [(10 + 6 * t + random.normal(), 40 + random.normal(), 30, 0), (300 - 4 * t + random.normal(), 90 + 2 * t, 40, 0)]
+        [(10 + 6 * t + random.normal(0, 3), 40 + random.normal(0, 3), 30, 0), (300 - 4 * t + random.normal(0, 3), 90 + 2 * t, 40, 0)]
         for t in range(40)
     ]
     assert tracked(Track(), frames) == [[None, None]] * 2 + [[1, 2]] * 38
@@ -78,7 +78,7 @@ def test_noise_gets_no_number() -> None:
 
 def test_classes_are_not_mixed() -> None:
     """Two objects in one place are told apart by their class, whichever is named first."""
-    frames: list[list[Row]] = [[(10, 10, 30, 0), (12, 10, 30, 1)] if t % 2 else [(12, 10, 30, 1), (10, 10, 30, 0)] for t in range(6)]
+    frames: list[list[Row]] = [[(10, 10, 30, 0), (10, 10, 30, 1)] if t % 2 else [(10, 10, 30, 1), (10, 10, 30, 0)] for t in range(6)]
     assert tracked(Track(), frames)[2:] == [[1, 2], [2, 1], [1, 2], [2, 1]]
 
 

@@ -28,7 +28,7 @@ def test_load_finds_an_app() -> None:
         ("no_such_module:app", "cannot import 'no_such_module': ModuleNotFoundError: No module named 'no_such_module'"),
         ("examples.ball_tracking.app:tracker", "there is no such attribute; apps in 'examples.ball_tracking.app': app"),
         ("examples.ball_tracking.app:Ball", "it is a StructMeta, not an App; apps in 'examples.ball_tracking.app': app"),
-        ("dataclasses:field", "it is a function, not an App; apps in 'dataclasses': none"),
+        ("dataclasses:field", "it is a function, not an App; mark a function that makes one with @factory; apps in 'dataclasses': none"),
     ],
 )
 def test_load_says_which_half_is_wrong(path: str, words: str) -> None:
