@@ -25,7 +25,9 @@ from cloud_server.descriptors import raise_limit
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.confine import Limits, fair_share
 from cloud_server.executors.parcels import lines_here
+from cloud_server.executors.seam import stages_here
 from cloud_server.figures import figures
+from cloud_server.hardware import auto_workers, gpus
 from cloud_server.ship_setup import shipping
 from cloud_server.recorder import Recorder, RecorderError
 from cloud_server.status import StatusLine, recorded, served
@@ -156,8 +158,9 @@ class _Run:
         self._served = False
 
     def run(self) -> int:
-        config, console = self._config, self._console
+        console = self._console
         apps = self._load()
+        self._config = config = self._with_workers(apps)
         _probe(config.host, config.port)
         store = open_store(config.results) if config.results else None
         recorder = Recorder(apps, store, on_note=console.note)
@@ -199,6 +202,15 @@ class _Run:
                 self._console.note("warning", text)
         return apps
 
+    def _with_workers(self, apps: dict[str, App]) -> Config:
+        """The configuration with as many workers as `--workers auto` means on this host."""
+        config = self._config
+        self._gpus = gpus() if config.executor == "process" else ()
+        if not config.auto:
+            return config
+        packages = [package for app in apps.values() for index in stages_here(app) for package in app.chain[index].requires]
+        return replace(config, workers=auto_workers(packages, self._gpus, config.workers))
+
     def _executor(self, apps: dict[str, App]) -> Executor:
         config, note = self._config, self._console.note
         if config.executor == "inline":
@@ -206,7 +218,7 @@ class _Run:
         if config.executor == "process":
             memory = fair_share(config.workers + config.spares) if config.worker_memory is None else config.worker_memory
             limits = Limits(memory=memory, seconds=config.task_timeout)
-            return ProcessExecutor(self._paths, config.workers, spares=config.spares, limits=limits, on_note=note)
+            return ProcessExecutor(self._paths, config.workers, spares=config.spares, limits=limits, on_note=note, gpus=self._gpus)
         return ThreadExecutor(apps, config.workers, on_note=note)
 
     def _serve(self, server: Server, vitals: Vitals) -> None:

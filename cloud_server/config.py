@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloud_server.hardware import usable_cores
 from cloud_server.options import DEFAULT_APP, EXECUTORS, parser, size, size_text
 from tasks.factory import with_parameters
 from wire.address import is_loopback
@@ -53,7 +54,10 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One run of the server; the command line's options by their names, the apps with their parameters. Sizes are in bytes."""
+    """One run of the server; the command line's options by their names, the apps with their parameters. Sizes are in bytes.
+
+    With `auto`, `workers` is one for each core, and gives way to one for each GPU where the apps can use them.
+    """
 
     app: tuple[str, ...] = (DEFAULT_APP,)
     host: str = "127.0.0.1"
@@ -61,6 +65,7 @@ class Config:
     insecure: bool = False
     keys: str | None = None
     workers: int = 1
+    auto: bool = False
     executor: str = "process"
     spares: int = 1
     max_batch: int = 16
@@ -157,7 +162,8 @@ def parse(arguments: Sequence[str]) -> Config:
     options["app"] = _with_parameters(options["app"] or default, options.pop("param") or ())
     options["max_bundle"] = options["max_bundle"] or min(Config.max_bundle, options["max_job"])
     if options["workers"] is None:
-        options["workers"] = 1 if options["executor"] == "inline" else _usable_cores()
+        options["workers"] = 1 if options["executor"] == "inline" else usable_cores()
+        options["auto"] = options["executor"] != "inline"
     job = options["max_job"]
     options["max_memory"] = options["max_memory"] or max(Config.max_memory, 2 * job)
     options["max_memory_per_device"] = options["max_memory_per_device"] or max(Config.max_memory_per_device, job)
@@ -170,10 +176,6 @@ def _with_parameters(apps: Sequence[str], given: Sequence[tuple[int, str]]) -> t
         raise ConfigError(f"--param {given[0][1]!r}: must be given with the --app it is for")
     words = [[word for before, word in given if max(before, 1) == number] for number in range(1, len(apps) + 1)]
     return tuple(dict.fromkeys(with_parameters(app, each) for app, each in zip(apps, words)))
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(condition: bool, name: str, value: object, legal: str) -> None:

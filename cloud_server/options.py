@@ -115,7 +115,8 @@ def _add_where(add: Any, default: Any) -> None:
 
 
 def _add_workers(add: Any, default: Any) -> None:
-    add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each core")
+    add("--workers", type=_workers, default=None, metavar="N|auto", help="jobs run at once; default: auto, one for each "
+        "core this process may use, or for each GPU where a stage needs torch or the like")
     add("--executor", choices=EXECUTORS, default=default.executor, help="what a worker is (%(default)s)")
     add("--spares", type=int, default=default.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")
     add("--max-batch", type=int, default=default.max_batch, metavar="N", help="jobs given to a stage's run_batch at a time (%(default)s)")

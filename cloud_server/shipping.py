@@ -159,7 +159,7 @@ class Shipping:
         first = [msgspec.msgpack.encode(ShippedSetup(command.app, header.unpacked, self._sandbox)), body]
         started: list[WorkerProcess] = []
 
-        def launch() -> WorkerProcess:
+        def launch(place: int) -> WorkerProcess:
             process = WorkerProcess({}, boot=BOOT, first=first, environ=_environ(), on_note=self._on_note)
             started[:] = started or [process]
             return process

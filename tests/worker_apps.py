@@ -80,6 +80,13 @@ def whoami(item: float) -> int:
 
 
 @task
+def surroundings(item: tuple[float, str]) -> str:
+    """A variable of the process's environment, after some seconds."""
+    time.sleep(item[0])
+    return os.environ[item[1]]
+
+
+@task
 def strange(item: Any) -> Any:
     """What cannot travel."""
     return {"lock": [threading.Lock()]}
@@ -210,6 +217,7 @@ near, poor = OnlyThere(name="near", placement="device"), OnlyThere(name="poor", 
 partly = App("partly", [Input(), near, poor, identity])
 running = App("running", [Input(), identity, Running(), passing])
 who = App("who", [Input(), whoami])
+environment = App("environment", [Input(), surroundings])
 closing = App("closing", [Input(), Closing("CLOSING_FILE")])
 stuck = App("stuck", [Input(), Closing("NO_SUCH_VARIABLE")])
 uncopyable = App("uncopyable", [Input(), Uncopyable()])

@@ -16,6 +16,7 @@ from cloud_server.executors.confine import Limits
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.switch import Crew, Switch
 from cloud_server.executors.worker_process import Job, WorkerProcess
+from cloud_server.hardware import worker_environment
 from wire.inbox import Inbox
 from wire.protocol import Payload
 
@@ -31,7 +32,8 @@ class ProcessExecutor:
         spares: further ones, set up, that wait to take the place of one that ends.
         limits: what each may use.
         on_note: told of processes that died, were replaced or did not end, and of what they print.
-        launch: starts one of them, instead of with `paths` and `limits`; what is in `limits` about time holds all the same.
+        launch: starts the one at a place, instead of with `paths` and `limits`; what is in `limits` about time holds all the same.
+        gpus: CUDA devices, which the processes take in turns, one each.
     """
 
     copies = True
@@ -39,7 +41,7 @@ class ProcessExecutor:
 
     def __init__(
         self, paths: Mapping[str, str], workers: int = 1, *, spares: int = 0, limits: Limits | None = None, on_note: OnNote = silent,
-        launch: Callable[[], WorkerProcess] | None = None,
+        launch: Callable[[int], WorkerProcess] | None = None, gpus: tuple[str, ...] = (),
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: must be 1 or more")
@@ -47,7 +49,11 @@ class ProcessExecutor:
             raise ValueError(f"spares={spares}: must be 0 or more")
         self.workers = workers
         kept, most = dict(paths), limits or Limits()
-        self._crew = Crew(launch or (lambda: WorkerProcess(kept, most, on_note=on_note)), workers, spares, most.seconds)
+
+        def start(place: int) -> WorkerProcess:
+            return WorkerProcess(kept, most, on_note=on_note, environ=worker_environment(place, workers, gpus))
+
+        self._crew = Crew(launch or start, workers, spares, most.seconds)
         self._on_note = on_note
         self._inbox: Inbox[Union[Job, float]] = Inbox()
         self._switch: Switch | None = None

@@ -49,9 +49,9 @@ _SPARE_AGAIN = 60.0
 
 
 class Crew(NamedTuple):
-    """How a process is started, how many work, how many wait, and the seconds a batch may take (0: any)."""
+    """How a process is started at a place, from 0 on, how many work, how many wait, and the seconds a batch may take (0: any)."""
 
-    launch: Callable[[], WorkerProcess]
+    launch: Callable[[int], WorkerProcess]
     workers: int
     spares: int
     seconds: float
@@ -271,7 +271,7 @@ class Switch:
         for post in self._posts:
             if post.process is None and post.due <= now and self._wanted(post) and self._affordable(post, now):
                 try:
-                    post.process = self._crew.launch()
+                    post.process = self._crew.launch(post.index)
                 except OSError as error:
                     self._not_started(post, f"a worker process cannot be started: {error}")
                 else:

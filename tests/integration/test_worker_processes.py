@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from cloud_server.executors import ProcessExecutor
+from cloud_server.hardware import usable_cores
 from tests.integration.commands import until
 from tests.unit.test_executors import Bench
 from tests.worker_apps import IMAGE, KILL, SEGFAULT
@@ -56,8 +57,8 @@ def start(notes: Notes) -> Iterator[Start]:
     """`start("app", workers)`, closed at the end; afterwards no worker process is left."""
     executors = []
 
-    def make(name: str, workers: int = 1) -> Bench:
-        executor = ProcessExecutor({name: f"tests.worker_apps:{name}"}, workers, on_note=notes)
+    def make(name: str, workers: int = 1, gpus: tuple[str, ...] = ()) -> Bench:
+        executor = ProcessExecutor({name: f"tests.worker_apps:{name}"}, workers, on_note=notes, gpus=gpus)
         executors.append(executor)
         return Bench(executor, name)
 
@@ -184,6 +185,16 @@ def test_workers_run_side_by_side(start: Start) -> None:
     for batch in (0, 1):
         tried.submit(tried.packer.pack(0.3), batch=batch)
     assert {tried.packer.unpack(tried.answer()[1][7, 0]) for _ in (0, 1)} == pids
+
+
+def test_workers_have_their_own_gpu_and_their_part_of_the_threads(start: Start) -> None:
+    """Of two processes each sees another device, and as many threads as there are cores for it."""
+    tried = start("environment", 2, gpus=("GPU-a", "GPU-b"))
+    for batch, name in enumerate(("CUDA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")):
+        tried.submit(tried.packer.pack((0.3, name)), batch=batch)
+    found = [tried.packer.unpack(tried.answer()[1][7, 0]) for _ in range(3)]
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, usable_cores() // 2))
+    assert sorted(found) == sorted(["GPU-a", "GPU-b", threads])
 
 
 def test_a_hanging_stage_does_not_hold_up_the_end(start: Start, notes: Notes, tmp_path: Path) -> None:
