@@ -2,6 +2,7 @@
 
     python -m experiments list                                        the experiments that come with Spillway
     python -m experiments run quick                                   run one, compare its policies, write a report
+    python -m experiments run fleet                                   many devices, one server: against other systems
     python -m experiments sweep quick --set link.up_mbit=2,5,10       a grid over fields of one
     python -m experiments report runs/quick-20260101-120000           make the page of a report again
     python -m experiments simulate                                    device and server on virtual time, under faults
@@ -32,6 +33,11 @@ from experiments.page import least_note, write_page
 from experiments.report import make_report, read, write
 from experiments.runs import Run
 from experiments.fields import changed, grid
+from experiments.fleet import command as fleets
+from experiments.fleet.lab import FleetLab
+from experiments.fleet.lab import built_in as built_in_fleets
+from experiments.fleet.lab import load as load_fleet
+from experiments.fleet.report import is_fleet
 from experiments.sweep import Point, points_of, sweep_table, write_sweep
 from experiments.verdicts import check_seeds
 from tasks.app import load as load_app
@@ -76,7 +82,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
     for each in (run, sweep):
         each.add_argument("lab", metavar="LAB", help="a name from `list`, or a TOML file")
         each.add_argument("--body", choices=sorted(bodies), default="simulate", help="virtual time (default), or real, as root")
-        each.add_argument("--policies", metavar="A,B", help="instead of the experiment's own")
+        each.add_argument("--policies", metavar="A,B", help="instead of the experiment's own (of a fleet: its systems)")
         each.add_argument("--seeds", type=int, metavar="N", help="how many, from 0")
         each.add_argument("--seconds", type=float, metavar="S", help="of each run; at most a quarter of it is warm-up")
         each.add_argument("--out", type=Path, metavar="DIR", help="for the report (default: runs/NAME-TIME)")
@@ -95,6 +101,12 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
 
 
 def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
+    fleet = _fleet(options)
+    if fleet is not None:
+        out = _folder(options)
+        code = fleets.run(fleet, options, out, _progress, _console())
+        _say_page(out, lambda: fleets.remake(out))
+        return code
     lab, body, out = _lab(options), _body(options, bodies), _folder(options)
     runs: list[Run] = []
     with _progress(options, len(lab.policies) * lab.seeds) as note:
@@ -106,6 +118,15 @@ def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     _console().print(table(report.medians, f"{lab.name} ({options.body})", least_note(report)))
     _say_page(out, lambda: write_page(report, out))
     return code
+
+
+def _fleet(options: Any) -> FleetLab | None:
+    """The fleet asked for, with what the options change; None where it is another experiment."""
+    try:
+        found = load_fleet(options.lab)
+        return None if found is None else fleets.asked(found, options)
+    except (ValueError, OSError) as error:
+        raise _Refused(error) from error
 
 
 def _sweep(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
@@ -165,10 +186,17 @@ def _list(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     for name, lab in known.items():
         clip = "" if lab.clip == "rendered" else f", needs {lab.clip} in SPILLWAY_CLIPS"
         print(f"{name:<{width}}  {lab.about or lab.name} ({len(lab.policies)} policies of {lab.seconds:g} s{clip})")
+    for name, path in built_in_fleets().items():
+        fleet = load_fleet(path)
+        assert fleet is not None
+        print(f"{name:<{width}}  {fleet.about or fleet.name} ({len(fleet.cases())} cases, {len(fleet.systems)} systems)")
     return 0
 
 
 def _report(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
+    if is_fleet(options.folder):
+        _say_page(options.folder, lambda: fleets.remake(options.folder))
+        return 0
     try:
         report = read(options.folder)
     except ValueError as error:

@@ -69,6 +69,7 @@ def _link(link: LinkSpec) -> str:
         "ramp": f"from {high} down to {low} Mbit/s up within {link.period_s:g} s",
         "sawtooth": f"from {high} down to {low} Mbit/s up in every {link.period_s:g} s, then back at once",
         "lte": "LTE-like, 2.9 to 26 Mbit/s up, another rate each second", "wifi": "WiFi-like, 13 to 91 Mbit/s up, another rate each second",
+        "synthetic": "a staircase from 20 down to 7.5 Mbit/s up and back, 20 s each",
         "file": f"replays {link.path}, {link.seconds_per_line:g} s per line from line {link.offset_lines}",
     }  # fmt: skip
     down = f", {link.down_mbit:g} Mbit/s down" if link.down_mbit is not None else ""

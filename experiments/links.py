@@ -28,6 +28,8 @@ CORRELATION = {"lte": 0.67, "wifi": 0.74}
 """Of one second with the next, in the same traces."""
 BLOCK = 200
 """Values in one synthetic block, as many as those traces have; it loops."""
+SYNTHETIC, SYNTHETIC_S = (20.0, 15.0, 10.0, 7.5, 10.0, 15.0, 20.0), 20.0
+"""Mbit/s of the staircase trace that comes with Jellyfish, and the seconds of each step."""
 LONGEST = 86_400.0
 SLOPE_STEPS = 20
 
@@ -73,6 +75,7 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ramp       falls from up_mbit to low_mbit within period_s and stays there
     sawtooth   falls like a ramp in every period_s and jumps back
     lte, wifi  one value per second with the spread and correlation of measured uploads, in an order that is the seed's
+    synthetic  a staircase: 20, 15, 10, 7.5, 10, 15, 20, each for 20 s, from step offset_lines on, looping
     file       one value per line of `path`, each for seconds_per_line, from line offset_lines on, looping; 0 is a cut
 
     `cuts` are (start, seconds). `seed` pins what is otherwise the run's.
@@ -81,7 +84,7 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ValueError: a value is out of its range, or does not go with the kind; the text says what is legal.
     """
 
-    kind: Literal["constant", "step", "ramp", "sawtooth", "lte", "wifi", "file"] = "constant"
+    kind: Literal["constant", "step", "ramp", "sawtooth", "lte", "wifi", "synthetic", "file"] = "constant"
     up_mbit: float | None = None
     low_mbit: float | None = None
     down_mbit: float | None = None
@@ -151,6 +154,8 @@ class LinkSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """(from when, Mbit/s), the first at 0."""
         if self.kind in DECILES:
             return _looped(_synthetic(self.kind, seed), 0, 1.0, duration)
+        if self.kind == "synthetic":
+            return _looped(list(SYNTHETIC), self.offset_lines, SYNTHETIC_S, duration)
         if self.path is not None:
             return _looped(_read(self.path), self.offset_lines, self.seconds_per_line, duration)
         assert self.up_mbit is not None

@@ -35,7 +35,7 @@ def test_these_experiments_come_with_spillway() -> None:
     assert tuple(built_in()) == NAMES
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).resolve().parents[2] / "setup.cfg")
-    assert setup["options.package_data"]["experiments"] == f"{BUILT_IN.name}/*.toml"
+    assert setup["options.package_data"]["experiments"] == f"{BUILT_IN.name}/*.toml, {BUILT_IN.name}/fleet/*.toml"
 
 
 @pytest.mark.parametrize("name", NAMES)
