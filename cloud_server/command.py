@@ -213,13 +213,16 @@ class _Run:
 
     def _executor(self, apps: dict[str, App]) -> Executor:
         config, note = self._config, self._console.note
+        resident = config.variants_resident
         if config.executor == "inline":
-            return InlineExecutor(apps, on_note=note)
+            return InlineExecutor(apps, resident=resident, on_note=note)
         if config.executor == "process":
             memory = fair_share(config.workers + config.spares) if config.worker_memory is None else config.worker_memory
             limits = Limits(memory=memory, seconds=config.task_timeout)
-            return ProcessExecutor(self._paths, config.workers, spares=config.spares, limits=limits, on_note=note, gpus=self._gpus)
-        return ThreadExecutor(apps, config.workers, on_note=note)
+            return ProcessExecutor(
+                self._paths, config.workers, spares=config.spares, limits=limits, on_note=note, gpus=self._gpus, resident=resident
+            )
+        return ThreadExecutor(apps, config.workers, resident=resident, on_note=note)
 
     def _serve(self, server: Server, vitals: Vitals) -> None:
         config, console, signals = self._config, self._console, self._signals

@@ -18,13 +18,14 @@ from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
     BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, JobDone, LoadBundle, MessageReceived, Note, PeerGone, Release,
-    Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
+    Preload, Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
 from cloud_server.outbox import Outbox
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from cloud_server.shipping import Shipping
+from cloud_server.standing import ServerStatistics, standing
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
@@ -48,33 +49,6 @@ class FoldsValues(Protocol):
 
     def fold(self, command: Fold, payload: Payload) -> None:
         """Take one value; must not block."""
-
-
-class ServerStatistics(msgspec.Struct, frozen=True):
-    """How a server stands at one moment; sizes in bytes.
-
-    `memory` is what all sessions have here or may send, `waiting_for_memory` how many ask for more; `unsent` waits for
-    devices to read it; `drops` counts the jobs not run, by reason.
-    """
-
-    sessions: int
-    queued: int
-    running: int
-    executed: int
-    shed: int
-    duplicates: int
-    bad_messages: int
-    bytes_received: int
-    bytes_sent: int
-    payloads_kept: int
-    results_kept: int
-    load: float
-    memory: int = 0
-    waiting_for_memory: int = 0
-    unsent: int = 0
-    drops: dict[str, int] = {}
-    damaged: int = 0
-    replaced: int = 0
 
 
 class Server:
@@ -135,6 +109,7 @@ class Server:
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish, LoadBundle: self._load_bundle, DropBundle: self._drop_bundle,
+            Preload: self._preload,
         }
         self._max_message = max_job
 
@@ -183,12 +158,9 @@ class Server:
 
     def statistics(self) -> ServerStatistics:
         """Where things stand now; cheap, from any thread."""
-        machine = self.scheduler
-        return ServerStatistics(
-            len(machine.sessions), machine.queued, machine.running, machine.executed, machine.drops.get("late", 0), machine.duplicates,
-            self.bad_messages, self.bytes_received, self.bytes_sent, len(self._payloads), len(self._results), machine.load,
-            machine.memory.used, len(machine.memory.waiting), self._outbox.nbytes, dict(machine.drops),
-            machine.damaged, getattr(self._executor, "replaced", 0),
+        return standing(
+            self.scheduler, self._executor, bad_messages=self.bad_messages, bytes_received=self.bytes_received, bytes_sent=self.bytes_sent,
+            payloads_kept=len(self._payloads), results_kept=len(self._results), unsent=self._outbox.nbytes,
         )
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -218,8 +190,7 @@ class Server:
             # Last: a woken worker would take the interpreter at every call into ZeroMQ that follows.
             batches, self._batches = self._batches, []
             for batch in batches:
-                runs = self._ship if self._ship is not None and pool_of(batch[0].app) else self._executor
-                runs.submit(*batch)
+                self._runs(batch[0].app).submit(*batch)
         if not busy and not self.finished:
             self._sleep(due, patience)
         return busy
@@ -348,6 +319,13 @@ class Server:
         if command.state:
             inputs.append(self._payloads[command.state])
         self._batches.append((command, inputs, wants))
+
+    def _runs(self, app: str) -> Executor | Shipping:
+        """What runs an app: the server's workers, or its own if it was shipped."""
+        return self._ship if self._ship is not None and pool_of(app) else self._executor
+
+    def _preload(self, command: Preload) -> None:
+        self._runs(command.app).preload(command)
 
     def _load_bundle(self, command: LoadBundle) -> None:
         assert self._ship is not None

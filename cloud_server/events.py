@@ -16,7 +16,7 @@ from wire.protocol import Message
 
 __all__ = [
     "BatchDone", "BundleFailed", "BundleLoaded", "Command", "DropBundle", "Event", "Finished", "Fold", "Forget", "JobDone", "LoadBundle",
-    "MessageReceived", "Note", "PeerGone", "Release", "Revoked", "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
+    "MessageReceived", "Note", "PeerGone", "Preload", "Release", "Revoked", "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
 ]
 
 JobKey = tuple[int, int]
@@ -141,6 +141,17 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
         return self.app, self.start, self.stop, self.variant
 
 
+class Preload(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Have these variants of `app` ready at one worker, the most wanted first, before a batch needs them.
+
+    `worker` counts from 0; more than a worker keeps are left out. A spare process keeps what the worker does whose place it has.
+    """
+
+    worker: int
+    app: str
+    variants: tuple[str, ...]
+
+
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
     """Send a message; with the result kept for job `payload` if that is not None, or the payload with this `token`."""
 
@@ -211,4 +222,4 @@ class DropBundle(msgspec.Struct, frozen=True, gc=False, tag=True):
     app: str
 
 
-Command = Union[RunBatch, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]
+Command = Union[RunBatch, Preload, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]

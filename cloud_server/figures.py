@@ -31,6 +31,9 @@ def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
         ("load", "Jobs waiting or running, per worker.", now.load),
         ("workers", "Jobs run at a time.", machine.config.workers),
         ("worker_restarts_total", "Worker processes that died or were killed, and were replaced.", now.replaced),
+        ("variant_hits_total", "Batches whose variant their worker had loaded.", now.variant_hits),
+        ("variant_misses_total", "Batches that waited for their variant to be loaded.", now.variant_misses),
+        ("variant_swaps_total", "Loaded variants that left a worker to make room.", now.variant_swaps),
         ("values_folded_total", "Final values given to aggregates.", values.folded),
         ("values_lost_total", "Final values that could not be kept.", values.lost),
     ):

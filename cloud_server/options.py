@@ -120,6 +120,8 @@ def _add_workers(add: Any, default: Any) -> None:
     add("--executor", choices=EXECUTORS, default=default.executor, help="what a worker is (%(default)s)")
     add("--spares", type=int, default=default.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")
     add("--max-batch", type=int, default=default.max_batch, metavar="N", help="jobs given to a stage's run_batch at a time (%(default)s)")
+    add("--variants-resident", type=int, default=default.variants_resident, metavar="N",
+        help="variants of an app (models, say) that a worker keeps loaded (%(default)s)")
     add("--task-timeout", type=float, default=default.task_timeout, metavar="S",
         help="a process that is longer at a job, or a batch of jobs, is killed and replaced (%(default)g seconds; 0: never)")
     add("--worker-memory", type=size, metavar="SIZE",

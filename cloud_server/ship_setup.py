@@ -35,7 +35,7 @@ def shipping(config: Config, note: OnNote) -> Shipping:
         raise ConfigError(f"--ship-netns {config.ship_netns}: only root may enter another network namespace")
     sandbox = Sandbox(uid=uid, gid=gid, memory=config.ship_memory, netns=config.ship_netns)
     allowance = ShipConfig(most=config.max_bundles, max_bytes=config.max_bundle, workers=config.ship_workers)
-    return Shipping(allowance, config.signers_file, sandbox, seconds=config.task_timeout, on_note=note)
+    return Shipping(allowance, config.signers_file, sandbox, seconds=config.task_timeout, on_note=note, resident=config.variants_resident)
 
 
 def _user(config: Config, note: OnNote) -> tuple[int, int]:

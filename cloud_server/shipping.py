@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud_server.events import BatchDone, BundleFailed, BundleLoaded, Event, JobDone, JobKey, LoadBundle, RunBatch
+from cloud_server.events import BatchDone, BundleFailed, BundleLoaded, Event, JobDone, JobKey, LoadBundle, Preload, RunBatch
 from cloud_server.executors.confine import Limits
 from cloud_server.executors.process import ProcessExecutor
 from cloud_server.executors.sandbox import Sandbox
@@ -24,6 +24,7 @@ from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, si
 from cloud_server.executors.shipped_child import BOOT, ShippedSetup
 from cloud_server.executors.worker_process import WorkerProcess
 from cloud_server.offer import AppInfo, ShipConfig
+from tasks.run import RESIDENT
 from wire.bundle import BundleError, Expected, Header, verify
 from wire.keyring import read_keyring
 from wire.keys import KeyProblem
@@ -33,8 +34,8 @@ from wire.protocol import Payload
 __all__ = ["Shipping"]
 
 _LOAD_S = 30.0
-_VARIANTS = 256
 """Seconds a shipped app has to be loaded and set up."""
+_VARIANTS = 256
 _LOOK_S = 2.0
 """Seconds between two looks at the signers, as long as their apps are here."""
 _KEPT = frozenset({"PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
@@ -61,14 +62,17 @@ class Shipping:
         config: how many, how large, how many processes each.
         signers: the keyring of those whose apps are taken; read at each bundle, and every two seconds for those that are here.
         sandbox: what their processes may; seconds: how long a job of theirs may take, 0 for any time.
+        resident: variants that one of their processes keeps loaded.
     """
 
     def __init__(
-        self, config: ShipConfig, signers: str | os.PathLike[str], sandbox: Sandbox, *, seconds: float = 10.0, on_note: OnNote = silent
+        self, config: ShipConfig, signers: str | os.PathLike[str], sandbox: Sandbox, *, seconds: float = 10.0, on_note: OnNote = silent,
+        resident: int = RESIDENT,
     ) -> None:
         self.config = config
         self._signers = Path(signers).expanduser()
         self._sandbox = sandbox
+        self._resident = resident
         self._limits = Limits(memory=sandbox.memory, seconds=seconds)
         self._on_note = on_note
         self._server = ""
@@ -111,6 +115,13 @@ class Shipping:
             self._fail(command)
         else:
             loaded.executor.submit(command, inputs, wants)
+
+    def preload(self, command: Preload) -> None:
+        """As Executor.preload."""
+        with self._lock:
+            loaded = self._loaded.get(command.app)
+        if loaded is not None:
+            loaded.executor.preload(command)
 
     def close(self, patience: float = 5.0) -> None:
         """End everything within about `patience` seconds."""
@@ -156,7 +167,7 @@ class Shipping:
         return verify(bytes(payload.head), payload.buffers[0], expected=expected, trusted=self._names(), now=time.time())
 
     def _launch(self, command: LoadBundle, header: Header, body: bytes) -> AppInfo | None:
-        first = [msgspec.msgpack.encode(ShippedSetup(command.app, header.unpacked, self._sandbox)), body]
+        first = [msgspec.msgpack.encode(ShippedSetup(command.app, header.unpacked, self._sandbox, self._resident)), body]
         started: list[WorkerProcess] = []
 
         def launch(place: int) -> WorkerProcess:

@@ -51,12 +51,16 @@ class StatusLine:
         fresh = {reason: count - before.drops.get(reason, 0) for reason, count in after.drops.items()}
         if any(fresh.values()):
             text += f", dropped: {_counts(fresh)}"
+        misses, swaps = after.variant_misses - before.variant_misses, after.variant_swaps - before.variant_swaps
+        if misses or swaps:
+            text += f", variants: {misses} waited for, {swaps} made room"
         if after.waiting_for_memory:
             text += f", {after.waiting_for_memory} wait for memory"
         self._console.say(
             "status", text, sessions=after.sessions, jobs_per_s=round(rate, 3), waiting=after.queued, load=after.load,
             bytes_in_per_s=round(received), bytes_out_per_s=round(sent), duplicates=after.duplicates, bad_messages=after.bad_messages,
             memory=after.memory, waiting_for_memory=after.waiting_for_memory, drops=after.drops,
+            variant_hits=after.variant_hits, variant_misses=after.variant_misses, variant_swaps=after.variant_swaps,
         )
 
 
@@ -78,12 +82,15 @@ def served(server: Server) -> tuple[str, dict[str, Any]]:
         text += f"; {statistics.bad_messages} messages were none"
     if statistics.damaged:
         text += f"; {statistics.damaged} messages were damaged"
+    if statistics.variant_misses:
+        text += f"; {statistics.variant_misses} batches waited for their variant, {statistics.variant_hits} did not"
     if machine.quarantine.refused:
         text += f"; {machine.quarantine.refused} jobs were refused, as their like killed workers"
     return text, {
         "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
         "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages, "refused": machine.quarantine.refused,
-        "drops": statistics.drops,
+        "drops": statistics.drops, "variant_hits": statistics.variant_hits, "variant_misses": statistics.variant_misses,
+        "variant_swaps": statistics.variant_swaps,
     }
 
 

@@ -2,6 +2,7 @@
 
     Setup -> Ready                   once: load the apps, set their stages up
     Order + payloads -> Answer + payloads      one batch after the other
+    Load -> Holds                    load variants on another thread; Holds also after a batch that changed what is loaded
     (end of line) -> Leaving         close the stages, then exit
 
 Signals are the parent's business: Ctrl-C and a service manager's SIGTERM reach the whole group, and the jobs
@@ -15,6 +16,7 @@ import resource
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any, Union
 
 import msgspec
@@ -23,30 +25,35 @@ from msgspec.structs import replace
 from cloud_server.events import BatchDone, JobKey, RunBatch, state_key
 from cloud_server.executors.confine import Limits, confine, follow
 from cloud_server.executors.parcels import Line
+from cloud_server.executors.loader import Loader
 from cloud_server.executors.seam import ExecutorError, Want
 from cloud_server.executors.worker import Worker
 from cloud_server.offer import AppInfo
-from tasks import TaskError, load
+from tasks import Residency, TaskError, load
+from tasks.run import RESIDENT
 from wire.protocol import Payload
 
 __all__ = [
-    "BOOT", "Answer", "FromChild", "FromParent", "Leaving", "Order", "Ready", "Setup", "carried", "flatten", "main", "serve",
-    "unflatten",
+    "BOOT", "Answer", "FromChild", "FromParent", "Holds", "Leaving", "Load", "Order", "Ready", "Setup", "carried", "flatten", "main",
+    "serve", "unflatten",
 ]
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from cloud_server.executors.child import main; main(*map(int, sys.argv[1:3]))"
 """`python -c BOOT DESCRIPTOR PARENT_PID PATH...` is a worker with the parent's module search path."""
 _NAME = 40
 """Characters of an error's text in which its class is named."""
+_TELL_S = 0.5
+_PROBLEM = 1000
 _LINGER = 0.3
 """Seconds that stages' threads get to end by themselves."""
 
 
 class Setup(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """First message: where the apps are, "module:attribute" by name, and what the process may use."""
+    """First message: where the apps are, "module:attribute" by name, what the process may use, and how many variants it keeps."""
 
     apps: dict[str, str]
     limits: Limits
+    resident: int = RESIDENT
 
 
 class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -64,6 +71,13 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     variant: str = ""
 
 
+class Load(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Have these variants of an app ready, the most wanted first."""
+
+    app: str
+    variants: tuple[str, ...]
+
+
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Set up, or, if `problem` is not empty, about to exit. `app` describes the one a worker of a shipped app has."""
 
@@ -78,14 +92,25 @@ class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     counts: tuple[int, ...]
 
 
+class Holds(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What is loaded of each app with variants and how batches met it.
+
+    After a Load of `app` it says that this is over, and the `problem`, if something could not be loaded.
+    """
+
+    apps: dict[str, Residency]
+    app: str = ""
+    problem: str = ""
+
+
 class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Last message: stages that did not close."""
 
     problems: tuple[str, ...]
 
 
-FromParent = Union[Setup, Order]
-FromChild = Union[Ready, Answer, Leaving]
+FromParent = Union[Setup, Order, Load]
+FromChild = Union[Ready, Answer, Holds, Leaving]
 
 _DECODE = msgspec.msgpack.Decoder(FromParent).decode
 _ENCODE = msgspec.msgpack.Encoder().encode
@@ -120,7 +145,7 @@ def main(descriptor: int, parent: int) -> None:
     assert isinstance(setup, Setup)
     try:
         confine(setup.limits)
-        worker = Worker({name: load(path) for name, path in setup.apps.items()})
+        worker = Worker({name: load(path) for name, path in setup.apps.items()}, setup.resident)
         worker.setup()
     except (ExecutorError, TaskError, OSError, ValueError) as error:
         line.send([_ENCODE(Ready(str(error) or type(error).__name__))])
@@ -131,20 +156,54 @@ def main(descriptor: int, parent: int) -> None:
 def serve(line: Line, worker: Worker, ready: Ready) -> None:
     """Say so, then answer orders to the end of the line."""
     line.send([_ENCODE(ready)])
-    while _serve(line, worker):
-        pass
+    holds = _Teller(line, worker)
+    loader = Loader(lambda _, app, problem: holds.tell(app, problem))
+    holds.tell()
+    while _serve(line, worker, loader):
+        holds.tell()
+    loader.close(0.0)
     line.send([_ENCODE(Leaving(tuple(worker.close())))])
     late = threading.Timer(_LINGER, os._exit, (0,))  # threads that a stage started and nobody ends
     late.daemon = True
     late.start()
 
 
-def _serve(line: Line, worker: Worker) -> bool:
-    """Answer one order; False at the end of the line. Nothing of the order is kept when the next is awaited."""
+class _Teller:
+    """Tells the server what is loaded here when that has changed, and how it was met twice a second."""
+
+    def __init__(self, line: Line, worker: Worker) -> None:
+        self._line, self._worker = line, worker
+        self._told: dict[str, Residency] = {}
+        self._again_at = 0.0
+        self._lock = threading.Lock()
+
+    def tell(self, app: str = "", problem: str = "") -> None:
+        """Look, and tell what is news, as the end of a Load always is; on any thread."""
+        with self._lock:
+            apps, now = self._worker.residency(), monotonic()
+            changed = any(_without_hits(each) != _without_hits(self._told.get(name)) for name, each in apps.items())
+            if not app and not changed and (now < self._again_at or apps == self._told):
+                return
+            self._told, self._again_at = apps, now + _TELL_S
+            try:
+                self._line.tell(_ENCODE(Holds(apps, app, problem[:_PROBLEM])))
+            except (OSError, ValueError):
+                pass  # the server is gone, or has more variants than a word can name: it is told less, no more
+
+
+def _without_hits(held: Residency | None) -> tuple[object, ...]:
+    return () if held is None else (held.loaded, held.misses, held.swaps)
+
+
+def _serve(line: Line, worker: Worker, loader: Loader) -> bool:
+    """Answer one order, or begin to load; False at the end of the line. Nothing of the order is kept when the next is awaited."""
     parcel = line.receive()
     if parcel is None:
         return False
     order = _DECODE(parcel[0])
+    if isinstance(order, Load):
+        loader.plan(worker, order.app, order.variants)
+        return True
     assert isinstance(order, Order)
     inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
     del parcel

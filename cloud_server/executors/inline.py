@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from cloud_server.events import RunBatch
+from cloud_server.events import Preload, RunBatch
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.worker import Worker
-from tasks import App
+from tasks import App, Residency
+from tasks.run import RESIDENT
 from wire.protocol import Payload
 
 __all__ = ["InlineExecutor"]
@@ -19,15 +20,16 @@ class InlineExecutor:
 
     workers = 1
 
-    def __init__(self, apps: Mapping[str, App], *, on_note: OnNote = silent) -> None:
+    def __init__(self, apps: Mapping[str, App], *, resident: int = RESIDENT, on_note: OnNote = silent) -> None:
         self._apps = apps
+        self._resident = resident
         self._on_note = on_note
         self._worker: Worker | None = None
         self._deliver: Deliver
 
     def start(self, deliver: Deliver) -> None:
         """As Executor.start."""
-        worker = Worker(self._apps)
+        worker = Worker(self._apps, self._resident)
         worker.setup()
         self._worker, self._deliver = worker, deliver
 
@@ -36,6 +38,16 @@ class InlineExecutor:
         if self._worker is None:
             raise ExecutorError("submit() before start() or after close()")
         self._deliver(*self._worker.run(command, inputs, wants, perf_counter()))
+
+    def preload(self, command: Preload) -> None:
+        """As Executor.preload, but done when it returns."""
+        problem = "" if self._worker is None else self._worker.preload(command.app, command.variants, lambda: True)
+        if problem:
+            self._on_note("warning", problem)
+
+    def residency(self) -> list[Residency]:
+        """As Executor.residency."""
+        return [] if self._worker is None else list(self._worker.residency().values())
 
     def close(self, patience: float = 5.0) -> None:
         """As Executor.close."""

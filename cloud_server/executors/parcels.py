@@ -76,7 +76,7 @@ class _Slot:
 
 
 class Line:
-    """One end of the line; `send` and `receive` are each used by one thread."""
+    """One end of the line; `send` and `receive` are each used by one thread, `tell` by any."""
 
     def __init__(self, end: socket.socket) -> None:
         self.unread = False
@@ -121,6 +121,16 @@ class Line:
             socket.send_fds(self._socket, datagram, [descriptor])
         finally:
             os.close(descriptor)
+
+    def tell(self, part: bytes) -> None:
+        """Hand over a parcel of one small part; between those of `send`, and without a word about slots, so any thread may.
+
+        Raises:
+            OSError: the other end is gone. ValueError: the part is not small.
+        """
+        if len(part) >= LARGE:
+            raise ValueError(f"{len(part)} bytes to tell, of at most {LARGE - 1}")
+        self._socket.sendmsg([_LABEL.pack(-1, 1, 0, 0, 0, 0), array.array("Q", [len(part)]), part])
 
     def receive(self) -> list[memoryview] | None:
         """The parts of the next parcel, waiting for it; None if the other end is gone (`unread`: with a parcel unread)."""

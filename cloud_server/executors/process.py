@@ -11,12 +11,14 @@ from queue import SimpleQueue
 from time import perf_counter
 from typing import Union
 
-from cloud_server.events import RunBatch
+from cloud_server.events import Preload, RunBatch
 from cloud_server.executors.confine import Limits
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.switch import Crew, Switch
 from cloud_server.executors.worker_process import Job, WorkerProcess
 from cloud_server.hardware import worker_environment
+from tasks import Residency
+from tasks.run import RESIDENT
 from wire.inbox import Inbox
 from wire.protocol import Payload
 
@@ -30,7 +32,7 @@ class ProcessExecutor:
         paths: "module:attribute" of each app, by its name.
         workers: processes that run batches at a time.
         spares: further ones, set up, that wait to take the place of one that ends.
-        limits: what each may use.
+        limits: what each may use; resident: variants of each app that one keeps loaded.
         on_note: told of processes that died, were replaced or did not end, and of what they print.
         launch: starts the one at a place, instead of with `paths` and `limits`; what is in `limits` about time holds all the same.
         gpus: CUDA devices, which the processes take in turns, one each.
@@ -41,7 +43,7 @@ class ProcessExecutor:
 
     def __init__(
         self, paths: Mapping[str, str], workers: int = 1, *, spares: int = 0, limits: Limits | None = None, on_note: OnNote = silent,
-        launch: Callable[[int], WorkerProcess] | None = None, gpus: tuple[str, ...] = (),
+        launch: Callable[[int], WorkerProcess] | None = None, gpus: tuple[str, ...] = (), resident: int = RESIDENT,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: must be 1 or more")
@@ -51,11 +53,12 @@ class ProcessExecutor:
         kept, most = dict(paths), limits or Limits()
 
         def start(place: int) -> WorkerProcess:
-            return WorkerProcess(kept, most, on_note=on_note, environ=worker_environment(place, workers, gpus))
+            environ = worker_environment(place, workers, gpus)
+            return WorkerProcess(kept, most, on_note=on_note, environ=environ, resident=resident)
 
         self._crew = Crew(launch or start, workers, spares, most.seconds)
         self._on_note = on_note
-        self._inbox: Inbox[Union[Job, float]] = Inbox()
+        self._inbox: Inbox[Union[Job, Preload, float]] = Inbox()
         self._switch: Switch | None = None
         self._thread: threading.Thread | None = None
 
@@ -80,6 +83,14 @@ class ProcessExecutor:
         job = Job(command, inputs, wants, perf_counter())
         if self._switch is None or not self._switch.give_now(job):
             self._inbox.put(job)
+
+    def preload(self, command: Preload) -> None:
+        """As Executor.preload."""
+        self._inbox.put(command)
+
+    def residency(self) -> list[Residency]:
+        """As Executor.residency; of those gone, what they have met counts on."""
+        return [] if self._switch is None else self._switch.residency()
 
     def close(self, patience: float = 5.0) -> None:
         """As Executor.close; a process whose stage does not return is killed."""

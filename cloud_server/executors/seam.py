@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cloud_server.events import BatchDone, JobKey, RunBatch
+from cloud_server.events import BatchDone, JobKey, Preload, RunBatch
 from cloud_server.offer import AppInfo
-from tasks import App
+from tasks import App, Residency
 from wire.protocol import Payload
 
 __all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "app_info", "silent", "stages_here"]
@@ -48,6 +48,13 @@ class Executor(Protocol):
 
         With `command.state` the last of `inputs` is the state its only job starts from.
         """
+
+    def preload(self, command: Preload) -> None:
+        """Have variants ready at a worker, while it goes on with what it has. Never blocks, and has no answer: one that cannot be
+        loaded is told of, and fails the jobs that need it."""
+
+    def residency(self) -> list[Residency]:
+        """What each worker has loaded, and how batches have met it so far; from any thread."""
 
     def close(self, patience: float = 5.0) -> None:
         """Give the workers back within `patience` seconds; batches not begun are dropped without an answer."""

@@ -20,6 +20,7 @@ from cloud_server.executors.sandbox import Sandbox, enter
 from cloud_server.executors.seam import app_info
 from cloud_server.executors.worker import Worker
 from tasks import App
+from tasks.run import RESIDENT
 from wire.bundle import unpack
 
 __all__ = ["BOOT", "ShippedSetup", "main"]
@@ -33,11 +34,12 @@ _LONGEST_PROBLEM = 2000
 
 
 class ShippedSetup(msgspec.Struct, frozen=True, array_like=True):
-    """First message, with the body behind it: the app's name here, its size unpacked, and what is given up."""
+    """First message, with the body behind it: the app's name here, its size unpacked, what is given up, and how many variants are kept."""
 
     name: str
     unpacked: int
     sandbox: Sandbox
+    resident: int = RESIDENT
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -53,7 +55,7 @@ def main(descriptor: int, parent: int) -> None:
     try:
         enter(setup.sandbox, parent)
         app = _open(unpack(body, setup.unpacked))
-        worker = Worker({setup.name: app})
+        worker = Worker({setup.name: app}, setup.resident)
         worker.setup()
         ready = Ready("", app_info(app))
     except BaseException as error:  # whatever the app's code throws while it is loaded and set up

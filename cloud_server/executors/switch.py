@@ -23,10 +23,12 @@ from typing import NamedTuple, Union
 import psutil
 
 from cloud_server.digest import digest
-from cloud_server.events import BatchDone, JobDone, JobKey
-from cloud_server.executors.child import Answer, Leaving, Ready, carried, unflatten
+from cloud_server.events import BatchDone, JobDone, JobKey, Preload
+from cloud_server.executors.child import Answer, Holds, Leaving, Ready, carried, unflatten
 from cloud_server.executors.seam import Deliver, OnNote
+from cloud_server.executors.stock import Stock
 from cloud_server.executors.worker_process import Job, WorkerProcess
+from tasks import Residency
 from wire.inbox import Inbox
 from wire.protocol import Payload
 
@@ -75,7 +77,7 @@ class Switch:
     """
 
     def __init__(
-        self, crew: Crew, inbox: Inbox[Union[Job, float]], deliver: Deliver, ready: SimpleQueue[str], on_note: OnNote
+        self, crew: Crew, inbox: Inbox[Union[Job, Preload, float]], deliver: Deliver, ready: SimpleQueue[str], on_note: OnNote
     ) -> None:
         self._crew = crew
         self._inbox = inbox
@@ -91,6 +93,7 @@ class Switch:
         self._started = False
         self._problem = ""
         self.replaced = 0
+        self._stock = Stock(crew.workers, on_note)
         self._close_at: float | None = None
 
     def run(self) -> None:
@@ -126,6 +129,8 @@ class Switch:
             item = items.popleft()
             if isinstance(item, Job):
                 self._pending.append(item)
+            elif isinstance(item, Preload):
+                self._stock.plan(item, [(post.index, post.process) for post in self._posts if post.process is not None])
             else:
                 self._close(item)
 
@@ -170,6 +175,11 @@ class Switch:
     def _processes(self) -> list[WorkerProcess]:
         return [post.process for post in self._posts if post.process is not None]
 
+    def residency(self) -> list[Residency]:
+        """As Executor.residency."""
+        with self._lock:
+            return self._stock.residency(self._processes())
+
     # -- jobs --------------------------------------------------------------------------------------
 
     def give_now(self, job: Job) -> bool:
@@ -177,19 +187,20 @@ class Switch:
         if sum(payload.nbytes for payload in job.inputs) > _SMALL or not self._lock.acquire(blocking=False):
             return False
         try:
-            process = None if self._pending or self._close_at is not None else self._with_room()
+            process = None if self._pending or self._close_at is not None else self._with_room(job)
             return process is not None and self._give(process, job)
         finally:
             self._lock.release()
 
     def _hand_out(self) -> None:
-        while self._pending and (process := self._with_room()) is not None:
+        while self._pending and (process := self._with_room(self._pending[0])) is not None:
             job = self._pending.popleft()
             if not self._give(process, job):
                 self._pending.appendleft(job)
 
-    def _with_room(self) -> WorkerProcess | None:
-        """The process with the fewest jobs that can take one more; a spare only if fewer than `workers` are at work."""
+    def _with_room(self, job: Job) -> WorkerProcess | None:
+        """The process with the fewest jobs that can take this one too, an idle one that has its variant first; a spare only if
+        fewer than `workers` are at work."""
         stuck_since = monotonic() - self._patience
         at_work, idle, busy = 0, None, None
         for post in self._posts:
@@ -200,7 +211,7 @@ class Switch:
             if not process.room:
                 continue
             if not process.jobs:
-                idle = idle or process
+                idle = process if self._stock.better(process, idle, job) else idle
             elif busy is None or len(process.jobs) < len(busy.jobs):
                 busy = process
         return idle if idle is not None and at_work < self._crew.workers else busy
@@ -231,6 +242,8 @@ class Switch:
         message, parts = said
         if isinstance(message, Answer):
             self._answered(process, message, parts)
+        elif isinstance(message, Holds):
+            self._stock.heard(process, message)
         elif isinstance(message, Ready):
             self._is_ready(post, process, message)
         elif isinstance(message, Leaving):
@@ -298,6 +311,7 @@ class Switch:
         if message.problem:
             return
         process.ready, process.app = True, message.app
+        self._stock.catch_up(post.index, process)
         if post.bereft:
             self._on_note("info", f"worker process {process.pid} takes over")
         post.bereft = False
@@ -325,6 +339,7 @@ class Switch:
             del self._by_descriptor[descriptor]
         post.process = None
         post.bereft = self._started
+        self._stock.buried(post.index, process)
         if charge:
             process.kill()
             threading.Thread(target=process.bury, name="undertaker", daemon=True).start()  # gigabytes take a while to be given back

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 
-from cloud_server.events import RunBatch
+from cloud_server.events import Preload, RunBatch
+from cloud_server.executors.loader import Loader
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.worker import Worker
-from tasks import App
+from tasks import App, Residency
+from tasks.run import RESIDENT
 from wire.protocol import Payload
 
 __all__ = ["ThreadExecutor"]
@@ -20,15 +22,18 @@ _Job = tuple[RunBatch, Sequence[Payload], Sequence[Want], float]
 
 
 class ThreadExecutor:
-    """Runs batches on daemon threads; whichever is idle takes the next.
+    """Runs batches on daemon threads; whichever is idle takes the next, whatever it has loaded.
 
     Args:
         apps: by name.
         workers: threads, each with its own instances of the stages.
-        on_note: told of stages that do not close and workers that do not end.
+        resident: variants of each app that a worker keeps loaded.
+        on_note: told of stages that do not close, workers that do not end and variants that cannot be loaded.
     """
 
-    def __init__(self, apps: Mapping[str, App], workers: int = 1, *, on_note: OnNote = silent) -> None:
+    def __init__(
+        self, apps: Mapping[str, App], workers: int = 1, *, resident: int = RESIDENT, on_note: OnNote = silent
+    ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: must be 1 or more")
         self.workers = workers
@@ -36,11 +41,14 @@ class ThreadExecutor:
         self._on_note = on_note
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._workers: list[Worker] = []
+        self._resident = resident
+        self._loader = Loader(self._loaded)
 
     def start(self, deliver: Deliver) -> None:
         """As Executor.start; each stage is set up on the thread that will run it."""
         ready: SimpleQueue[ExecutorError | None] = SimpleQueue()
-        workers = [Worker(self._apps) for _ in range(self.workers)]
+        self._workers = workers = [Worker(self._apps, self._resident) for _ in range(self.workers)]
         for index, worker in enumerate(workers):
             thread = threading.Thread(target=self._work, args=(worker, deliver, ready), name=f"worker-{index}", daemon=True)
             thread.start()
@@ -55,8 +63,22 @@ class ThreadExecutor:
         """As Executor.submit."""
         self._jobs.put((command, inputs, wants, perf_counter()))
 
+    def preload(self, command: Preload) -> None:
+        """As Executor.preload."""
+        if command.worker < len(self._workers):
+            self._loader.plan(self._workers[command.worker], command.app, command.variants)
+
+    def residency(self) -> list[Residency]:
+        """As Executor.residency."""
+        return [each for worker in self._workers for each in worker.residency().values()]
+
+    def _loaded(self, worker: Worker, app: str, problem: str) -> None:
+        if problem:
+            self._on_note("warning", problem)
+
     def close(self, patience: float = 5.0) -> None:
         """As Executor.close; a thread whose stage does not return is left behind, and told of."""
+        self._loader.close(0.1)
         try:
             while True:
                 self._jobs.get_nowait()

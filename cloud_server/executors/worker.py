@@ -7,7 +7,7 @@ Of a job with state the state comes with it and goes back with its answer, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from cloud_server.events import BatchDone, JobDone, JobKey, RunBatch, state_key
 from cloud_server.executors.seam import ExecutorError, Want, stages_here
-from tasks import App, SetupFailed, TaskError
-from tasks.run import DONE, FAILED, Ran, Runner
+from tasks import App, Residency, SetupFailed, TaskError
+from tasks.run import DONE, FAILED, RESIDENT, Ran, Runner
 from tasks.crossing import Crossing, applies, returned
 from wire.errors import RemoteProtocolError, UnsupportedValue
 from wire.payload import Packer
@@ -33,16 +33,18 @@ class Worker:
 
     Args:
         apps: by name.
+        resident: variants of each that are kept loaded.
 
     Raises:
         ExecutorError: a stage cannot be copied for this worker; the text says what to do.
     """
 
-    def __init__(self, apps: Mapping[str, App]) -> None:
-        self._seats = {name: _Seat(app) for name, app in apps.items()}
+    def __init__(self, apps: Mapping[str, App], resident: int = RESIDENT) -> None:
+        self._seats = {name: _Seat(app, resident) for name, app in apps.items()}
+        self._resident = resident
 
     def setup(self) -> None:
-        """Set up every stage a server may run.
+        """Set up every stage a server may run, and load the first variant.
 
         Raises:
             ExecutorError: naming app, stage and error. What was set up before is closed again.
@@ -51,6 +53,8 @@ class Worker:
             try:
                 for index in stages_here(seat.app):
                     seat.runner.setup(index, index + 1)
+                if seat.app.variants:
+                    seat.runner.preload(seat.app.variant().name)
             except BaseException as error:  # whatever user code throws, the words reach whoever waits for this worker
                 self.close()
                 raise ExecutorError(f"app {name!r}: {_setup_words(error)}") from error
@@ -83,6 +87,26 @@ class Worker:
             done[0] = seat.keep_state(command, done[0], results)
         return BatchDone(command.batch, tuple(done), times, waited), results
 
+    def preload(self, app: str, variants: Sequence[str], wanted: Callable[[], bool]) -> str:
+        """Load variants of an app, the most wanted first, as many as are kept, as long as they are `wanted`; on another thread.
+
+        Returns:
+            What cannot be loaded, in words; "" if all can.
+        """
+        seat, problems = self._seats.get(app), []
+        ready = list(dict.fromkeys(variants))[: self._resident]
+        for name in [*ready, *reversed(ready)]:  # a second time, at no cost: so the most wanted is the last to leave
+            try:
+                if seat is not None and wanted():
+                    seat.runner.preload(name)
+            except TaskError as error:
+                problems.append(f"app {app!r}: {error}")
+        return "; ".join(dict.fromkeys(problems))
+
+    def residency(self) -> dict[str, Residency]:
+        """What is loaded of each app that has variants; from any thread."""
+        return {name: seat.runner.residency() for name, seat in self._seats.items() if seat.app.variants}
+
     def close(self) -> list[str]:
         """Close every stage that was set up; returns what went wrong, in words."""
         problems = []
@@ -97,12 +121,12 @@ class Worker:
 class _Seat:
     """One app at one worker."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, resident: int) -> None:
         self.app = app
         self._batched = tuple(stage.run_batch is not None for stage in app.chain)
         try:
             self.packer = Packer(app.types)
-            self.runner = Runner(app, perf_counter, app.instances())
+            self.runner = Runner(app, perf_counter, app.instances(), resident=resident)
         except (TaskError, UnsupportedValue) as error:
             raise ExecutorError(str(error)) from error
 

@@ -16,12 +16,14 @@ import psutil
 
 from cloud_server.events import RunBatch
 from cloud_server.executors.answers import check_answer
-from cloud_server.executors.child import BOOT, Answer, FromChild, Order, Setup, flatten
+from cloud_server.executors.child import BOOT, Answer, FromChild, Load, Order, Setup, flatten
 from cloud_server.executors.confine import Limits
 from cloud_server.executors.output import Output
 from cloud_server.executors.parcels import Line, line_pair
 from cloud_server.executors.seam import OnNote, Want, silent
 from cloud_server.offer import AppInfo
+from tasks import Residency
+from tasks.run import RESIDENT
 from wire.protocol import Payload
 
 __all__ = ["Job", "WorkerProcess"]
@@ -57,7 +59,7 @@ class WorkerProcess:
 
     Args:
         paths: "module:attribute" by app name.
-        limits: what it may use.
+        limits: what it may use; resident: variants of each app that it keeps loaded.
         on_note: told of what it prints.
         boot: the program, given the line's descriptor, our process number and the module search path.
         first: what it is told first, instead of `paths` and `limits`.
@@ -69,13 +71,14 @@ class WorkerProcess:
 
     def __init__(
         self, paths: Mapping[str, str], limits: Limits = _NO_LIMITS, *, on_note: OnNote = silent, boot: str = BOOT,
-        first: Sequence[Any] = (), environ: Mapping[str, str] | None = None,
+        first: Sequence[Any] = (), environ: Mapping[str, str] | None = None, resident: int = RESIDENT,
     ) -> None:
         self.ready = False
         self.app: AppInfo | None = None
         self._gone = False
         self.problem = ""
         self.jobs: deque[Job] = deque()
+        self.holds: Mapping[str, Residency] = {}
         self.busy = 0.0
         self.since = 0.0
         ours, theirs = line_pair()
@@ -93,7 +96,7 @@ class WorkerProcess:
         self.end = _end_of(self._process.pid)
         assert self._process.stdout is not None
         self._output = Output(self._process.stdout, lambda line: on_note("info", f"worker process {self.pid}: {line}"))
-        self.line.send(first or [_ENCODE(Setup(dict(paths), limits))])
+        self.line.send(first or [_ENCODE(Setup(dict(paths), limits, resident))])
 
     @property
     def pid(self) -> int:
@@ -130,6 +133,17 @@ class WorkerProcess:
             self.since = monotonic()
         self.jobs.append(job)
         return True
+
+    def load(self, app: str, variants: tuple[str, ...]) -> None:
+        """Have it load variants beside its work."""
+        try:
+            self.line.send([_ENCODE(Load(app, variants))])
+        except OSError:
+            self._gone = True  # its end of line is still to be read
+
+    def has(self, app: str, variant: str) -> bool:
+        """True if a batch of this variant would not wait for a load."""
+        return not variant or (app in self.holds and variant in self.holds[app].loaded)
 
     def answered(self, busy: float) -> None:
         """The oldest job is done, after so many seconds at work."""

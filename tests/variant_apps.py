@@ -1,0 +1,38 @@
+"""An app with variants whose loads can be slow, fail, or end the process; worker processes load it from here by name."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from tasks import App, Input, Task, Variant
+
+VARIANTS = [Variant(name, accuracy, {"factor": factor}) for name, accuracy, factor in (
+    ("small", 0.4, 2), ("large", 0.6, 10), ("missing", 0.7, 0), ("deadly", 0.8, -1),
+)]
+
+
+class Model(Task):
+    """Multiplies by its variant's factor, and tells which process did."""
+
+    varies = True
+
+    def load(self, variant: Variant) -> int:
+        factor = int(variant.parameters["factor"])
+        if factor == 0:
+            raise FileNotFoundError("missing.pt")
+        if factor < 0:
+            os._exit(7)
+        while os.path.exists(os.environ.get("VARIANT_HOLD", "") or "/nonexistent"):
+            time.sleep(0.01)
+        return factor
+
+    def run(self, item: int) -> tuple[int, int]:
+        return self.loaded * item, os.getpid()
+
+    def run_batch(self, items: list[int]) -> list[Any]:
+        return [self.run(item) for item in items]
+
+
+app = App("models", [Input(), Model()], variants=VARIANTS)
