@@ -17,6 +17,7 @@ import msgspec
 from experiments.changes import answers_to, changes_of
 from experiments.lab import Lab
 from experiments.runs import Run, SampleRow
+from iot_client.ways import FLOATS
 
 __all__ = ["ANSWERED", "NEAR", "Figures", "Spread", "measure", "quality_of", "quantile", "rates", "spreads", "target_of"]
 
@@ -131,10 +132,13 @@ def target_of(lab: Lab) -> float:
 
 
 def quality_of(codec: str) -> int:
-    """What is left of the picture, 0 to 100: a JPEG's quality, half of it where reduced, 100 of all that loses nothing."""
+    """What is left of the picture, 0 to 100: a JPEG's quality, half of it where reduced, 100 of all that loses nothing.
+
+    Floats in fewer bits count as the choice of the split counts them.
+    """
     family, _, detail = codec.partition(":")
     if family != "jpeg" or not detail:
-        return 100
+        return FLOATS.get(family, 100)
     quality, reduced, _ = detail.partition("@")
     return int(int(quality) * (_REDUCED if reduced else 1.0))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks import App
 from tasks.crossing import Crossing, applies, merged
+from wire.codecs import family
 from wire.payload import Packer
 from wire.protocol import Payload
 
@@ -28,7 +29,7 @@ class Crossings:
         """
         usual = self._by_cut.get(k) if stop < 0 else None
         crossing = applies(value, usual or self._app.crossing(k, stop if stop >= 0 else self._app.n))
-        return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing))
+        return packer.pack(value, codec, fields=crossing.sends, lossy=_lossy(crossing, codec))
 
     def merge(self, k: int, kept: Any, came: Any, want: tuple[str, ...] | None, stop: int = -1) -> Any:
         """The server's answer to a job from cut k, joined with the value kept there; `stop` as for `pack`.
@@ -42,6 +43,8 @@ class Crossings:
         return merged(kept, came, applies(kept, self._app.crossing(k, stop)), want, stop < self._app.n)
 
 
-def _lossy(crossing: Crossing) -> frozenset[str] | None:
-    """The fields that may be coded with loss, as the packer wants them: None for all."""
-    return None if "" in crossing.lossy else frozenset(crossing.lossy)
+def _lossy(crossing: Crossing, codec: str) -> frozenset[str] | None:
+    """The fields that may lose what this codec loses, as the packer wants them: None for all."""
+    kind = family(codec)
+    fields = frozenset(field for field, loss in crossing.lossy.items() if loss.permits(kind))
+    return None if "" in fields else fields

@@ -23,7 +23,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         slo: end-to-end deadline in seconds that 95 of 100 frames must meet.
         max_cpu: percent of the whole machine's CPU that this process may use.
         max_mbit: Mbit/s that may be sent.
-        min_quality: least JPEG quality; in lossless mode JPEG is not used without it.
+        min_quality: least JPEG quality, by which floats in fp16 count as 99 and in int8 as 90; in lossless mode none of
+            these is used without it.
 
     Raises:
         ValueError: one is out of its range; the text names it, its value and what is legal.

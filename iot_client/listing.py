@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["listing", "stages_table"]
 
 
+_FLOATS = {0: "", 16: "fp16", 8: "int8"}
+
+
 def listing(app: App, stream: TextIO) -> str:
     """The table, made for `stream`, and a line of legal stage counts."""
     legal = ", ".join(map(str, app.legal_cuts(app.missing()))) or "none"
@@ -71,4 +74,5 @@ def _bracketed(crossing: Crossing, field: str) -> str:
 
 
 def _loss(loss: Loss) -> str:
-    return f"jpeg:{loss.quality}" + (f" width:{loss.width}" if loss.width else "")
+    words = f"jpeg:{loss.quality}" if loss.quality else "", f"width:{loss.width}" if loss.width else "", _FLOATS[loss.bits]
+    return " ".join(filter(None, words))

@@ -106,7 +106,7 @@ def _add_what(add: Any, default: Any) -> None:
 def _add_server(add: Any, default: Any) -> None:
     add("--host", help=f"the server; default with STAGES or a goal: $HOST, else {DEFAULT_HOST}. Without them it only gets the final values")
     add("--port", type=int, default=default.port, help="the server's port (%(default)s)")
-    add("--codec", metavar="WORD", help="for a split by hand: raw, bits, png, jpeg:Q or jpeg:Q@WIDTH; default: raw")
+    add("--codec", metavar="WORD", help="for a split by hand: raw, bits, png, jpeg:Q, jpeg:Q@WIDTH, fp16 or int8; default: raw")
     add("--keys", metavar="DIR", help="folder of keys, see iot-client enroll; where the server is another machine by default "
         f"{_shown(default_folder_of_keys('device'))}")
     add("--insecure", action="store_true", help="no keys: anybody on the way may read along, or pose as the server")
@@ -118,7 +118,7 @@ def _add_goal(add: Any) -> None:
     add("--slo-ms", type=float, metavar="MS", help="milliseconds from capture to answer that 95 of 100 frames must meet")
     add("--max-cpu", type=float, metavar="PERCENT", help="of the whole machine's CPU that this program may use")
     add("--max-mbit", type=float, metavar="MBIT/S", help="that may be sent")
-    add("--min-quality", type=int, metavar="Q", help="least JPEG quality, 1 to 100; in lossless mode JPEG is not used without it")
+    add("--min-quality", type=int, metavar="Q", help="least JPEG quality, 1 to 100 (fp16 is 99, int8 90); in lossless mode needed for any loss")
     add("--policy", choices=POLICIES, default=POLICIES[0], help="threshold: every 3 s below FPS one stage to the server (%(default)s)")
     add("--profiles", metavar="DIR", help=f"folder for what is learned, used at the next start; default: {_shown(default_folder())}")
     add("--no-profile", action="store_true", help="learn anew, and keep nothing")

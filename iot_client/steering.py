@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from iot_client.costs import Costs, Option
+from iot_client.costs import LOSSLESS, Costs, Option
 from iot_client.events import Decided
 from iot_client.extras import mixture, parts
 from iot_client.hysteresis import Hysteresis
@@ -162,7 +162,7 @@ class Auto:
             if self._debt >= 0.5:
                 self._debt -= 1.0
                 option = decision.second
-        if option.codec.startswith("jpeg:"):
+        if option.quality < LOSSLESS:
             return Heading(option.k, self._fitting(option, now))
         return Heading(option.k, option.codec or LOCAL)
 
@@ -182,10 +182,7 @@ class Auto:
             room = min(room, _SUSTAINED * rate / self.profile.offered)
         if option.nbytes <= room:
             return self._probing(option, room, now)
-        lower = [
-            each for each in costs.options
-            if each.k == option.k and each.quality < option.quality and each.codec.startswith("jpeg:")
-        ]
+        lower = [each for each in costs.options if each.k == option.k and each.quality < option.quality]
         fitting = [each for each in lower if each.nbytes <= room]
         if fitting:
             return max(fitting, key=lambda each: each.quality).codec
@@ -200,7 +197,7 @@ class Auto:
             return option.codec
         larger = [
             each for each in self._costs.options
-            if each.k == option.k and each.codec.startswith("jpeg:") and _TELLING <= each.nbytes <= room
+            if each.k == option.k and each.quality < LOSSLESS and _TELLING <= each.nbytes <= room
         ]
         if not larger:
             return option.codec

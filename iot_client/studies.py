@@ -6,6 +6,7 @@ as few as possible here (what each costs the server). Nothing is run twice but a
 
 from __future__ import annotations
 
+from iot_client.costs import LOSSLESS
 from iot_client.policy import LOCAL, Heading
 from iot_client.profile import Profile
 from iot_client.split import SplitDecision
@@ -22,6 +23,9 @@ _AT_START = 2
 """Studies of each kind before the first choice."""
 _ENCODINGS = 2
 """Lossy or compressed encodings tried per study; raw sizes cost nothing."""
+
+_FLOATS = frozenset({"fp16", "int8"})
+_CHEAP = _FLOATS | {"bits"}
 
 _PNG_S = 2e-8
 """CPU seconds per byte that PNG takes, on a PC."""
@@ -88,7 +92,7 @@ class Studies:
         measured = self._profile.sizes.measured
         ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
         anchors = self._anchors(ways)
-        return all(way in measured for way in ways if way[1] in ("raw", "bits") or way in anchors)
+        return all(way in measured for way in ways if way[1] == "raw" or way[1] in _CHEAP or way in anchors)
 
     def _patience(self, decision: SplitDecision) -> float:
         """Frames between two studies here, so that the detours take no more than their share of the CPU."""
@@ -114,18 +118,19 @@ class Studies:
         ways = [(quality, codec) for at, codec, quality in self._profile.keys if at == k]
         sizes = self._profile.sizes
         sized = [(size.nbytes, codec) for _, codec in ways if (size := sizes.of(k, codec)) is not None]
-        lossy = [way for way in ways if way[1].startswith("jpeg:")]
-        if lossy and not any(codec.startswith("jpeg:") for _, codec in sized):
-            return min(lossy)[1]
+        lossy = {codec: quality for quality, codec in ways if quality < LOSSLESS}
+        if lossy and not any(codec in lossy for _, codec in sized):
+            return min(lossy, key=lambda codec: (lossy[codec], codec))
         return min(sized)[1] if sized else ways[0][1] if ways else "raw"
 
     def _useless(self) -> set[tuple[int, str]]:
         """Ways that were tried and make nothing smaller; trying them again costs time and tells nothing."""
         sizes = self._profile.sizes.measured
-        return {
+        useless = {
             (k, codec) for (k, codec), size in sizes.items()
-            if codec == "bits" and (k, "raw") in sizes and size.nbytes > 0.97 * sizes[k, "raw"].nbytes
+            if codec in _CHEAP and (k, "raw") in sizes and size.nbytes > 0.97 * sizes[k, "raw"].nbytes
         }
+        return useless | {(k, "fp16") for k, codec in useless if codec == "int8"}
 
     def _affordable(self, k: int) -> bool:
         """True if compressing the value at this cut takes no longer than a frame takes anyway."""
@@ -141,15 +146,15 @@ class Studies:
         return {ladder[len(ladder) // 2] for ladder in ladders.values()}
 
     def _to_encode(self) -> tuple[tuple[int, str], ...]:
-        """Every raw size not known, and the next of the others in turn."""
+        """Every raw size not known, floats in 8 bits too, and the next of the others in turn."""
         measured = self._profile.sizes.measured
         ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
-        raw = [way for way in ways if way[1] == "raw" and way not in measured]
+        first = [way for way in ways if way[1] in ("raw", "int8") and way not in measured]
         anchors, useless = self._anchors(ways), self._useless()
         ways = [way for way in ways if way not in useless]
-        others = [way for way in ways if way[1] == "bits" or way in anchors or (way[1] == "png" and self._affordable(way[0]))]
+        others = [way for way in ways if way[1] in _CHEAP or way in anchors or (way[1] == "png" and self._affordable(way[0]))]
         chosen = []
         for _ in range(min(_ENCODINGS, len(others))):
             chosen.append(others[self._cursor % len(others)])
             self._cursor += 1
-        return (*raw, *chosen)
+        return (*first, *(way for way in chosen if way not in first))

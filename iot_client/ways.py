@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from iot_client.costs import LOSSLESS
 from iot_client.policy import LOCAL, Region
 from tasks import App
+from tasks.crossing import Loss
 from wire.codecs import parse_codec
 
-__all__ = ["QUALITIES", "regions_of", "ways_of"]
+__all__ = ["FLOATS", "QUALITIES", "regions_of", "ways_of"]
 
 QUALITIES = (95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20)
 """JPEG qualities tried: steps of about a tenth in bytes, so that a mix of neighbours fills any link."""
+FLOATS = {"fp16": 99, "int8": 90}
+"""What floats in fewer bits count as a quality: 11 bits of each lose less than the best JPEG, 8 bits about what a good one does."""
 _REDUCED = 0.5
 """What a reduced picture's quality counts."""
 
@@ -32,14 +35,23 @@ def ways_of(app: App, cuts: Sequence[int], stop: int, mode: str, min_quality: in
         if not losses or (mode == "lossless" and min_quality is None):
             ways.append((k, "png", LOSSLESS))
             continue
-        least = max([min_quality or 1, *(loss.quality for loss in losses)])
-        ladder = [quality for quality in QUALITIES if quality >= least] or [least]
-        ways += [(k, f"jpeg:{quality}", quality) for quality in ladder]
-        width = max(loss.width for loss in losses)
-        if width and all(loss.width for loss in losses):
-            reduced = [(k, f"jpeg:{quality}@{width}", int(_REDUCED * quality)) for quality in ladder[::4]]
-            ways += [way for way in reduced if way[2] >= (min_quality or 0) and _exists(way[1])]
+        pictures = [loss for loss in losses if loss.quality]
+        ways += _pictures(k, pictures, min_quality) if pictures else [(k, "png", LOSSLESS)]
+        kinds = [kind for kind in FLOATS if any(loss.permits(kind) for loss in losses)]
+        ways += [(k, kind, FLOATS[kind]) for kind in kinds if FLOATS[kind] >= (min_quality or 0)]
     return tuple(ways)
+
+
+def _pictures(k: int, losses: Sequence[Loss], min_quality: int | None) -> list[tuple[int, str, int]]:
+    """A ladder of JPEGs, and a sparser one of reduced pictures where all that are sent may be reduced."""
+    least = max([min_quality or 1, *(loss.quality for loss in losses)])
+    ladder = [quality for quality in QUALITIES if quality >= least] or [least]
+    ways = [(k, f"jpeg:{quality}", quality) for quality in ladder]
+    width = max(loss.width for loss in losses)
+    if width and all(loss.width for loss in losses):
+        reduced = [(k, f"jpeg:{quality}@{width}", int(_REDUCED * quality)) for quality in ladder[::4]]
+        ways += [way for way in reduced if way[2] >= (min_quality or 0) and _exists(way[1])]
+    return ways
 
 
 def regions_of(app: App, lacks: frozenset[int], k: int, mode: str, min_quality: int | None) -> tuple[Region, ...]:

@@ -31,17 +31,24 @@ __all__ = ["Crossing", "Loss", "applies", "crossing_of", "declaration", "loss_of
 
 Want = tuple[str, ...] | None
 
-_WORD = re.compile(r"(jpeg|width):([1-9][0-9]{0,4})")
+_WORD = re.compile(r"(jpeg|width):([1-9][0-9]{0,4})|(fp16|int8)")
+_BITS = {"fp16": 16, "int8": 8}
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """What may be lost of an image: JPEG of this quality or better (1 to 100), reduced to `width` pixels or more.
+    """What may be lost: of an image JPEG of this quality or better (1 to 100), reduced to `width` pixels or more; of
+    floats all but so many `bits` of each.
 
-    `width` 0: the image keeps its size.
+    `quality` 0: images come as they are; `width` 0: they keep their size; `bits` 0: floats come as they are, else 16 or 8.
     """
 
-    quality: int
+    quality: int = 0
     width: int = 0
+    bits: int = 0
+
+    def permits(self, family: str) -> bool:
+        """Whether a codec of this family, as wire.codecs names it, may be used; one that loses nothing always may."""
+        return self.quality > 0 if family == "jpeg" else 0 < self.bits <= _BITS[family] if family in _BITS else True
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -144,13 +151,16 @@ def loss_of(words: Iterable[str]) -> Loss | None:
     for word in words:
         match = _WORD.fullmatch(word) if isinstance(word, str) else None
         if not match or (match[1] == "jpeg" and int(match[2]) > 100):
-            raise ValueError(f"{word!r}; legal are 'jpeg:Q' with a quality Q from 1 to 100 and 'width:W' with W pixels from 1 to 99999")
-        if match[1] in found:
-            raise ValueError(f"{match[1]} is given twice")
-        found[match[1]] = int(match[2])
+            raise ValueError(
+                f"{word!r}; legal are 'jpeg:Q' with a quality Q from 1 to 100, 'width:W' with W pixels from 1 to 99999, 'fp16' and 'int8'"
+            )
+        kind = match[1] or "bits"
+        if kind in found:
+            raise ValueError("of 'fp16' and 'int8' one says it all: 'int8' permits both" if match[3] else f"{kind} is given twice")
+        found[kind] = _BITS[match[3]] if match[3] else int(match[2])
     if "width" in found and "jpeg" not in found:
         raise ValueError("'width:W' needs a 'jpeg:Q' beside it")
-    return Loss(found["jpeg"], found.get("width", 0)) if found else None
+    return Loss(found.get("jpeg", 0), found.get("width", 0), found.get("bits", 0)) if found else None
 
 
 def declaration(stage: Task) -> list[Any]:
@@ -189,8 +199,9 @@ def _strictest(losses: Sequence[Loss | None]) -> Loss | None:
     known = [loss for loss in losses if loss is not None]
     if len(known) < len(losses):
         return None
-    widths = [loss.width for loss in known]
-    return Loss(max(loss.quality for loss in known), max(widths) if all(widths) else 0)
+    most = Loss(*(max(values) if all(values) else 0 for values in zip(*map(msgspec.structs.astuple, known))))
+    most = most if most.quality else Loss(bits=most.bits)
+    return most if most.quality or most.bits else None
 
 
 def _losses_of_first(first: Task) -> dict[str, Loss]:

@@ -65,7 +65,8 @@ class Task:
             returns another kind of value than it got reads all that it carries over.
         accepts: what may be lost at its input: () nothing, a tuple of words for every array it reads, or
             field -> words. "jpeg:Q": a JPEG of quality Q (1 to 100) or better may stand for an image;
-            "width:W", with jpeg only: the image may come reduced to W pixels wide, not less.
+            "width:W", with jpeg only: the image may come reduced to W pixels wide, not less. "fp16": floats may
+            come rounded to 16 bits; "int8": to 8 bits and a scale, or 16.
         varies: True if it runs with one of the app's variants, see `load` and `use`.
     """
 

@@ -1,9 +1,9 @@
-"""An array as bits, PNG or JPEG, and back. What comes from a peer is measured before anything is decoded.
+"""An array as bits, PNG, JPEG or narrower floats, and back. What comes from a peer is measured before anything is decoded.
 
 A mask is uint8 of 1 KiB and more with no element but 0 and 255. An image is uint8 of 4 KiB and more, (H, W),
 (H, W, 1) or (H, W, 3), both sides 16 to 65500 pixels; OpenCV is what reads and writes it, three channels are
 blue, green, red. A decoder takes memory for what a header says of itself, so `decode_array` reads the header
-first: a peer may claim one size in the head of a payload and another in the picture.
+first: a peer may claim one size in the head of a payload and another in the picture. Floats are in wire.floats.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 
 from wire.codecs import Codec
 from wire.errors import RemoteProtocolError
+from wire.floats import FP16, INT8, encode_floats
 
-__all__ = ["BITS", "JPEG", "PNG", "decode_array", "encode_array"]
+__all__ = ["BITS", "JPEG", "PNG", "Coded", "decode_array", "encode_array"]
 
 BITS, PNG, JPEG = "bits", "png", "jpeg"
 _MASK_FROM, _IMAGE_FROM = 1024, 4096
@@ -29,7 +30,7 @@ _MAX_CHUNKS, _MAX_SEGMENTS = 2**16, 2**10
 """Of a PNG, where libpng makes one of 8 KiB; of a JPEG, where one is up to 64 KiB. More would only cost time."""
 
 Array = np.ndarray[Any, Any]
-Coded = tuple[str, tuple[int, ...], memoryview]
+Coded = tuple[str, tuple[int, ...], memoryview | bytes]
 """Family, shape of what will be decoded, and the bytes."""
 
 
@@ -40,17 +41,24 @@ def encode_array(array: Array, codec: Codec, lossy: bool) -> Coded | None:
     """`array` in fewer bytes, or None if it travels raw.
 
     Args:
-        lossy: it may come back changed; otherwise JPEG is not for it.
+        lossy: it may come back changed; otherwise JPEG and narrower floats are not for it.
     """
+    if array.dtype.kind == "f" and codec.family in (FP16, INT8):
+        return _encode_floats(array, codec.family) if lossy else None
     if array.dtype.char != "B" or array.nbytes < _MASK_FROM:
         return None
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array)
     if _is_mask(array):
         return BITS, array.shape, np.packbits(array).data
-    if codec.family == BITS or not _is_image(array) or (codec.family == JPEG and not lossy):
+    if codec.family not in (PNG, JPEG) or not _is_image(array) or (codec.family == JPEG and not lossy):
         return None
     return _encode_image(array, codec)
+
+
+def _encode_floats(array: Array, family: str) -> Coded | None:
+    coded = encode_floats(array if array.flags.c_contiguous else np.ascontiguousarray(array), family)
+    return None if coded is None else (coded[0], array.shape, coded[1])
 
 
 def _is_mask(array: Array) -> bool:

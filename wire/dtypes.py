@@ -13,7 +13,7 @@ import numpy as np
 
 from wire.errors import RemoteProtocolError, UnsupportedValue
 
-__all__ = ["SCALARS", "TENSOR_ITEMSIZE", "dtype_label", "pack_dtype", "unpack_dtype"]
+__all__ = ["FLOATS", "SCALARS", "TENSOR_ITEMSIZE", "dtype_label", "pack_dtype", "unpack_dtype"]
 
 _PLAIN = re.compile(r"[<>|](b1|[iu][1248]|f[248]|c8|c16|[SV][0-9]{1,9}|U[0-9]{1,8}|[mM]8(\[([1-9][0-9]{0,8})?[a-zA-Z]{1,3}\])?)")
 _MAX_FIELDS = 256
@@ -31,6 +31,9 @@ TENSOR_ITEMSIZE = {
     "float64": 8, "complex64": 8, "complex128": 16,
 }
 """Torch dtype -> bytes per element, for those that travel."""
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""Torch dtypes that may travel as narrower floats."""
 
 _CODES: dict[np.dtype[Any], Any] = {}
 _DTYPES: dict[str, np.dtype[Any]] = {}

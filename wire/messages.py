@@ -17,7 +17,7 @@ __all__ = [
     "Ping", "Plan", "Pong", "Report", "Result", "Skip", "State", "Submit", "Welcome",
 ]
 
-CODECS = ("raw", "bits", "png", "jpeg")
+CODECS = ("raw", "bits", "png", "jpeg", "fp16", "int8")
 """Families of codecs this version speaks, see wire.codecs. Who does not name any speaks raw alone, as version 1.0 did."""
 _RAW = ("raw",)
 MAX_STAGES = 256

@@ -8,14 +8,15 @@ A head is one node:
     [3, key, node, ...]  dict           [8, bin]                 int beyond 64 bits, little endian, signed
     [4, name, node, ...] record         [9, re, im]              complex
     [5, dtype, shape, bin?]  array      [10, bin or n] str as UTF-8, surrogates kept; [11, n] bytes
-    [12, family, dtype, shape, bin or n]  array encoded as bits, png or jpeg, see wire.coding
+    [12, family, dtype, shape, bin or n]  array encoded as bits, png, jpeg, fp16 or int8, see wire.coding and wire.floats
     [13, name, [index, ...], node, ...]   record of which only the fields with these indexes travel, ascending
 
 Arrays are in C order. Where the last bin is absent, or n stands in its place, the bytes are out of band: such
 nodes take the payload's buffers in the order in which they stand in the head, one each. A message cannot have
 more than 1023 buffers; if it has that many, the last is the rest of them joined. A record's name is its class
 name and a check of its field names; its fields follow in order. A dtype is written as wire.dtypes says; that of
-an encoded array is "|u1". Decoded, the encoded arrays of one payload have at most MAX_JOB bytes together.
+an encoded picture is "|u1", that of encoded floats the array's own, or "torch." and a tensor's. Decoded, the encoded
+arrays of one payload have at most MAX_JOB bytes together.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from wire.codecs import RAW, Codec
-from wire.coding import encode_array
-from wire.dtypes import SCALARS, TENSOR_ITEMSIZE, dtype_label, pack_dtype
+from wire.coding import Coded, encode_array
+from wire.dtypes import FLOATS, SCALARS, TENSOR_ITEMSIZE, dtype_label, pack_dtype
 from wire.errors import UnsupportedValue
 from wire.messages import MAX_SIGNATURE
 from wire.nodes import (
@@ -253,12 +253,27 @@ class Encoding(Packing):
         coded = encode_array(value, self._codec, self._may_lose) if self._decoded + value.nbytes <= MAX_JOB else None
         if coded is None:
             return self.array(value, depth)
-        family, shape, data = coded
         self._decoded += value.nbytes
+        return self._coded(coded, pack_dtype(value.dtype))
+
+    def tensor(self, value: Any, depth: int) -> Any:
+        name = str(value.dtype).partition(".")[2]
+        nbytes = value.numel() * value.element_size()
+        if name not in FLOATS or str(value.layout) != "torch.strided" or self._decoded + nbytes > MAX_JOB:
+            return super().tensor(value, depth)
+        floats = value.detach().cpu().resolve_neg()
+        coded = encode_array((floats.float() if name == "bfloat16" else floats).numpy(), self._codec, self._may_lose)
+        if coded is None:
+            return super().tensor(value, depth)
+        self._decoded += nbytes
+        return self._coded(coded, f"torch.{name}")
+
+    def _coded(self, coded: Coded, dtype: str) -> Any:
+        family, shape, data = coded
         if self._fits(len(data)):
-            return [CODED, family, "|u1", shape, bytes(data)]
+            return [CODED, family, dtype, shape, bytes(data)]
         self.buffers.append(data)
-        return [CODED, family, "|u1", shape, len(data)]
+        return [CODED, family, dtype, shape, len(data)]
 
 
 Handler = Callable[[Any, Any, int], Any]
@@ -283,8 +298,12 @@ def _handler_for(value: Any) -> Handler:
     """For types not known beforehand: torch tensors, if torch is there at all."""
     kind = type(value)
     if _is_tensor(kind):
-        return Packing.tensor
+        return _tensor
     return _refuse(kind)
+
+
+def _tensor(packing: Packing, value: Any, depth: int) -> Any:
+    return packing.tensor(value, depth)
 
 
 def _is_tensor(kind: type) -> bool:

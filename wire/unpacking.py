@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from wire.coding import decode_array
-from wire.dtypes import TENSOR_ITEMSIZE, unpack_dtype
+from wire.dtypes import FLOATS, TENSOR_ITEMSIZE, unpack_dtype
 from wire.errors import RemoteProtocolError
+from wire.floats import FP16, INT8, decode_floats
 from wire.nodes import (
     ARRAY, BYTES, CODED, COMPLEX, DICT, INT, LAST, LEAVES, LIST, MAX_DEPTH, PART, RECORD, SCALAR, TENSOR, TEXT, TUPLE,
 )
@@ -158,14 +159,20 @@ class Unpacking:
         return array
 
     def coded(self, node: list[Any], depth: int) -> Any:
-        _, family, dtype, shape, data = node
-        if dtype != "|u1":
-            raise RemoteProtocolError(f"payload: an encoded array of dtype {str(dtype)[:40]!r}; only '|u1' is legal")
-        nbytes = _elements(shape)
-        self._decoded += nbytes
+        _, family, code, shape, data = node
+        elements = _elements(shape)
+        dtype, tensor = _coded_dtype(family, code)
+        self._decoded += elements * dtype.itemsize
         if self._decoded > MAX_JOB:
             raise RemoteProtocolError(f"payload: encoded arrays of more than {MAX_JOB} bytes")
-        return decode_array(family, tuple(shape), nbytes, memoryview(data) if type(data) is bytes else self._take(data))
+        body = memoryview(data) if type(data) is bytes else self._take(data)
+        if family not in (FP16, INT8):
+            return decode_array(family, tuple(shape), elements, body)
+        array = decode_floats(family, dtype, tuple(shape), body)
+        if tensor:
+            torch = _torch()
+            return torch.from_numpy(array).to(getattr(torch, tensor))
+        return np.frombuffer(array.data.toreadonly(), dtype).reshape(shape)
 
     def scalar(self, node: list[Any], depth: int) -> Any:
         _, code, data = node
@@ -246,6 +253,21 @@ def _elements(shape: Any) -> int:
             raise RemoteProtocolError("payload: an array of negative size")
         count *= _exactly(int, size)
     return count
+
+
+def _coded_dtype(family: Any, code: Any) -> tuple[np.dtype[Any], str]:
+    """The dtype of an encoded array as numpy decodes it, and the name of torch's if it is a tensor's."""
+    if family not in (FP16, INT8):
+        if code != "|u1":
+            raise RemoteProtocolError(f"payload: an encoded array of dtype {str(code)[:40]!r}; only '|u1' is legal")
+        return np.dtype(np.uint8), ""
+    tensor = _exactly(str, code).removeprefix("torch.")
+    if tensor != code and tensor in FLOATS:
+        return np.dtype(np.float32 if tensor == "bfloat16" else tensor), tensor
+    dtype = unpack_dtype(code)
+    if dtype.kind != "f":
+        raise RemoteProtocolError(f"payload: an array of dtype {code[:40]!r} in {family}; legal are those of floats")
+    return dtype, ""
 
 
 def _torch() -> Any:

@@ -97,3 +97,15 @@ def test_sizes_stay_within_what_was_seen_of_them(samples: list[tuple[str, int]])
         assert min(raw) * 0.999 <= nbytes(sizes, 1, "raw") <= max(raw) * 1.001
     for found in sizes.measured.values():
         assert 0.0 <= found.nbytes < float("inf")
+
+
+def test_floats_in_16_bits_are_twice_those_in_8_until_they_are_measured() -> None:
+    """At the same cut only; a measurement counts alone."""
+    sizes = Sizes()
+    sizes.encoded(2, "int8", 1000, 1e-3)
+    found = sizes.of(2, "fp16")
+    assert found is not None and (found.nbytes, found.encode_s) == (2000, 1e-3)
+    assert sizes.of(1, "fp16") is None and sizes.of(2, "raw") is None
+    sizes.encoded(2, "fp16", 1800, 2e-3)
+    found = sizes.of(2, "fp16")
+    assert found is not None and found.nbytes == 1800

@@ -68,6 +68,24 @@ def test_raw_sizes_not_known_are_all_looked_at() -> None:
     assert heading.k == 4 and set(heading.study or ()) >= {(1, "raw"), (2, "raw"), (3, "raw")}
 
 
+def test_floats_in_8_bits_are_looked_at_at_once_and_16_bits_only_where_those_paid() -> None:
+    """One study prices int8 at every cut; where it makes nothing smaller neither form is tried again."""
+    keys = (*((k, codec, quality) for k in (1, 2, 3) for codec, quality in (("raw", 100), ("fp16", 99), ("int8", 90))), (4, "", 100))
+    profile = known(keys=keys)
+    studies = Studies(profile, 1)
+    assert set(studies.first().study or ()) >= {(1, "int8"), (2, "int8"), (3, "int8")}
+    for k, share in ((1, 1.0), (2, 0.15), (3, 0.15)):
+        profile.sizes.encoded(k, "int8", int(share * profile.sizes.measured[k, "raw"].nbytes), 1e-3)
+    tried = {way for heading in studied(studies, decision(3), 6000) for way in heading.study or ()}
+    assert tried == {(2, "int8"), (3, "int8"), (2, "fp16"), (3, "fp16")}
+
+
+def test_a_link_of_unknown_rate_is_asked_for_floats_in_8_bits() -> None:
+    """As for a JPEG: the smallest form first."""
+    studies = Studies(Profile(4, 4, 1, ((1, "raw", 100), (1, "fp16", 99), (1, "int8", 90), (4, "", 100))), 1)
+    assert {heading.codec for heading in (studies.first() for _ in range(6)) if heading.k < 4} == {"int8"}
+
+
 def test_before_a_decision_both_sides_are_studied_and_the_split_asked_for_is_used() -> None:
     """In the first dozen frames: all here, the fewest here, and k."""
     studies = Studies(Profile(4, 4, 1, WAYS), 2)

@@ -158,6 +158,20 @@ def test_all_who_read_the_original_must_accept_its_loss() -> None:
     assert crossing(wide, Mix("w", ("a",), ("a",)), Mix("t", ("b",), (), ("jpeg:99",))).lossy == {"b": Loss(99)}
 
 
+def test_readers_of_floats_and_of_pictures_agree_on_each() -> None:
+    """16 bits are stricter than 8, and who permits nothing of one kind forbids that kind alone; a width needs its JPEG."""
+    both = Mix("s", ("a",), (), ("int8", "jpeg:50", "width:320"))
+    assert crossing(both).lossy == {"a": Loss(50, 320, 8)}
+    assert crossing(both, Mix("t", ("a",), (), ("fp16", "jpeg:60"))).lossy == {"a": Loss(60, 0, 16)}
+    assert crossing(both, Mix("t", ("a",), (), ("fp16",))).lossy == {"a": Loss(bits=16)}
+    assert crossing(both, Mix("t", ("a",), (), ("jpeg:60",))).lossy == {"a": Loss(60)}
+    assert crossing(Mix("s", ("a",), (), ("int8",)), Mix("t", ("a",), (), ("jpeg:60",))).lossy == {}
+    losses = Loss(50), Loss(bits=16), Loss(bits=8), Loss()
+    told = {family: [loss.permits(family) for loss in losses] for family in ("jpeg", "fp16", "int8")}
+    assert told == {"jpeg": [True, False, False, False], "fp16": [False, True, True, False], "int8": [False, False, True, False]}
+    assert Loss().permits("png") and Loss().permits("raw")
+
+
 def test_without_declarations_the_first_stage_says_what_may_be_lost() -> None:
     """It makes what later stages see, so its word counts alone, but only for what it does not hand on as it came."""
     strict = Mix("t", None, None)
@@ -172,11 +186,15 @@ def test_without_declarations_the_first_stage_says_what_may_be_lost() -> None:
 BAD: list[tuple[Any, str]] = [
     ("jpeg:50", "accepts must be a tuple of words or a dict of field -> tuple of words, not 'jpeg:50'"),
     (7, "accepts must be a tuple of words or a dict"),
-    (("jpg:50",), "accepts: 'jpg:50'; legal are 'jpeg:Q' with a quality Q from 1 to 100 and 'width:W' with W pixels from 1 to 99999"),
+    (("jpg:50",), "accepts: 'jpg:50'; legal are 'jpeg:Q' with a quality Q from 1 to 100, 'width:W' with W pixels from 1 to 99999, "
+                  "'fp16' and 'int8'"),
     (("jpeg:101",), "accepts: 'jpeg:101'; legal are"),
     (("jpeg:0",), "accepts: 'jpeg:0'; legal are"),
     ((50,), "accepts: 50; legal are"),
     (("jpeg:50", "jpeg:60"), "accepts: jpeg is given twice"),
+    (("fp16", "int8"), "accepts: of 'fp16' and 'int8' one says it all"),
+    (("int8:9",), "accepts: 'int8:9'; legal are"),
+    (("int8", "width:320"), "accepts: 'width:W' needs"),
     (("width:320",), "accepts: 'width:W' needs a 'jpeg:Q' beside it"),
     ({"a": "jpeg:50"}, "accepts['a']: must be a tuple of words, not 'jpeg:50'"),
     ({"z": ("jpeg:50",)}, "accepts names the field 'z', which it does not read (reads: a)"),

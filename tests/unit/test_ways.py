@@ -118,3 +118,21 @@ def test_every_way_is_a_codec_that_there_is(width: int) -> None:
     """A stage may accept widths that no codec has; they make no way."""
     for _, codec, _ in ways_of(app(Look("jpeg:50", f"width:{width}")), (1,), 2, "live", None):
         parse_codec(codec)
+
+
+def test_floats_in_fewer_bits_are_ways_where_a_reader_bears_them() -> None:
+    """"int8" permits both forms and "fp16" one; in lossless mode and above the quality each counts as there is none."""
+    def kinds(accepts: tuple[str, ...], mode: str = "live", minimum: int | None = None) -> set[str]:
+        found = ways_of(app(Look(*accepts)), (1,), 2, mode, minimum)
+        return {codec for _, codec, _ in found} & {"fp16", "int8"}
+
+    assert kinds(("int8",)) == kinds(("int8", "jpeg:50")) == kinds(("int8",), "lossless", 90) == {"fp16", "int8"}
+    assert kinds(("fp16",)) == kinds(("int8",), "live", 91) == kinds(("int8",), "lossless", 99) == {"fp16"}
+    assert kinds(("jpeg:50",)) == kinds(("int8",), "lossless") == kinds(("int8",), "live", 100) == set()
+    assert jpegs(ways_of(app(Look("int8")), (1,), 2, "live", None)) == set()
+
+
+def test_the_order_of_loss_is_raw_fp16_int8() -> None:
+    """And int8 is among the better JPEGs."""
+    quality = {codec: quality for _, codec, quality in ways_of(app(Look("int8", "jpeg:85")), (1,), 2, "live", None)}
+    assert quality["raw"] > quality["fp16"] > quality["jpeg:95"] > quality["int8"] == quality["jpeg:90"] > quality["jpeg:85"]

@@ -49,6 +49,8 @@ MASK = np.where(PHOTO > 70, 255, 0).astype(np.uint8)
 CODED = {word: bytes(msgspec.msgpack.decode(PACKER.pack(value, word).head)[4])
          for word, value in (("bits", MASK), ("png", PHOTO), ("jpeg:80", PHOTO))}
 """What stands for a picture of 64 rows and 80 columns, by codec."""
+FEATURES = np.maximum(np.random.default_rng(1).normal(size=(1, 16, 8, 8)), 0).astype(np.float32)
+FLOATS = [bytes(msgspec.msgpack.decode(PACKER.pack(FEATURES, word).head)[4]) for word in ("fp16", "int8")]
 
 
 def corpus() -> list[list[bytes]]:
@@ -69,6 +71,7 @@ def corpus() -> list[list[bytes]]:
     loaded = [encode(1, 7, Submit(9, 1, 7, 8, 1000, 123456, 5, "raw", "sig"), PACKER.pack(value)) for value in values]
     encoded = [PACKER.pack(Ball(PHOTO, [MASK, image], 1.0), word, fields=fields) for word in ("bits", "png", "jpeg:80")
                for fields in (None, frozenset({"frame"}), frozenset({"contours", "x"}), frozenset[str]())]
+    encoded += [PACKER.pack(Ball(FEATURES, [FEATURES.astype(kind)], 1.0), word) for word in ("fp16", "int8") for kind in ("f8", ">f4")]
     loaded += [encode(1, 7, Submit(9, 1, 7, codec="jpeg:80"), payload) for payload in encoded]
     return [[bytes(part) for part in parts] for parts in plain + 2 * loaded]
 
@@ -196,6 +199,9 @@ NODES = st.recursive(
                 st.lists(inner, max_size=2))
     | st.builds(lambda family, shape, data: [12, family, "|u1", shape, data], st.sampled_from(["bits", "png", "jpeg"]) | inner,
                 st.sampled_from([[64, 80], [64, 80, 1], [64, 80, 3], [5120]]) | inner, st.sampled_from(list(CODED.values())) | inner)
+    | st.builds(lambda family, dtype, shape, data: [12, family, dtype, shape, data], st.sampled_from(["fp16", "int8"]),
+                st.sampled_from(["<f4", ">f8", "<f2", "torch.float32", "<u4"]) | inner,
+                st.sampled_from([[1, 16, 8, 8], [1024], [0], []]) | inner, st.sampled_from(FLOATS) | inner)
     | st.builds(lambda indexes, values: [13, BALL, indexes, *values], st.lists(st.integers(-1, 4), max_size=4) | inner,
                 st.lists(inner, max_size=4))
     | st.dictionaries(st.text(max_size=2), inner, max_size=2),
@@ -261,6 +267,22 @@ def nested_dtype(levels: int) -> Any:
     ([12, "webp", "|u1", [8], b"x"], "encoded as 'webp'; known are bits, png, jpeg"), ([12, [1], "|u1", [8], b"x"], "encoded as"),
     ([12, "jpeg", "|u1", [8] * 4, b"x"], "a picture of 4 dim"), ([12, "png", "|u1", [8], b"x"], "a picture of 1 dim"),
     ([12, "bits", "|u1", [8], 1], "0 buffers; the head speaks of more"), ([12, "bits", "|u1", [-8, -1], b"x"], "negative size"),
+    ([12, "int8", "<f4", [2**40], bytes(8)], "encoded arrays of more than 67108864"),
+    ([12, "fp16", "<f4", [2**24], bytes(8)], "0 bytes for an array of 33554432"),
+    ([12, "int8", "<f4", [2**24], bytes(8)], "16777216 elements in 0 runs, 0 bytes"),
+    ([12, "int8", "<f4", [2**24], b"\1\0\0\0\0\0\0\1"], "16777216 elements in 16777216 runs, 0 bytes"),
+    ([12, "int8", "<f4", [2**24], b"\1\0\0\0\1" + bytes(11)], "does not end after 16777216 bytes"),
+    ([12, "int8", "<f4", [8], b"\0\0\0\0\3" + bytes(35)], "8 elements in 3 runs"),
+    ([12, "int8", "<f4", [8], b"\0\0\0\0\1\0\0\0\0\0\xc0\x7f" + bytes(12)], "scales are no numbers"),
+    ([12, "fp16", "<f4", [8], b"\0\0\0\0\1\0\0\0" + bytes(16)], "fp16 with 1 runs"),
+    ([12, "fp16", "<f4", [8], b"\2" + bytes(23)], "a head of 02"), ([12, "fp16", "<f4", [8], b"\0\1" + bytes(22)], "a head of 0001"),
+    ([12, "fp16", "<f4", [8], b"xxx"], "3 bytes for an array in fp16"),
+    ([12, "fp16", "<f4", [8], bytes(23)], "15 bytes for an array of 16"),
+    ([12, "fp16", "<f4", [8], b"\1" + bytes(7) + b"\xff"], "invalid block type"),
+    ([12, "fp16", "<u4", [8], bytes(24)], "dtype '<u4' in fp16"), ([12, "int8", 5, [8], bytes(24)], "int where str"),
+    ([12, "int8", "torch.int64", [8], bytes(24)], "not a dtype that travels"),
+    ([12, "fp16", "torch.", [8], bytes(24)], "not a dtype that travels"),
+    ([12, ["fp16"], "<f4", [8], bytes(24)], "an encoded array of dtype '<f4'; only"),
     ([13, BALL, [0], 1, 2], "with 2 values for 1 fields"), ([13, BALL, [0, 1], 1], "with 1 values for 2"),
     ([13, BALL, [3], 1], "fields .3. of 3"),
     ([13, BALL, [-1], 1], "fields .-1. of 3"), ([13, BALL, [1, 0], 1, 2], "fields .1, 0. of 3"),
