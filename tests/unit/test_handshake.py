@@ -59,7 +59,7 @@ def test_a_differing_app_is_refused_with_the_first_difference_in_words(changes: 
 
 def test_a_device_without_a_common_codec_is_refused() -> None:
     """Both lists are named."""
-    text = "no codec in common: device webp, lz4; server raw, bits, png, jpeg"
+    text = "no codec in common: device webp, lz4; server raw, bits, png, jpeg, fp16, int8"
     assert refusal(ServerUnderTest(), codecs=("webp", "lz4")) == [failed("codec", text)]
 
 
