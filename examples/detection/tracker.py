@@ -44,8 +44,8 @@ class Object(msgspec.Struct, frozen=True, omit_defaults=True):
 class Track(StatefulTask):
     """Gives each detection the number of its object, and counts the objects that are new.
 
-    Works on records with the fields `detections` (Detections), `objects` (a tuple of Object, in the detections' order) and
-    `entered` (objects that got their number in this frame).
+    Works on records with the fields `detections` (Detections; None afterwards), `objects` (a tuple of Object, in the detections'
+    order) and `entered` (objects that got their number in this frame).
 
     Args:
         names: of the classes, by label; a label beyond them is named by its number.
@@ -56,7 +56,7 @@ class Track(StatefulTask):
 
     parameters = ("names", "overlap", "patience", "confirm")
     reads = ("detections",)
-    writes = ("objects", "entered")
+    writes = ("objects", "entered", "detections")
 
     def __init__(self, names: Sequence[str] = (), *, overlap: float = 0.3, patience: int = 10, confirm: int = 3) -> None:
         if not 0.0 < overlap < 1.0 or patience < 0 or confirm < 1:
@@ -79,7 +79,8 @@ class Track(StatefulTask):
         for track, detection in (*pairs.items(), *enumerate(fresh, start=len(predicted))):
             numbers[detection] = after["id"][track]
         self._forget(after)
-        return replace(value, objects=self._objects(found, list(numbers.values())), entered=after["next"] - state["next"]), after
+        objects = self._objects(found, list(numbers.values()))
+        return replace(value, detections=None, objects=objects, entered=after["next"] - state["next"]), after
 
     def _pairs(self, predicted: _Array, labels: list[int], found: Detections) -> dict[int, int]:
         """Detections by track, the best overlap first, of equal ones the older track."""

@@ -98,12 +98,12 @@ def test_each_object_is_counted_as_it_enters() -> None:
 
 
 def test_objects_are_for_people() -> None:
-    """A row has a class by its name and a box in whole hundredths; without a number the field is left out."""
+    """A row has a class by its name and a box in whole hundredths, and null for a number it does not have yet."""
     found = Detections(np.array([[1.234, 2, 3.337, 4]], np.float32), np.array([0.123456], np.float32), np.array([1]))
     value, _ = Track(["ball", "box"]).run(Seen(found), Track().initial())
     assert to_plain(value.objects) == [{"label": "box", "score": 0.1235, "box": [1.23, 2.0, 3.34, 4.0], "id": None}]
     value, _ = Track(["ball"]).run(Seen(found), Track().initial())
-    assert value.objects[0].label == "1"
+    assert value.objects[0].label == "1" and value.detections is None
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 19])
