@@ -1,0 +1,103 @@
+"""Which modes the workers should be in: many sets of modes are judged at once, and the best is bettered step by step.
+
+For modes that are fixed, frames are best served by the most accurate variant there is room for, and of its clients those with the
+least time first: whoever has more time can be served wherever they could, so that nothing is lost by leaving him over. Up to the
+grain of single clients that is the optimum (an exchange argument; budgets nearly always rise in the same order for all variants).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cloud_server.planning.table import Modes
+
+__all__ = ["better", "build", "enumerate_pairs", "values"]
+
+_GRAIN = 1e-9
+_GAIN = 1e-7
+_MOST = 4096
+"""Sets of modes judged in one go; bounds memory."""
+
+Array = Any
+
+
+def values(modes: Modes, base: Array, steps: Sequence[tuple[int, Array]]) -> Array:
+    """The fps-weighted accuracy (a sum, not a mean) of many sets of modes.
+
+    Args:
+        base: how many workers are in each mode.
+        steps: (sign, modes) of equal lengths: set i has one worker more (+1) or less (-1) in the i-th of each.
+    """
+    count = len(steps[0][1])
+    if count > _MOST:
+        parts = [slice(start, start + _MOST) for start in range(0, count, _MOST)]
+        return np.concatenate([values(modes, base, [(sign, chosen[part]) for sign, chosen in steps]) for part in parts])
+    table = modes.table
+    free = np.ones((table.clients, count), bool)
+    value = np.zeros(count)
+    for variant in modes.used:
+        room = base @ modes.room[variant] + sum(sign * modes.room[variant][chosen] for sign, chosen in steps)  # type: ignore[index]
+        rows = np.flatnonzero(room[:, -1] > _GRAIN)
+        if len(rows):
+            value[rows] += table.accuracy[variant] * _serve(modes, variant, room[rows].T + _GRAIN, free, rows)
+    return value
+
+
+def _serve(modes: Modes, variant: int, room: Array, free: Array, rows: Array) -> Array:
+    """Fill a variant's room in these sets, and say how many frames per second it serves."""
+    fps = modes.table.fps
+    used = np.zeros(len(rows))
+    room = np.ascontiguousarray(room)
+    chosen = free[:, rows]
+    for client, level in modes.level[variant]:
+        taken = used + fps[client] <= room[level]
+        taken &= chosen[client]
+        used += fps[client] * taken
+        chosen[client] ^= taken
+    free[:, rows] = chosen
+    return used
+
+
+def build(modes: Modes, counts: Array, workers: int) -> Array:
+    """Workers one by one, each in the mode that gains most."""
+    every = np.arange(len(modes.workers))
+    counts = counts.copy()
+    while len(every) and counts.sum() < workers:
+        counts[int(np.argmax(values(modes, counts, [(1, every)])))] += 1
+    return counts
+
+
+def better(modes: Modes, counts: Array, rounds: int = 50) -> tuple[Array, float]:
+    """Put one worker after the other into another mode while that gains; and the value then reached."""
+    counts, count = counts.copy(), len(modes.workers)
+    value = float(values(modes, counts, [(1, np.array([0])), (-1, np.array([0]))])[0]) if count else 0.0
+    for _ in range(rounds):
+        gone = np.flatnonzero(counts)
+        if not len(gone):
+            break
+        less, more = np.repeat(gone, count), np.tile(np.arange(count), len(gone))
+        found = values(modes, counts, [(-1, less), (1, more)])
+        best = int(np.argmax(found))
+        if found[best] <= value + _GAIN:
+            break
+        value = float(found[best])
+        counts[less[best]] -= 1
+        counts[more[best]] += 1
+    return counts, value
+
+
+def enumerate_pairs(modes: Modes, most: int) -> list[Array]:
+    """The best sets of two workers, at most so many, the best first."""
+    count = len(modes.workers)
+    one, other = np.triu_indices(count)
+    found = values(modes, np.zeros(count), [(1, one), (1, other)])
+    chosen = []
+    for place in np.argsort(-found, kind="stable")[:most]:
+        counts = np.zeros(count)
+        counts[one[place]] += 1
+        counts[other[place]] += 1
+        chosen.append(counts)
+    return chosen
