@@ -19,12 +19,17 @@ def main() -> int:
     """The command line; returns its exit code (cloud-server --help lists them)."""
     home = Path(__file__).resolve().parents[1]
     shadowed = runpy.run_path(str(home / "wire" / "origin.py"))["shadowed"]
-    own_app = any(argument.startswith("--app") for argument in sys.argv)  # it may well live in a package called examples
+    own_app = any(word.startswith("--app") or word == "profile" for word in sys.argv)  # it may well live in a package called examples
     problem = shadowed(("tasks", "wire", "metrics", *(() if own_app else ("examples",))), home)
     if problem:
         print(f"cloud-server: {problem}", file=sys.stderr)
         return 1
     try:
+        from cloud_server.profile_command import COMMAND
+        from cloud_server.profile_command import main as profile
+
+        if sys.argv[1:2] == [COMMAND]:
+            return profile(sys.argv[1:])
         from cloud_server.keys_command import COMMANDS
         from cloud_server.keys_command import main as keys
 

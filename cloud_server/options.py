@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_APP", "EXECUTORS", "parser", "size", "size_text"]
 
 DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("process", "thread", "inline")
-_COMMANDS = ("keys", "devices", "signers")
+_COMMANDS = ("keys", "devices", "signers", "profile")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _EVERYDAY = (
     "--app", "--param", "--results", "--host", "--port", "--keys", "--insecure", "--workers", "--max-memory", "--health-port",
@@ -25,6 +25,7 @@ _ABOUT = """\
 Run the stages that devices send here, for any number of devices and apps.
 
   cloud-server                  serve
+  cloud-server profile APP      measure what an app's stages take on this host, once, so that its first frames are well planned
   cloud-server keys ...         this server's key: init, show
   cloud-server devices ...      the devices it lets in: list, allow, revoke
   cloud-server signers ...      whose apps it runs for devices that bring them along: list, allow, revoke
