@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from benchmarks.serving_score import Score, Turn
@@ -39,7 +39,10 @@ class Link(Protocol):
         """The devices end; what the server still has of them is given up."""
 
 
-def open_loop(link: Link, rates: Sequence[float], *, slo: float, seconds: float, warmup: float, capacity: float) -> Turn:
+def open_loop(
+    link: Link, rates: Sequence[float], *, slo: float, seconds: float, warmup: float, capacity: float,
+    picture: Callable[[int], Any] = frame,
+) -> Turn:
     """Offer each device's rate for `warmup` and then `seconds`, of which the frames captured in the latter count."""
     link.join(rates, slo)
     cameras = _Cameras(rates, time.perf_counter() + 0.05)
@@ -50,7 +53,7 @@ def open_loop(link: Link, rates: Sequence[float], *, slo: float, seconds: float,
         if not before and now >= counted:
             before, cpu = now, time.process_time()
         for device, seq, due in cameras.due(now):
-            cameras.sent(device, seq, due, now, link.send(device, seq, frame(seq), slo - (now - due)))
+            cameras.sent(device, seq, due, now, link.send(device, seq, picture(seq), slo - (now - due)))
         cameras.answered(link.receive(min(cameras.next, end) - time.perf_counter()))
     cpu, spent = time.process_time() - cpu, time.perf_counter() - before
     until = end + slo + _TAIL
@@ -61,14 +64,14 @@ def open_loop(link: Link, rates: Sequence[float], *, slo: float, seconds: float,
     return Turn(seconds, slo, tuple(rates), scores, capacity, lag, cpu / spent)
 
 
-def closed_loop(link: Link, window: int, *, seconds: float, warmup: float) -> float:
+def closed_loop(link: Link, window: int, *, seconds: float, warmup: float, picture: Callable[[int], Any] = frame) -> float:
     """Frames a second with `window` of them always under way and no deadline."""
     link.join((1.0,), 0.0)
     begin = time.perf_counter()
     sent = answered = counted = 0
     since = 0.0
     while (now := time.perf_counter()) < begin + warmup + seconds:
-        while sent - answered < window and link.send(0, sent, frame(sent), -1.0):
+        while sent - answered < window and link.send(0, sent, picture(sent), -1.0):
             sent += 1
         answered += len(link.receive(0.05))
         if not since and now >= begin + warmup:
