@@ -39,6 +39,7 @@ _REPORTS = "iot_client/reports.py"
 _SESSION = "iot_client/session.py"
 _STREAM = "iot_client/stream.py"
 _CHECKSUM = "wire/checksum.py"
+_ANSWERS = "iot_client/answers.py"
 _PROTOCOL = "wire/protocol.py"
 
 MUTATIONS = (
@@ -288,7 +289,7 @@ MUTATIONS = (
         "        self.stream.ready = deque()\n",
     ),
     Mutation(
-        "late-result", _SESSION, "a RESULT for a frame that has its outcome is ignored",
+        "late-result", _ANSWERS, "a RESULT for a frame that has its outcome is ignored",
         "if frame is None or not frame.awaits(message.start, message.generation):",
         "if frame is None:",
     ),

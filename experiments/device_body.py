@@ -13,8 +13,8 @@ from experiments.record import Handed, Record, Started, Value
 from experiments.scenario import Device, Scenario, ending
 from iot_client.events import (
     Capture, Decided, Deliver, ExportState, Finished, FrameCaptured, Garbled, ImportState, KeepState, LinkDown, LinkUp,
-    MessageReceived, Note, Refuse, Release, Reopen, RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone,
-    StateExported, StopRequested, Tick,
+    LoadVariant, MessageReceived, Note, Refuse, Release, Reopen, RunStages, SendMessage, SourceEnded, SplitRequested, StagesDone,
+    StateExported, StopRequested, Tick, VariantReady,
 )
 from iot_client.outcome import Done
 from iot_client.session import Session
@@ -24,6 +24,8 @@ __all__ = ["DeviceBody"]
 
 _READ = 2e-4
 """Seconds a source takes to read one item."""
+_LOAD = 0.05
+"""Seconds a device takes to load a variant."""
 _MEMORY_SPEED = 1e9
 """Bytes per second an encoder takes."""
 
@@ -53,6 +55,7 @@ class DeviceBody(Body):
         self._next_read = 0.0
         self.perform = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send, Deliver: self._deliver,
+            LoadVariant: lambda command: self.agenda.at(self.agenda.now + _LOAD, self._loaded, command.variant),
             Release: self._release, ExportState: self._export_state, ImportState: self._import_state, KeepState: self._keep_state,
             Reopen: self._reopen, Finished: self._finish, Note: _nothing, Refuse: _nothing,
             Decided: _nothing,
@@ -175,9 +178,10 @@ class DeviceBody(Body):
         if last >= command.stop:
             kind = "done"
         if kind == "done":
-            done = StagesDone(command.seq, command.start, command.stop, kind, times, -1, "", nbytes, "v", encode_s)
+            done = StagesDone(command.seq, command.start, command.stop, kind, times, -1, "", nbytes, "v", encode_s, variant=command.variant)
         else:
-            done = StagesDone(command.seq, command.start, command.stop, kind, times, last, "boom" if kind == "failed" else "")
+            error = "boom" if kind == "failed" else ""
+            done = StagesDone(command.seq, command.start, command.stop, kind, times, last, error, variant=command.variant)
         self.workers.put(sum(times) + encode_s, lambda waited: self._ran(done, value, stop), command.ordered, 0.0, command.urgent)
 
     def _ran(self, done: StagesDone, value: Value, stop: int) -> None:
@@ -193,6 +197,10 @@ class DeviceBody(Body):
             return stage, "device"
         self._folded[stage] = fold(self._folded.get(stage, INITIAL), seq)
         return stage, "device", self._folded[stage]
+
+    def _loaded(self, variant: str) -> None:
+        if self.alive:
+            self.feed(VariantReady(variant))
 
     def _export_state(self, command: ExportState) -> None:
         self.workers.put(0.0, lambda waited: self._exported(command), True)

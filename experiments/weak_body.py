@@ -75,7 +75,7 @@ class WeakBody(DeviceBody):
         nbytes, encode = self._encoded(command) if last >= command.stop else (0, 0.0)
         done = StagesDone(
             command.seq, command.start, command.stop, "done" if last >= command.stop else kind, (), -1 if last >= command.stop else last,
-            "boom" if last < command.stop and kind == "failed" else "", nbytes, "v" if nbytes else "", encode,
+            "boom" if last < command.stop and kind == "failed" else "", nbytes, "v" if nbytes else "", encode, variant=command.variant,
         )
         begun = self.agenda.now
         work = sum(cpus) + encode
@@ -96,7 +96,7 @@ class WeakBody(DeviceBody):
         told = StagesDone(
             done.seq, done.start, done.stop, done.kind, tuple(cpu * stretch + idle for cpu, idle in zip(cpus, idles)), done.stage,
             done.error, done.nbytes, done.signature, done.encode_s * stretch, work if self._steered else 0.0,
-            cpus if command.study is not None else (), sizes,
+            cpus if command.study is not None else (), sizes, done.variant,
         )
         if done.nbytes and done.seq in self.values:
             self._sizes[done.seq] = done.nbytes

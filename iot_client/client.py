@@ -92,6 +92,7 @@ class Client:
         memory: bytes of frames kept, and of results not yet read.
         spool: a folder (or a Spool) that keeps items and final values over a crash and a long outage, see docs/spool.md.
         ship: brings the app along, signed, for servers that do not have it (see docs/security.md); its aggregate runs here.
+        variant: of an app with variants, the one to use whatever a server plans; None: its plan, or the first without.
         on_decided: called with each Decided, on the loop's thread.
         on_note: called with (level, text) for things a person should know; on any thread.
 
@@ -111,7 +112,7 @@ class Client:
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
         checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: str | PathLike[str] | None = None,
-        on_decided: Callable[[Decided], None] | None = None, ship: Ship | None = None,
+        on_decided: Callable[[Decided], None] | None = None, ship: Ship | None = None, variant: str | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None, deadline: float | None = None,
     ) -> None:
         if not 0 < port < 65536:
@@ -125,7 +126,7 @@ class Client:
         terms = Terms(
             device=device, bundle=bundle, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
-            cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline,
+            cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline, variant=variant,
             checksum=checksum if checksum is not None else host is not None and self._keys is None and not is_loopback(host),
         )
         self.device = device
@@ -160,7 +161,7 @@ class Client:
         self._spooling = Spooling.of(spooler, self._intake, self._coordinator, feed, self._drained_spool, self._on_note)
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
-            stop=config.pivot, measured=goal is not None, on_note=self._on_note,
+            stop=config.pivot, measured=goal is not None, on_note=self._on_note, variant=variant or "",
         )
         self.pulse = self._coordinator.pulse
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)

@@ -180,7 +180,7 @@ class _Run:
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
                 spool=self._spool(), checksum=config.checksum or None, ship=self._ship(),
-                deadline=None if config.deadline_ms is None else config.deadline_ms / 1e3,
+                deadline=None if config.deadline_ms is None else config.deadline_ms / 1e3, variant=config.variant,
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None

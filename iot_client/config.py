@@ -79,6 +79,7 @@ class Config:
     source: str | None = None
     mode: str | None = None
     deadline_ms: float | None = None
+    variant: str | None = None
     rate: float | None = None
     frames: int | None = None
     workers: int = 1

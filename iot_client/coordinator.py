@@ -13,8 +13,8 @@ from typing import Any
 
 from iot_client.events import (
     Capture, Command, Decided, Deliver, Event, ExportState, Finished, FrameCaptured, Garbled, ImportState, KeepState, LinkDown,
-    LinkUp, MessageReceived, Note, Recall, Refuse, Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage, StagesDone,
-    StateExported, Tick,
+    LinkUp, LoadVariant, MessageReceived, Note, Recall, Refuse, Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage,
+    StagesDone, StateExported, Tick,
 )
 from iot_client.cuts import Crossings
 from iot_client.executor import Executor
@@ -120,8 +120,8 @@ class Coordinator:
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
-            ExportState: self._export_state, ImportState: self._import_state, KeepState: self._keep_state,
-            Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
+            ExportState: self._change_state, ImportState: self._change_state, KeepState: self._keep_state,
+            LoadVariant: self._load_variant, Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
             Recall: lambda command: self.on_recall(command.after, command.count),
         }
 
@@ -344,6 +344,10 @@ class Coordinator:
         assert self.executor is not None
         self.executor.run(command, self.kept[command.seq].values[command.start])
 
+    def _load_variant(self, command: LoadVariant) -> None:
+        assert self.executor is not None
+        self.executor.load(command)
+
     def _keep_run(self, event: StagesDone, value: Any, payload: Payload | None) -> None:
         kept = self.kept.get(event.seq)
         if kept is not None and event.kind == "done":
@@ -367,13 +371,9 @@ class Coordinator:
             if kept is not None:
                 kept.thin(self._n)
 
-    def _import_state(self, command: ImportState) -> None:
+    def _change_state(self, command: ExportState | ImportState) -> None:
         assert self.executor is not None
-        self.executor.change_state(command, self.states[command.seq])
-
-    def _export_state(self, command: ExportState) -> None:
-        assert self.executor is not None
-        self.executor.change_state(command)
+        self.executor.change_state(command, self.states[command.seq] if isinstance(command, ImportState) else None)
 
     def _release(self, command: Release) -> None:
         del self.kept[command.seq]

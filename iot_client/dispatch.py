@@ -84,7 +84,7 @@ class Dispatch:
         frame.resend_at = NEVER
         message = Submit(
             frame.seq, frame.split, frame.stop, frame.seq - 1, budget_us, int(now * 1e6), stream.head, frame.codec, frame.signature,
-            frame.generation,
+            frame.generation, variant=frame.variant,
         )
         stream.out.append(self._peer.submit(message, frame.payload))
         if self._guide is not None:

@@ -15,9 +15,9 @@ from wire.protocol import Message
 
 __all__ = [
     "Capture", "Command", "Decided", "Deliver", "Event", "ExportState", "Finished", "FrameCaptured", "Garbled", "HostSampled",
-    "ImportState", "KeepState", "LinkDown", "LinkUp", "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen",
+    "ImportState", "KeepState", "LinkDown", "LinkUp", "LoadVariant", "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen",
     "Reported", "ReportsRecalled", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone",
-    "StateExported", "StopRequested", "Tick",
+    "StateExported", "StopRequested", "Tick", "VariantReady",
 ]
 
 
@@ -39,7 +39,7 @@ class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The answer to one RunStages: `kind` is done, filtered, ended, failed or cancelled (see tasks.run).
 
     `cpu_s` is the CPU time of the whole run and its encoding, if it is measured; of a run that is studied `cpus`
-    has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds).
+    has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds). `variant` is that of its RunStages.
     """
 
     seq: int
@@ -55,6 +55,7 @@ class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     cpu_s: float = 0.0
     cpus: tuple[float, ...] = ()
     sizes: tuple[tuple[int, str, int, float], ...] = ()
+    variant: str = ""
 
 
 class StateExported(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -64,6 +65,13 @@ class StateExported(msgspec.Struct, frozen=True, gc=False, tag=True):
     nbytes: int = 0
     error: str = ""
     stage: int = 0
+
+
+class VariantReady(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to LoadVariant: stages set up here have it loaded; `error` is why they cannot, if so."""
+
+    variant: str
+    error: str = ""
 
 
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -137,7 +145,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event = Union[
     FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested,
-    StartedAlone, ReportsRecalled, StateExported, Tick,
+    StartedAlone, ReportsRecalled, StateExported, VariantReady, Tick,
 ]
 
 
@@ -151,7 +159,7 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     `ordered` runs go through one lane, in the order commanded (stateful stages). `study` asks for the CPU time of
     each stage, and for the size of the value at these (k, codec). An `urgent` run goes before others that wait, and
     ends between two stages when it is wanted no more. Jobs end before stage `until`, -1 for the usual one. A
-    `replay` is run whatever became of its frame, for the state after it.
+    `replay` is run whatever became of its frame, for the state after it. The stages run with `variant`, "" of an app that has none.
     """
 
     seq: int
@@ -164,6 +172,13 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     urgent: bool = False
     until: int = -1
     replay: bool = False
+    variant: str = ""
+
+
+class LoadVariant(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Have stages that are set up here load a variant, while others run on."""
+
+    variant: str
 
 
 class ExportState(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -214,6 +229,7 @@ class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
     sent_bytes: int = 0
     codec: str = ""
     keep: bool = False
+    variant: str = ""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -284,6 +300,6 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 Command = Union[
-    Capture, RunStages, ExportState, ImportState, KeepState, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note, Refuse,
-    Decided, Finished,
+    Capture, RunStages, LoadVariant, ExportState, ImportState, KeepState, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note,
+    Refuse, Decided, Finished,
 ]

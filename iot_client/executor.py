@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from iot_client.cuts import Crossings
 from iot_client.errors import StageError
-from iot_client.events import ExportState, ImportState, RunStages, StagesDone, StateExported
+from iot_client.events import ExportState, ImportState, LoadVariant, RunStages, StagesDone, StateExported, VariantReady
 from iot_client.spool_file import Damaged
 from iot_client.states import export, restore
 from iot_client.study import Study
 from iot_client.urgency import UrgentFirst
-from tasks import App, SetupFailed, Source
+from tasks import App, SetupFailed, Source, TaskError
 from tasks.run import CANCELLED, DONE, FAILED, Ran, Runner
 from tasks.values import keep_fields
 from wire.errors import UnsupportedValue
@@ -30,7 +30,9 @@ from wire.protocol import Payload
 
 __all__ = ["Executor"]
 
-Answer = Callable[[Union[StagesDone, StateExported], Any, Union[Payload, None]], None]
+Answer = Callable[[Union[StagesDone, StateExported, VariantReady], Any, Union[Payload, None]], None]
+_RESIDENT = 2
+"""Variants that a device keeps loaded: that of new frames, and that of those under way."""
 _Job = tuple[Union[RunStages, ExportState, ImportState], Any]
 
 
@@ -43,18 +45,19 @@ class Executor:
         workers: threads for unordered runs.
         want: fields of the final value to keep, as in `tasks.values.keep_fields`.
         answer: called with (StagesDone, value, payload) for every run, on the worker's thread, and with (StateExported,
-            None, payload) for every state asked for.
+            None, payload) for every state asked for, and with VariantReady.
         wanted: False for a seq that needs no run up to this stage any more, since it has its outcome or the server's
             answer; its run is skipped, and an urgent one ends with the stage it is at.
         stop: the stage a job ends before, where its value comes back; n by default.
         measured: take the CPU time of every run too.
+        variant: loaded with the stages that vary, at first.
         on_note: told of stages that do not close.
     """
 
     def __init__(
         self, app: App, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
         wanted: Callable[[int, int], bool] = lambda seq, stop: True, stop: int | None = None, measured: bool = False,
-        on_note: Callable[[str, str], None] = lambda level, text: None,
+        on_note: Callable[[str, str], None] = lambda level, text: None, variant: str = "",
     ) -> None:
         self._app = app
         self._packer = packer
@@ -63,6 +66,7 @@ class Executor:
         self._wanted = wanted
         self._on_note = on_note
         self._measured = measured
+        self._variant = variant
         self._crossings = Crossings(app, app.n if stop is None else stop)
         self._jobs: UrgentFirst[_Job | None] = UrgentFirst()
         self._lane: UrgentFirst[_Job | None] = UrgentFirst()
@@ -86,7 +90,7 @@ class Executor:
             queues.append((self._lane_worker, self._lane))
         try:
             for worker in self._workers:
-                worker.prepare(1, stop)
+                worker.prepare(1, stop, self._variant)
             if self._lane_worker is not None:
                 self._prepare_lane(self._lane_worker, stop)
         except StageError:
@@ -102,19 +106,19 @@ class Executor:
     def _prepare_ahead(self, stop: int, ahead: int) -> None:
         try:
             for worker in self._workers if ahead > stop else ():
-                worker.prepare(stop, ahead)
+                worker.prepare(stop, ahead, self._variant)
         except StageError as error:
             self._on_note("warning", f"no stage behind it can run here when the server is late: {error}")
 
     def _prepare_lane(self, worker: _Worker, stop: int) -> None:
         stateful = [index for index, stage in enumerate(self._app.chain) if stage.stateful]
         if stateful[0] < stop:
-            worker.prepare(1, stop)
+            worker.prepare(1, stop, self._variant)
         after = [index for index in stateful if index >= stop]
         lacking = self._app.missing()
         for index in range(min(after, default=self._app.n), self._app.n):
             if self._app.chain[index].placement != "cloud" and index not in lacking:
-                worker.prepare(index, index + 1)
+                worker.prepare(index, index + 1, self._variant)
 
     def run(self, command: RunStages, value: Any) -> None:
         """Give a run to a worker, or do it at once where it is only the empty source stage."""
@@ -133,6 +137,20 @@ class Executor:
     def change_state(self, command: ExportState | ImportState, payload: Payload | None = None) -> None:
         """Take states from the stages of the lane, or give it to them, between the runs before and after."""
         self._lane.put((command, payload))
+
+    def load(self, command: LoadVariant) -> None:
+        """Load a variant in every stage that is set up, on a thread of its own; runs go on meanwhile."""
+        self._variant = command.variant
+        threading.Thread(target=self._load, args=(command.variant,), name="loader", daemon=True).start()
+
+    def _load(self, variant: str) -> None:
+        problem = ""
+        for worker in (*self._workers, *([self._lane_worker] if self._lane_worker else [])):
+            try:
+                worker.runner.preload(variant)
+            except TaskError as error:
+                problem = str(error)
+        self._answer(VariantReady(variant, problem), None, None)
 
     def close(self, patience: float = 2.0) -> bool:
         """End the threads; True if all are gone within `patience` seconds."""
@@ -173,18 +191,19 @@ class Executor:
             self._finish(command, Ran(FAILED, None, (), start, worker.stateless))
             return
         if not command.replay and not self._wanted(command.seq, stop):
-            self._answer(StagesDone(command.seq, start, stop, CANCELLED), None, None)
+            self._answer(StagesDone(command.seq, start, stop, CANCELLED, variant=command.variant), None, None)
             return
         begun = thread_time() if self._measured else 0.0
         notes: Study | None = None
         try:
             if stop > worker.ready:
-                worker.prepare(max(1, start), stop)
+                worker.prepare(max(1, start), stop, command.variant)
             if command.study is None:
-                ran = worker.runner.run(start, stop, value, partial(self._wanted, command.seq, stop) if command.urgent else None)
+                wanted = partial(self._wanted, command.seq, stop) if command.urgent else None
+                ran = worker.runner.run(start, stop, value, wanted, variant=command.variant)
             else:
                 notes = Study(self._packer, self._crossings, command.study)
-                ran = notes.run(worker.runner, start, stop, value)
+                ran = notes.run(worker.runner, start, stop, value, command.variant)
         except StageError as error:
             ran = Ran(FAILED, None, (), worker.broken, str(error))
         self._finish(command, ran, begun, notes)
@@ -192,7 +211,7 @@ class Executor:
     def _finish(self, command: RunStages, ran: Ran, begun: float = 0.0, notes: Study | None = None) -> None:
         seq, start, stop = command.seq, command.start, command.stop
         value, payload = ran.value, None
-        done = StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error)
+        done = StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error, variant=command.variant)
         if ran.kind == DONE and command.encode:
             done, payload = self._encode(command, ran)
         elif ran.kind == DONE and stop == self._app.n:
@@ -210,10 +229,10 @@ class Executor:
             payload = self._crossings.pack(self._packer, stop, ran.value, command.codec, command.until)
         except UnsupportedValue as error:
             text = f"stage {self._app.names[stop - 1]!r} returned what cannot travel: {error}"
-            return StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text), None
+            return StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text, variant=command.variant), None
         return StagesDone(
             seq, start, stop, DONE, ran.times, nbytes=payload.nbytes, signature=payload.signature,
-            encode_s=perf_counter() - before,
+            encode_s=perf_counter() - before, variant=command.variant,
         ), payload
 
 
@@ -222,13 +241,13 @@ class _Worker:
 
     def __init__(self, app: App, index: int) -> None:
         self.index = index
-        self.runner = Runner(app, perf_counter, app.instances())
+        self.runner = Runner(app, perf_counter, app.instances(), resident=_RESIDENT)
         self.ready = 1
         self.broken = -1
         self.stateless = ""
 
-    def prepare(self, start: int, stop: int) -> None:
-        """Set up stages [start, stop) that are not yet.
+    def prepare(self, start: int, stop: int, variant: str) -> None:
+        """Set up stages [start, stop) that are not yet, with this variant loaded.
 
         Raises:
             StageError: naming the stage; its index is in `broken`.
@@ -239,5 +258,14 @@ class _Worker:
             except SetupFailed as error:
                 self.broken = index
                 raise StageError(f"{error} (on this device)") from error
+        self._load(stop, variant)
         if start <= self.ready:
             self.ready = max(self.ready, stop)
+
+    def _load(self, stop: int, variant: str) -> None:
+        try:
+            self.runner.preload(variant)
+        except SetupFailed as error:
+            varying = (index for index, stage in enumerate(self.runner.stages) if stage.varies)
+            self.broken = next(varying, stop - 1)
+            raise StageError(f"{error} (on this device)") from error

@@ -26,7 +26,7 @@ NEVER = float("inf")
 class Frame(msgspec.Struct, eq=False, gc=False):
     """What the machine knows of one frame. Times in seconds, sizes in bytes.
 
-    `split`, `stop` and `codec` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
+    `split`, `stop`, `codec` and `variant` are fixed when HEAD begins; `payload` is the size at the cut; `attempts` counts SUBMITs;
     `stop` is where its job ends, `generation` that of the owner of the stages with state in it, 0 if it has none.
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
     somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
@@ -41,6 +41,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     stop: int = 0
     generation: int = 0
     codec: str = "raw"
+    variant: str = ""
     receipt_at: float = 0.0
     payload: int = 0
     signature: str = ""

@@ -60,6 +60,8 @@ _MOMENT = 0.5
 _HOPELESS = 1.0
 """Of the deadline: what is predicted to miss it is not sent, since what comes after it would be late by as much."""
 _UNKNOWN = -1.0
+_ANY = 1e9
+"""The allowance that is no bound, on the wire."""
 _AHEAD = 2.0
 """Payloads that may stand in line for the uplink beyond what is in the air: one being sent, one to follow."""
 
@@ -77,6 +79,7 @@ class Guide:
             self.policy = Threshold(config.split, steer.goal.fps or 0.0, legal)
         else:
             self.policy = self.auto = Auto(steer, config.n, config.pivot, config.split, config.workers)
+            self.auto.profile.vary(config.varies, config.variant or (config.variants[0] if config.variants else ""))
         self._live = config.mode == "live"
         self._n = config.n
         self._stop = config.pivot
@@ -87,6 +90,22 @@ class Guide:
         self._results = RateMeter(2.0)
         self._told: list[Command] = []
         self._heard = False
+
+    # -- variants ----------------------------------------------------------------------------------
+
+    def made_with(self, variant: str) -> None:
+        """Frames that begin from now on are made with this variant: what is known of another tells little of them."""
+        self._heard = True
+        if self.auto is not None:
+            self.auto.profile.make_with(variant)
+            self.auto.due = 0.0
+
+    def granted(self, allowance: float) -> None:
+        """The server plans with so many of its seconds per second for this device."""
+        self._heard = True
+        if self.auto is not None:
+            self.auto.profile.allowance = allowance if allowance < _ANY else float("inf")
+            self.auto.due = 0.0
 
     # -- the device --------------------------------------------------------------------------------
 
@@ -104,11 +123,11 @@ class Guide:
         profile = self.auto.profile
         wall = sum(event.times) + event.encode_s
         encoded = event.encode_s * min(1.0, event.cpu_s / wall) if wall > 0.0 else 0.0
-        profile.ran(event.start, event.times, event.kind, event.cpu_s, event.encode_s, event.cpus)
+        profile.ran(event.start, event.times, event.kind, event.cpu_s, event.encode_s, event.cpus, event.variant)
         if event.nbytes and frame is not None:
-            profile.sizes.encoded(event.stop, frame.codec, event.nbytes, encoded)
+            profile.sizes_of(event.variant).encoded(event.stop, frame.codec, event.nbytes, encoded)
         for k, codec, nbytes, cpu_s in event.sizes:
-            profile.sizes.encoded(k, codec, nbytes, cpu_s)
+            profile.sizes_of(event.variant).encoded(k, codec, nbytes, cpu_s)
             profile.spent(cpu_s)
 
     def sampled(self, event: HostSampled) -> None:
@@ -127,6 +146,7 @@ class Guide:
             profile.server_workers = max(1, message.workers)
             profile.link.reset()
             profile.max_job = message.max_job
+            profile.allowance = profile.allowance if message.resumed else float("inf")
             if self._regions:
                 self.auto.offer(self._offered(message), now)
             else:
@@ -211,11 +231,11 @@ class Guide:
             return
         share = 1e-6 / message.batch
         times = tuple(time * share for time in message.times_us)
-        profile.served(message.start, times, message.outcome, message.queue_us / 1e6)
+        profile.served(message.start, times, message.outcome, message.queue_us / 1e6, None if frame is None else frame.variant)
         self._results.add(now)
         profile.own_load = self._held.add(held) * self._results.rate(now) / profile.server_workers
         if frame is not None:
-            profile.sizes.returned(frame.split, frame.codec, message.decode_us / 1e6, nbytes)
+            profile.sizes_of(frame.variant).returned(frame.split, frame.codec, message.decode_us / 1e6, nbytes)
 
     def delivered(self, frame: Frame, now: float) -> None:
         """A frame left with its outcome."""
@@ -230,7 +250,8 @@ class Guide:
                 self._told.append(Decided(before, "raw", self.policy.k, "raw", 1.0, True, True, text))
             return
         self.auto.answered(now)
-        if kind is Done and frame.where == ("device" if frame.split == self._n else "cloud"):
+        usual = frame.where == ("device" if frame.split == self._n else "cloud")
+        if kind is Done and usual and frame.variant == self.auto.profile.variant:
             self.auto.delivered(frame.split, frame.codec, frame.captured_at, now)
 
     def stage_seconds(self, stage: int) -> float:

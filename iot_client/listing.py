@@ -24,6 +24,7 @@ def listing(app: App, stream: TextIO) -> str:
         stream,
         stages_table(app),
         f"Legal stage counts on this device: {legal}. With {app.n} everything runs here and no server is needed.",
+        *_variants(app),
         "A server that lacks a package allows fewer, and says so when asked.",
     )
 
@@ -50,9 +51,14 @@ def stages_table(app: App) -> Table:
     return table
 
 
+def _variants(app: App) -> list[str]:
+    named = ", ".join(f"{variant.name} (accuracy {variant.accuracy:g})" for variant in app.variants.values())
+    return [f"Variants: {named}. Without a plan of a server the first is used, or that of --variant."] if named else []
+
+
 def _where(stage: Task) -> str:
     where = "device or cloud" if stage.placement == "any" else stage.placement
-    return f"{where}, keeps state" if stage.stateful else where
+    return where + ", keeps state" * stage.stateful + ", varies" * stage.varies
 
 
 def _needs(stage: Task, missing: tuple[str, ...]) -> str:

@@ -98,6 +98,8 @@ def _add_what(add: Any, default: Any) -> None:
     add("--mode", choices=MODES, help="newest frame first, or every frame; default: live for cameras and streams")
     add("--deadline-ms", type=float, metavar="MS", help="from capture to outcome: what the server would answer too late is finished here; "
         "live, what nobody finishes by then is dropped as late (default there: 1000, and nothing is finished here while the link is up)")
+    add("--variant", metavar="NAME", help="of an app with variants: the one to use, whatever a server plans (see --list); "
+        "default: its plan, or the first without one")
     add("--rate", type=float, metavar="FPS", help="frames per second to read; default: a file's own in live mode, else unlimited")
     add("--frames", type=int, metavar="N", help="end after N frames")
     add("--workers", type=int, default=default.workers, metavar="N", help="threads that run stages here (%(default)s)")

@@ -8,7 +8,6 @@ while its wall time does: `stretch` is the ratio of the two now, and the same fo
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from iot_client.knowledge import Knowledge, KnownOption, KnownStage
 from iot_client.overhead import Overhead
 from iot_client.policy import Region
 from iot_client.sizes import Size, Sizes
+from iot_client.stage_costs import Stage, StageCosts
 from metrics.linkrate import LinkRate
 from wire.protocol import MAX_JOB
 
@@ -26,12 +26,9 @@ __all__ = ["Profile"]
 
 _ALPHA = 0.1
 """Weight of a new sample: a change is followed to 2/3 within ten frames."""
-_PASSES_ALPHA = 0.03
 _STRETCH_ALPHA = 0.05
 _RECEIPT = 0.035
 """Seconds by which a receipt may come after its payload without meaning a queue: a frame's pause at 30 fps."""
-_IDLE_SAMPLES = 8
-"""Studies whose least waiting time counts as a stage's own."""
 _UNKNOWN = -1.0
 _TURN = 1e-3
 """Seconds from the end of a job to the begin of the next where a fold runs one at a time: a worker's answer, a turn of the
@@ -55,10 +52,7 @@ class Profile:
         self.keys = self.all_keys = tuple(keys)
         self.link = LinkRate()
         self.extras = Extras()
-        self.sizes = Sizes(known.options)
-        self.cpu_s = [stage.cpu_s for stage in known.stages]
-        self.server_s = [stage.server_s for stage in known.stages]
-        self.passes = [stage.passes for stage in known.stages]
+        self._of = StageCosts(known.stages, known.options)
         self.rtt = known.rtt
         self.server_wait = known.server_wait
         self.server_load = 0.0
@@ -70,7 +64,7 @@ class Profile:
         self.available = float("inf")
         self.cores = 1.0
         self.offered = 0.0
-        self._idle = [deque([stage.idle_s], maxlen=_IDLE_SAMPLES) for stage in known.stages]
+        self.allowance = float("inf")
         self._known_up = known.up
         self._down = known.down
         self._wall_sum = self._cpu_sum = 0.0
@@ -80,26 +74,68 @@ class Profile:
         self._turn_s = _UNKNOWN
         self._busy_until = 0.0
 
+    # -- variants ----------------------------------------------------------------------------------
+
+    def vary(self, varies: tuple[bool, ...], variant: str) -> None:
+        """These stages vary, and frames are made with `variant` at first."""
+        self._of.vary(varies, variant)
+
+    def make_with(self, variant: str) -> None:
+        """Frames that begin from now on are made with this variant."""
+        self._of.make_with(variant)
+
+    @property
+    def variant(self) -> str:
+        """What frames are made with now."""
+        return self._of.variant
+
+    @property
+    def sizes(self) -> Sizes:
+        """How large values are at each cut, in the variant of now."""
+        return self._of.sizes
+
+    def sizes_of(self, variant: str) -> Sizes:
+        """The same in another one."""
+        return self._of.sizes_of(variant)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """What each stage costs, in the variant of now."""
+        return self._of.now
+
+    @property
+    def cpu_s(self) -> list[float]:
+        """CPU seconds of each stage here; below 0 unknown."""
+        return [stage.cpu_s for stage in self._of.now]
+
+    @property
+    def server_s(self) -> list[float]:
+        """Seconds of each stage at the server; below 0 unknown."""
+        return [stage.server_s for stage in self._of.now]
+
     # -- the device --------------------------------------------------------------------------------
 
-    def ran(self, start: int, times: Sequence[float], kind: str, cpu_s: float, encode_s: float, cpus: Sequence[float] = ()) -> None:
+    def ran(
+        self, start: int, times: Sequence[float], kind: str, cpu_s: float, encode_s: float, cpus: Sequence[float] = (), variant: str = ""
+    ) -> None:
         """A run of stages from `start` here: wall seconds of each, CPU seconds of the whole run and its encoding.
 
-        `cpus` are the CPU seconds of each stage, where they were measured one by one.
+        `cpus` are the CPU seconds of each stage, where they were measured one by one; `variant` is what they ran with.
         """
         if not times:
             return
         wall = sum(times) + encode_s
         self._used += cpu_s
-        busy = [max(0.0, time - min(self._idle[start + i])) for i, time in enumerate(times)]
+        stages = self._of.of(variant)
+        busy = [max(0.0, time - stages[start + i].idle_s) for i, time in enumerate(times)]
         total = sum(busy) + encode_s
         scale = min(1.0, cpu_s / total) if total > 0.0 else 1.0
         for i, time in enumerate(times):
-            stage = start + i
+            stage = stages[start + i]
             if cpus:
-                self._idle[stage].append(max(0.0, time - cpus[i]))
-            self.cpu_s[stage] = _smooth(self.cpu_s[stage], cpus[i] if cpus else busy[i] * scale)
-        self._passed(start, len(times), kind)
+                stage.idles.append(max(0.0, time - cpus[i]))
+            stage.ran(cpus[i] if cpus else busy[i] * scale)
+        _passed(stages[start : start + len(times)], kind)
         idle = sum(time - own for time, own in zip(times, busy))
         self._wall_sum += _STRETCH_ALPHA * (max(wall - idle, cpu_s) - self._wall_sum)
         self._cpu_sum += _STRETCH_ALPHA * (cpu_s - self._cpu_sum)
@@ -144,11 +180,12 @@ class Profile:
 
     # -- the server --------------------------------------------------------------------------------
 
-    def served(self, start: int, times: Sequence[float], kind: str, queue_s: float) -> None:
-        """A job ran on the server: seconds of each of its stages, a batch's divided by its size."""
-        for i, time in enumerate(times):
-            self.server_s[start + i] = _smooth(self.server_s[start + i], time)
-        self._passed(start, len(times), kind)
+    def served(self, start: int, times: Sequence[float], kind: str, queue_s: float, variant: str | None = "") -> None:
+        """A job ran on the server: seconds of each of its stages, a batch's divided by its size; None: with a variant not known."""
+        stages = self._of.of(variant)[start : start + len(times)]
+        for stage, time in zip(stages, times):
+            stage.served(time)
+        _passed(stages, kind)
         self.server_wait += _ALPHA * (queue_s - self.server_wait)
 
     def came_back(self, nbytes: int, seconds: float) -> None:
@@ -156,11 +193,6 @@ class Profile:
         if nbytes >= 16384 and seconds > 1e-6:
             sample = nbytes / seconds
             self._down = sample if self._down <= 0.0 else self._down + 0.2 * (sample - self._down)
-
-    def _passed(self, start: int, ran: int, kind: str) -> None:
-        for stage in range(start, start + ran):
-            passed = 0.0 if kind != "done" and stage == start + ran - 1 else 1.0
-            self.passes[stage] += _PASSES_ALPHA * (passed - self.passes[stage])
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -171,12 +203,12 @@ class Profile:
     def knows_device(self) -> bool:
         """True if every stage that may run here has been seen here."""
         last = max((k for k, _, _ in self.keys), default=0)
-        return all(self.cpu_s[i] >= 0.0 or self._reach(i) < 0.01 for i in (*range(1, last), *range(self.stop, self.n)))
+        return all(self.stages[i].cpu_s >= 0.0 or self._reach(i) < 0.01 for i in (*range(1, last), *range(self.stop, self.n)))
 
     def knows_server(self) -> bool:
         """True if every stage that may run there has been seen there."""
         first = min((k for k, _, _ in self.keys), default=self.n)
-        return all(self.server_s[i] >= 0.0 or self._reach(i) < 0.01 for i in range(first, self.stop))
+        return all(self.stages[i].server_s >= 0.0 or self._reach(i) < 0.01 for i in range(first, self.stop))
 
     def enter(self, region: Region, now: float) -> None:
         """Jobs begin and end elsewhere from now on; what frames took longer than their parts here tells nothing there."""
@@ -196,13 +228,14 @@ class Profile:
     ) -> Costs:
         reach = self._reaches()
         stages = tuple(
-            StageCost(max(0.0, cpu_s[i]), min(self._idle[i]), max(0.0, server_s[i]), reach[i]) for i in range(self.n)
+            StageCost(max(0.0, cpu_s[i]), self.stages[i].idle_s, max(0.0, server_s[i]), reach[i]) for i in range(self.n)
         )
         self.extras.follow(self.up(now), now)
         base = Costs(
             stages=stages, options=(), stop=stop, workers=self.workers, stretch=self.stretch, overhead_s=self.overhead.per_frame,
             cpu=self.available, cores=self.cores, up=self.up(now) or float("inf"), down=self._down or float("inf"), rtt=self._rtt(now),
-            server_wait=self.server_wait, server_cpu=self._server_cpu(), offered=self.offered, turn_s=turn_s,
+            server_wait=self.server_wait, server_cpu=self._server_cpu(), allowance=self.allowance, offered=self.offered,
+            turn_s=turn_s,
         )
         return self._with_options(base, keys, server_s, now)
 
@@ -231,12 +264,12 @@ class Profile:
 
     def stage_seconds(self, stage: int) -> float:
         """Wall seconds of a stage on this device as it is now; below 0 if unknown."""
-        cpu_s = self.cpu_s[stage]
-        return _UNKNOWN if cpu_s < 0.0 else cpu_s * self.stretch + min(self._idle[stage])
+        held = self.stages[stage]
+        return _UNKNOWN if held.cpu_s < 0.0 else held.cpu_s * self.stretch + held.idle_s
 
     def server_unknown(self, k: int) -> bool:
         """True if a stage behind the cut has never been seen on the server."""
-        return any(self.server_s[i] < 0.0 and self._reach(i) >= 0.01 for i in range(k, self.stop))
+        return any(self.stages[i].server_s < 0.0 and self._reach(i) >= 0.01 for i in range(k, self.stop))
 
     def _ratio(self) -> float:
         """Seconds at the server for a CPU second here, of the stages seen on both sides; 1 if none was."""
@@ -245,9 +278,7 @@ class Profile:
 
     def knowledge(self, now: float) -> Knowledge:
         """What is worth keeping for the next start."""
-        stages = tuple(
-            KnownStage(self.cpu_s[i], min(self._idle[i]), self.server_s[i], self.passes[i]) for i in range(self.n)
-        )
+        stages = tuple(stage.known() for stage in self.stages)
         known = tuple(
             KnownOption(k, codec, size.nbytes, size.encode_s, size.decode_s, size.back_nbytes)
             for (k, codec), size in sorted(self.sizes.measured.items())
@@ -260,21 +291,23 @@ class Profile:
         return self.link.min_rtt(now) or self.rtt
 
     def _server_cpu(self) -> float:
+        if self.allowance < float("inf"):
+            return float(self.server_workers)  # what others take is planned for already
         others = max(0.0, self.server_load - self.own_load)
         # Busy others still leave a fair share: rounds go in turn.
         return self.server_workers * max(1.0 - others, 1.0 / (1.0 + others))
 
     def _reach(self, stage: int) -> float:
         reach = 1.0
-        for passes in self.passes[:stage]:
-            reach *= passes
+        for held in self.stages[:stage]:
+            reach *= held.passes
         return reach
 
     def _reaches(self) -> list[float]:
         reaches, reach = [], 1.0
-        for passes in self.passes:
+        for stage in self.stages:
             reaches.append(reach)
-            reach *= passes
+            reach *= stage.passes
         return reaches
 
 
@@ -287,5 +320,7 @@ def _turn(region: Region) -> float:
     return _TURN if region.stage >= 0 else _UNKNOWN
 
 
-def _smooth(old: float, new: float) -> float:
-    return new if old < 0.0 else old + _ALPHA * (new - old)
+def _passed(stages: Sequence[Stage], kind: str) -> None:
+    """Frames went on behind these stages, but for the last one if that ended it."""
+    for stage in stages:
+        stage.passed(kind == "done" or stage is not stages[-1])

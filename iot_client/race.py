@@ -48,6 +48,16 @@ class _Cost:
         self.seen_at = NEVER
 
 
+class _Seen:
+    """How long runs of one stage took here lately, and when the last one ended."""
+
+    __slots__ = ("at", "times")
+
+    def __init__(self) -> None:
+        self.times = RollingQuantile(_SAMPLES)
+        self.at = float("-inf")
+
+
 class Race:
     """The twins of one stream.
 
@@ -61,13 +71,13 @@ class Race:
         self._foresee = foresee or (lambda stage: _UNKNOWN)
         config = stream.config
         self._deadline, self._workers, self._pivot, self._n = config.deadline, config.workers, config.pivot, config.n
-        self._seen = [RollingQuantile(_SAMPLES) for _ in range(config.n)]
-        self._seen_at = [float("-inf")] * config.n
+        self._varies = config.varies or (False,) * config.n
+        self._seen: dict[tuple[int, str], _Seen] = {}
         self._heads = RollingQuantile(_SAMPLES)
         self._handing_over = RollingQuantile(_SAMPLES)
         self._begun: dict[int, float] = {}
         self._ended_at = self._looked_at = float("-inf")
-        self._costs: dict[int, _Cost] = {}
+        self._costs: dict[tuple[int, str], _Cost] = {}
         self._taught_at = float("-inf")
         self._due = NEVER
         self.started = 0
@@ -75,8 +85,9 @@ class Race:
     def ran(self, event: StagesDone, now: float) -> None:
         """A run ended here: it says what its stages take."""
         for stage, seconds in enumerate(event.times, event.start):
-            self._seen[stage].add(seconds)
-            self._seen_at[stage] = now
+            seen = self._seen_of(stage, event.variant)
+            seen.times.add(seconds)
+            seen.at = now
         wanted_at = self._begun.pop(event.seq, None) if event.start else None
         if wanted_at is not None:
             self._handing_over.add(max(0.0, now - max(wanted_at, self._ended_at) - sum(event.times)))
@@ -92,7 +103,7 @@ class Race:
         for frame in list(stream.frames.values()):
             if frame.state not in (READY, SENT) or not self._fallback.may_run_here(frame):
                 continue
-            cost = self._cost(frame.split)
+            cost = self._cost(frame.split, frame.variant)
             end = frame.captured_at + self._deadline
             lesson = self._lesson_at(cost) if not twins else NEVER
             at = min(lesson, end - cost.high - self._margin() - self._blocked() - ahead / self._workers)
@@ -111,7 +122,7 @@ class Race:
         ahead, oldest, _ = self._queue()
         if not self._fallback.may_run_here(frame):
             return False
-        if not self._in_time(self._cost(frame.split), ahead, oldest, frame.captured_at + self._deadline, now):
+        if not self._in_time(self._cost(frame.split, frame.variant), ahead, oldest, frame.captured_at + self._deadline, now):
             return False
         self._run(frame, now, now)
         return True
@@ -128,7 +139,7 @@ class Race:
     def _queue(self) -> tuple[float, float, int]:
         """Of the twins at the workers: the typical seconds of all, when the first began, and how many there are."""
         twins = [frame for frame in self._stream.frames.values() if frame.state == TWIN]
-        return sum(self._cost(twin.split).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)
+        return sum(self._cost(twin.split, twin.variant).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)
 
     def _in_time(self, cost: _Cost, ahead: float, oldest: float, end: float, now: float) -> bool:
         """True if a twin that begins behind those under way is probably in time; without drops it runs anyway."""
@@ -151,23 +162,31 @@ class Race:
         """Seconds for which a new frame's stages may keep every worker from a twin that outranks them."""
         return self._heads.quantile(_HIGH) or 0.0
 
-    def _cost(self, start: int) -> _Cost:
-        cost = self._costs.get(start)
+    def _seen_of(self, stage: int, variant: str) -> _Seen:
+        """What is known of a stage here; of one that varies, with this variant."""
+        key = (stage, variant if self._varies[stage] else "")
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = _Seen()
+        return seen
+
+    def _cost(self, start: int, variant: str) -> _Cost:
+        cost = self._costs.get((start, variant))
         if cost is None:
-            cost = self._costs[start] = self._reckon(start)
+            cost = self._costs[start, variant] = self._reckon(start, variant)
         return cost
 
-    def _reckon(self, start: int) -> _Cost:
+    def _reckon(self, start: int, variant: str) -> _Cost:
         cost = _Cost()
         for stage in range(start, self._n):
-            seen = self._seen[stage]
-            high, typical = seen.quantile(_HIGH) or 0.0, seen.quantile(_TYPICAL) or 0.0
-            if len(seen) < _KNOWN:
+            seen = self._seen_of(stage, variant)
+            high, typical = seen.times.quantile(_HIGH) or 0.0, seen.times.quantile(_TYPICAL) or 0.0
+            if len(seen.times) < _KNOWN:
                 foreseen = self._foresee(stage)
                 cost.known = cost.known and foreseen >= 0.0
                 high, typical = max(high, foreseen, 0.0), min(typical, foreseen) if foreseen >= 0.0 else 0.0
             elif stage < self._pivot:
-                cost.seen_at = min(cost.seen_at, self._seen_at[stage])
+                cost.seen_at = min(cost.seen_at, seen.at)
             cost.high += high
             cost.typical += typical
         return cost

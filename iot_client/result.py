@@ -21,7 +21,7 @@ class Result(msgspec.Struct, frozen=True):
 
     `value` is the final value if `outcome` is Done (of a record: a dict of the wanted fields). `device_s` are
     the times of the stages run on the device, in order; `cloud_s` of those run by the server. `item` is the
-    captured item if the client keeps items.
+    captured item if the client keeps items. `variant` is what its stages ran with, "" where the app has none.
     """
 
     stream: str
@@ -36,13 +36,14 @@ class Result(msgspec.Struct, frozen=True):
     sent_bytes: int = 0
     codec: str = ""
     item: Any = None
+    variant: str = ""
 
     @classmethod
     def of(cls, command: Deliver, stream: str, value: Any, item: Any) -> Result:
         """What a Deliver brings to whoever reads results."""
         return cls(
             stream, command.seq, command.outcome, command.split, value, command.latency, command.captured_at, command.device_s,
-            command.cloud_s, command.sent_bytes, command.codec, item,
+            command.cloud_s, command.sent_bytes, command.codec, item, command.variant,
         )
 
 

@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from iot_client.answers import Answers
 from iot_client.dispatch import Dispatch
 from iot_client.events import (
     Command, Event, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, ReportsRecalled, SourceEnded,
-    SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick,
+    SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
 )
 from iot_client.damage import Damage
 from iot_client.departures import Departures
 from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, READY, SENT, SETTLED, TWIN, Frame
+from iot_client.frame import NEVER, READY, SENT, SETTLED
 from iot_client.guide import Guide
-from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
@@ -29,7 +29,8 @@ from iot_client.race import Race
 from iot_client.reports import Reports
 from iot_client.steering import Auto
 from iot_client.stream import SessionConfig, Stream
-from wire.protocol import Bye, Credit, Error, Message, Pong, Result, State, Welcome
+from iot_client.variants import Variants
+from wire.protocol import Bye, Credit, Error, Message, Plan, Pong, Result, State, Welcome
 
 __all__ = ["Session", "SessionConfig"]
 
@@ -44,7 +45,6 @@ class Session:
         self.config = config
         self.guide = None if config.steer is None else Guide(config)
         self.policy: Policy = Manual(config.split, config.codec) if self.guide is None else self.guide.policy
-        self.late_results = 0
         self.stream = Stream(config)
         self.damage = Damage(self.stream)
         self.fallback = Fallback(self.stream)
@@ -55,6 +55,8 @@ class Session:
             moving = self.policy if self.guide is None else self.guide.auto
             assert isinstance(moving, Manual | Auto), "a threshold moves no state"
             self.owner = Ownership(self.stream, self.peer, moving)
+        self.answers = Answers(self.stream, self.fallback, self.race, self.guide, self.owner)
+        self.variants = Variants(config.variants, config.variant) if config.variants else None
         self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide, self.owner)
         self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
         self._departures = Departures(self.stream, self.reports, self.owner)
@@ -66,10 +68,11 @@ class Session:
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
             Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
+            VariantReady: self._on_variant_ready,
         }
         self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
             Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
-            Error: self._on_error, Bye: self._on_bye,
+            Error: self._on_error, Bye: self._on_bye, Plan: self._on_plan,
         }
 
         if self.owner is not None:
@@ -130,6 +133,11 @@ class Session:
     def resent(self) -> int:
         """SUBMITs that were not a frame's first."""
         return 0 if self.dispatch is None else self.dispatch.resent
+
+    @property
+    def late_results(self) -> int:
+        """Answers of a server that nobody waited for any more."""
+        return self.answers.late
 
     @property
     def in_flight(self) -> int:
@@ -235,6 +243,8 @@ class Session:
         peer.welcome(message, event.epoch)
         if self.guide is not None:
             self.guide.welcome(message, now)
+        if self.variants is not None:
+            self.stream.out += self.variants.welcome(message)
         self._started = True
         if message.warning:
             self._note("warning", message.warning)
@@ -250,50 +260,19 @@ class Session:
 
     def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
         peer.flight.received(message.seq, now)
-        frame = self.stream.frames.get(message.seq)
-        if self.guide is not None:
-            self.guide.result(message, frame, event.nbytes, now)
-        if frame is not None and message.start == frame.split:
-            frame.out = False
-        held = message.held_us / 1e6
-        if message.outcome == "dropped" and self.owner is not None and self.owner.again(message):
-            return
-        if frame is None or not frame.awaits(message.start, message.generation):
-            if message.outcome != "dropped":
-                self.late_results += 1
-                self.stream.window.cloud_ran(held - message.queue_us / 1e6)
-            return
-        if frame.state == TWIN and message.outcome == "dropped":
-            return  # the device is at it already
-        if frame.state == READY:
-            self.stream.ready.remove(frame)
-        frame.cloud_s = tuple([time / 1e6 for time in message.times_us])
-        if frame.attempts == 1:
-            self.stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)
-        self._conclude(frame, message, now)
+        if self.variants is not None:
+            self.variants.answered(message.variant)
+        self.answers.take(message, event.nbytes, now)
 
-    def _conclude(self, frame: Frame, message: Result, now: float) -> None:
-        if message.outcome == "done":
-            frame.where = "device" if frame.ran_here else "cloud"
-            if message.stop < self.config.n:
-                self.stream.back(frame)
-            else:
-                self.stream.settle(frame, Done(frame.where), now)
-        elif message.outcome == "filtered":
-            self.stream.settle(frame, Filtered(message.stage), now)
-        elif message.outcome == "failed":
-            if self.owner is not None:
-                self.owner.failed(frame, message.stage)
-            self.stream.settle(frame, Failed(message.stage, message.reason), now)
-        elif self.fallback.refused(frame, message.reason, now):
-            return
-        elif self.stream.live:
-            if self.race is None or not self.race.rescue(frame, now):
-                self.stream.settle(frame, Dropped(f"server: {message.reason}"), now)
-        else:
-            # The server will not do it: wait for its next life, or for the device's own hands.
-            frame.state = SENT
-            frame.resend_at = now + self.config.resend
+    def _on_plan(self, message: Plan, peer: Peer, event: MessageReceived, now: float) -> None:
+        if self.variants is not None:
+            self.variants.plan(message)
+        if self.guide is not None:
+            self.guide.granted(message.allowance)
+
+    def _on_variant_ready(self, event: VariantReady, now: float) -> None:
+        assert self.variants is not None
+        self.stream.out += self.variants.ready(event)
 
     def _on_credit(self, message: Credit, peer: Peer, event: MessageReceived, now: float) -> None:
         peer.credit(message)
@@ -359,6 +338,8 @@ class Session:
 
     def _pump(self, now: float, tick: bool = False) -> list[Command]:
         stream, peer = self.stream, self.peer
+        if self.variants is not None:
+            self._follow(self.variants)
         if self.guide is not None:
             stream.out += self.guide.decide(now)
             stream.pace = self.guide.pace
@@ -390,6 +371,14 @@ class Session:
             self._finished = self._departures.finish(peer, now)
         out, stream.out = stream.out, []
         return out
+
+    def _follow(self, variants: Variants) -> None:
+        """Frames that begin from here on are made with the variant of now."""
+        self.stream.out += variants.follow(self.peer is not None and self.peer.state == UP)
+        if self.stream.variant != variants.now:
+            self.stream.variant = variants.now
+            if self.guide is not None:
+                self.guide.made_with(variants.now)
 
     def _make_race(self) -> Race | None:
         if self.peer is None or not self.config.deadline or not self.stream.can_run_all:

@@ -22,6 +22,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     that runs alone. With `spooled` what a run cannot finish is on disk: `first` is the seq it begins with, and
     `reports_before` how many final values of earlier runs wait there. With a `deadline` the device finishes itself, in
     time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
+    `variants` are the app's, the first for when nobody plans; `variant` is the one the user fixed, "" for none; `varies` says
+    per stage which run with it, () for none.
     """
 
     session: int
@@ -48,6 +50,9 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     spooled: bool = False
     first: int = 0
     reports_before: int = 0
+    variants: tuple[str, ...] = ()
+    variant: str = ""
+    varies: tuple[bool, ...] = ()
 
     @property
     def age_bound(self) -> float:

@@ -2,6 +2,7 @@
 
     {"stream","seq","outcome","where","split","value","reason","latency_ms","device_ms":[..],"cloud_ms":[..],"sent_bytes","codec"}
 
+and "variant", if the app has variants,
 with `outcome` done, filtered, dropped or failed; `where` device or cloud if done, else null; `reason` the
 filtering stage, why it was dropped, or "stage: error"; and `value` as tasks/plain.py writes values.
 """
@@ -41,7 +42,7 @@ class ReaderGone(OutputError):
 def results_row(result: Result, names: Sequence[str]) -> dict[str, Any]:
     """One results line; `names` are the app's stage names."""
     where, reason = _where_and_reason(result.outcome, names)
-    return {
+    row = {
         "stream": result.stream,
         "seq": result.seq,
         "outcome": type(result.outcome).__name__.lower(),
@@ -55,6 +56,7 @@ def results_row(result: Result, names: Sequence[str]) -> dict[str, Any]:
         "sent_bytes": result.sent_bytes,
         "codec": result.codec,
     }
+    return {**row, "variant": result.variant} if result.variant else row
 
 
 class JsonlSink:

@@ -61,6 +61,8 @@ class Stream:
         """The window then bounds what is at the server: frames that wait for it are not lost, they may get their twin."""
         self.stop = config.pivot
         """Where jobs of frames that begin now end."""
+        self.variant = config.variant or (config.variants[0] if config.variants else "")
+        """What frames that begin now are made with."""
         self.generation = 0
         """Of the server, if it owns the stages with state in these jobs."""
         self.turns: Order[Frame] = Order(config.first)
@@ -160,7 +162,7 @@ class Stream:
             frame = self.waiting.popleft()
             self._under_way += 1
             frame.split, frame.codec, frame.study = policy.heading(now)
-            frame.stop, frame.generation = self.stop, self.generation
+            frame.stop, frame.generation, frame.variant = self.stop, self.generation, self.variant
             stop = min(frame.split, frame.stop)
             self._run(frame, HEAD, 0, stop, self._in_order[stop])
 
@@ -174,7 +176,7 @@ class Stream:
     def replay(self, frame: Frame) -> None:
         """Run the job of a frame that has its outcome once more, for the state after it."""
         self.running += 1
-        self.out.append(RunStages(frame.seq, frame.split, frame.stop, False, True, frame.codec, replay=True))
+        self.out.append(RunStages(frame.seq, frame.split, frame.stop, False, True, frame.codec, replay=True, variant=frame.variant))
 
     def stages_done(self, event: StagesDone, now: float) -> None:
         """A run ended, in whatever way."""
@@ -236,10 +238,12 @@ class Stream:
         until = -1 if frame.stop == self.config.pivot else frame.stop
         if state == TWIN:
             urgent = not frame.generation
-            self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, None, urgent, until, not urgent))
+            self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, None, urgent, until, not urgent, frame.variant))
         else:
             encode = state == HEAD and stop < frame.stop
-            self.out.append(RunStages(frame.seq, start, stop, encode, ordered, frame.codec, frame.study, False, until))
+            self.out.append(RunStages(
+                frame.seq, start, stop, encode, ordered, frame.codec, frame.study, False, until, False, frame.variant
+            ))
 
     # -- out ---------------------------------------------------------------------------------------
 
@@ -330,5 +334,5 @@ class Stream:
         assert frame.outcome is not None
         self.out.append(Deliver(
             frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,
-            frame.sent_bytes, frame.codec if frame.sent_bytes else "", keep,
+            frame.sent_bytes, frame.codec if frame.sent_bytes else "", keep, frame.variant,
         ))

@@ -34,13 +34,13 @@ class Study:
         self._crossings = crossings
         self._ways = ways
 
-    def run(self, runner: Runner, start: int, stop: int, value: Any) -> Ran:
-        """As `runner.run(start, stop, value)`."""
+    def run(self, runner: Runner, start: int, stop: int, value: Any, variant: str = "") -> Ran:
+        """As `runner.run(start, stop, value, variant=variant)`."""
         times: tuple[float, ...] = ()
         ran = Ran(DONE, value, ())
         for stage in range(start, stop):
             before = thread_time()
-            ran = runner.run(stage, stage + 1, ran.value)
+            ran = runner.run(stage, stage + 1, ran.value, variant=variant)
             self.cpus += (thread_time() - before,)
             times += ran.times
             if ran.kind != DONE:

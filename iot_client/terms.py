@@ -50,6 +50,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     spooled: bool = False
     deadline: float | None = None
     bundle: Bundle | None = None
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -72,9 +73,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """The session's configuration.
 
         Raises:
-            IllegalCut: the split is not legal on this device, or needs a server where none is named.
+            IllegalCut: the split is not legal on this device, or needs a server where none is named. UnknownVariant: `variant`.
         """
         lacks = frozenset(app.missing())
+        variant = "" if self.variant is None else app.variant(self.variant).name
         moves = self._state_moves(app)
         split = self._split(app, lacks, moves)
         cut = app.cut(split, lacks, state_moves=moves)
@@ -91,7 +93,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             window=self.window, max_age=self.max_age, memory=self.memory,
             reports=app.aggregate is not None and self.remote and self.bundle is None,
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
-            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes),
+            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes), variants=tuple(app.variants), variant=variant,
+            varies=tuple(stage.varies for stage in app.chain) if app.variants else (),
         )
 
     def _steer(self, app: App, lacks: frozenset[int], pivot: int, k: int) -> SteerConfig | None:
@@ -125,7 +128,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
             want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=self.checksum,
             bundle="" if self.bundle is None else self.bundle.digest,
-            newest=self.mode == "live" and self.goal is None and self.deadline is None,
+            newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=self.variant or "",
         )
 
     def _fps(self) -> float:

@@ -115,6 +115,8 @@ class Device:
         if kind == "done" and stop < self.config.pivot:
             fields.setdefault("nbytes", 100)
             fields.setdefault("signature", f"value {seq}")
+        frame = self.session.stream.frames.get(seq)
+        fields.setdefault("variant", "" if frame is None else frame.variant)
         return self.handle(StagesDone(seq, start, stop, kind, **fields), now)
 
     def hears(self, message: Message, now: float, *, epoch: int = EPOCH, session: int = SESSION) -> list[Command]:

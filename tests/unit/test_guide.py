@@ -14,7 +14,7 @@ from iot_client.host_watch import HostWatch
 from iot_client.policy import SteerConfig
 from iot_client.session import Session
 from iot_client.steering import Auto
-from wire.protocol import Welcome
+from wire.protocol import Plan, Welcome
 
 
 def moving(goal: Goal | None = None, **options: Any) -> Device:
@@ -222,3 +222,16 @@ def test_a_watch_that_is_not_wanted_does_nothing() -> None:
     assert watch.available == float("inf") and watch.cores >= 1.0
     assert 0.0 < HostWatch(True).available < float("inf")
 
+
+def test_an_allowance_moves_the_split_at_once() -> None:
+    """At 40 fps the device needs the server; told that it may use nothing of it, it keeps its frames, and told otherwise it sends again."""
+    device = moving(Goal(fps=40))
+    learn(device, 16)
+    auto = auto_of(device)
+    decided = [auto.decision]
+    for now, allowance in ((2.0, 0.0), (4.0, 1e9)):
+        for step in range(8):
+            device.hears(Plan("", allowance), now + step / 4)
+        decided.append(auto.decision)
+    assert [each is not None and each.prediction.server_s > 0.0 for each in decided] == [True, False, True]
+    assert decided[1] is not None and not decided[1].met

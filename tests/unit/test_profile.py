@@ -97,7 +97,7 @@ def test_each_stage_s_share_of_a_run_follows_its_wall_time() -> None:
 def test_server_stages_never_seen_make_no_option() -> None:
     """A cut before an unknown stage is no option; one behind it and all local are."""
     profile = known()
-    profile.server_s[2] = -1.0
+    profile.stages[2].server_s = -1.0
     assert {each.k for each in profile.costs(NOW).options} == {3, 4}
     assert not profile.knows_server()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.device import CLOUD_S, EPOCH, SESSION, Device, at_server, deliver, run, served, submits
 
-from iot_client.events import Command, RunStages, SendMessage
+from iot_client.events import Command, RunStages, SendMessage, VariantReady
 from iot_client.outcome import Done, Dropped
 from iot_client.race import _KNOWN, _SHARE
-from wire.protocol import Cancel
+from wire.protocol import Cancel, Plan
 
 DEADLINE = 0.5
 WORK = 0.2
@@ -25,7 +26,7 @@ def racing(mode: str = "live", **options: Any) -> Device:
     for seq in range(_KNOWN):
         at = 0.6 + 1.1 * seq
         device.capture(at)
-        assert run(seq, 1, 3) in device.ran(seq, 0, 1, at, times=(0.0,))
+        assert replace(run(seq, 1, 3), variant=device.session.stream.variant) in device.ran(seq, 0, 1, at, times=(0.0,))
         device.ran(seq, 1, 3, at + WORK)
         device.answered(seq, at + 0.3, "dropped")
     device.tick(NOW)
@@ -188,3 +189,19 @@ def test_a_twin_allows_for_how_long_hand_overs_took_on_this_host() -> None:
     second = sent(device, NOW + 1.0)
     assert device.session.race is not None
     assert runs(device.tick(NOW + 1.0 + LATEST - 0.06)) == [run(second, 1, 3)]
+
+
+def test_a_variant_never_run_here_has_no_known_length() -> None:
+    """What the small one takes says nothing of the large one, whose first twin begins at once; of the small one all is known as before."""
+    device = racing(variants=("small", "large"), varies=(False, True, False))
+    first = sent(device)
+    assert device.session.race is not None
+    assert device.session.race.next_wakeup() == pytest.approx(NOW + LATEST)
+    device.hears(Plan("large", 1e9), NOW + 0.01)
+    device.handle(VariantReady("large"), NOW + 0.02)
+    seq = device.session.captured
+    device.capture(NOW + 0.03)
+    begun = runs(device.ran(seq, 0, 1, NOW + 0.04, times=(0.0,)))
+    assert [(each.seq, each.variant) for each in begun if isinstance(each, RunStages)] == [(seq, "large")]
+    assert device.session.race.next_wakeup() == pytest.approx(NOW + LATEST, abs=WORK)
+    assert first == seq - 1
