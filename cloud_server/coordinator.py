@@ -26,6 +26,7 @@ from cloud_server.outbox import Outbox
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from cloud_server.shipping import Shipping
 from cloud_server.standing import ServerStatistics, standing
+from cloud_server.tally import Tally
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
@@ -83,6 +84,7 @@ class Server:
         self.finished = False
         self.turns = 0
         self.bad_messages = self.bytes_received = self.bytes_sent = 0
+        self.tally = Tally()
         self.scheduler = Scheduler(SchedulerConfig(
             server=name or socket.gethostname(), epoch=epoch or secrets.randbelow(2**32 - 1) + 1,
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
@@ -159,7 +161,8 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """Where things stand now; cheap, from any thread."""
         return standing(
-            self.scheduler, self._executor, bad_messages=self.bad_messages, bytes_received=self.bytes_received, bytes_sent=self.bytes_sent,
+            self.scheduler, self._executor, self.tally,
+            bad_messages=self.bad_messages, bytes_received=self.bytes_received, bytes_sent=self.bytes_sent,
             payloads_kept=len(self._payloads), results_kept=len(self._results), unsent=self._outbox.nbytes,
         )
 
@@ -319,6 +322,7 @@ class Server:
         if command.state:
             inputs.append(self._payloads[command.state])
         self._batches.append((command, inputs, wants))
+        self.tally.add(command)
 
     def _runs(self, app: str) -> Executor | Shipping:
         """What runs an app: the server's workers, or its own if it was shipped."""

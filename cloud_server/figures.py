@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from cloud_server.coordinator import Server
@@ -40,3 +41,10 @@ def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
         yield Figure(f"spillway_server_{name}", text, {"": value})
     yield Figure("spillway_server_results_total", "Answers by outcome.", dict(machine.outcomes), "outcome")
     yield Figure("spillway_server_drops_total", "Jobs that were not run, by reason.", now.drops or {"late": 0}, "reason")
+    for name, text, of in (
+        ("batches_total", "Batches given to workers, by app.", "batches"),
+        ("batch_jobs_total", "Jobs in these batches, by app.", "jobs"),
+        ("batch_largest", "Jobs in the largest batch so far, by app.", "largest"),
+    ):
+        yield Figure(f"spillway_server_{name}", text, {app: getattr(each, of) for app, each in now.batches.items()}, "app")
+    yield Figure("spillway_server_devices", "Devices by the variant their last job ran with.", Counter(now.variants.values()), "variant")

@@ -6,6 +6,7 @@ import msgspec
 
 from cloud_server.executors.seam import Executor
 from cloud_server.scheduler import Scheduler
+from cloud_server.tally import Batches, Tally
 
 __all__ = ["ServerStatistics", "standing"]
 
@@ -15,7 +16,8 @@ class ServerStatistics(msgspec.Struct, frozen=True):
 
     `memory` is what all sessions have here or may send, `waiting_for_memory` how many ask for more; `unsent` waits for
     devices to read it; `drops` counts the jobs not run, by reason. `variant_hits` are batches whose variant a worker had loaded,
-    `variant_misses` those that waited for a load, `variant_swaps` loaded variants that left to make room.
+    `variant_misses` those that waited for a load, `variant_swaps` loaded variants that left to make room. `batches` are by app,
+    `variants` by device, where the app has any.
     """
 
     sessions: int
@@ -39,17 +41,21 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     variant_hits: int = 0
     variant_misses: int = 0
     variant_swaps: int = 0
+    batches: dict[str, Batches] = {}
+    variants: dict[str, str] = {}
 
 
 def standing(
-    machine: Scheduler, executor: Executor, *, bad_messages: int, bytes_received: int, bytes_sent: int, payloads_kept: int,
+    machine: Scheduler, executor: Executor, tally: Tally, *, bad_messages: int, bytes_received: int, bytes_sent: int, payloads_kept: int,
     results_kept: int, unsent: int,
 ) -> ServerStatistics:
     """As machine and workers say, and what the loop has counted; cheap, from any thread."""
     held = executor.residency()
+    devices = {number: session.device for number, session in list(machine.sessions.items())}
     return ServerStatistics(
         len(machine.sessions), machine.queued, machine.running, machine.executed, machine.drops.get("late", 0), machine.duplicates,
         bad_messages, bytes_received, bytes_sent, payloads_kept, results_kept, machine.load, machine.memory.used,
         len(machine.memory.waiting), unsent, dict(machine.drops), machine.damaged, getattr(executor, "replaced", 0),
         sum(each.hits for each in held), sum(each.misses for each in held), sum(each.swaps for each in held),
+        tally.apps(), tally.variants(devices),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -44,16 +45,19 @@ class StatusLine:
         rate = (after.executed - before.executed) / seconds
         received = (after.bytes_received - before.bytes_received) / seconds
         sent = (after.bytes_sent - before.bytes_sent) / seconds
+        sizes = {app: batches.since(before.batches.get(app)) for app, batches in after.batches.items()}
         text = (
-            f"{after.sessions} session{'s' if after.sessions != 1 else ''}, {rate:.1f} jobs/s, {after.queued} waiting, "
+            f"{after.sessions} session{'s' if after.sessions != 1 else ''}, {rate:.1f} jobs/s{_sizes(sizes)}, {after.queued} waiting, "
             f"load {after.load:.2f}, {units(received)}/s in, {units(sent)}/s out"
         )
         fresh = {reason: count - before.drops.get(reason, 0) for reason, count in after.drops.items()}
         if any(fresh.values()):
             text += f", dropped: {_counts(fresh)}"
+        if after.variants:
+            text += f", variants: {_by_variant(after.variants)}"
         misses, swaps = after.variant_misses - before.variant_misses, after.variant_swaps - before.variant_swaps
         if misses or swaps:
-            text += f", variants: {misses} waited for, {swaps} made room"
+            text += f", {misses} batches waited for their variant, {swaps} variants made room"
         if after.waiting_for_memory:
             text += f", {after.waiting_for_memory} wait for memory"
         self._console.say(
@@ -61,7 +65,21 @@ class StatusLine:
             bytes_in_per_s=round(received), bytes_out_per_s=round(sent), duplicates=after.duplicates, bad_messages=after.bad_messages,
             memory=after.memory, waiting_for_memory=after.waiting_for_memory, drops=after.drops,
             variant_hits=after.variant_hits, variant_misses=after.variant_misses, variant_swaps=after.variant_swaps,
+            batch_sizes={app: round(size, 2) for app, size in sizes.items() if size}, variants=after.variants,
         )
+
+
+def _sizes(sizes: Mapping[str, float]) -> str:
+    """Jobs of a batch, if there were more than one in any; by app, if there are several."""
+    busy = {app: size for app, size in sizes.items() if size}
+    if not busy or max(busy.values()) < 1.05:
+        return ""
+    return " in batches of " + ", ".join(f"{size:.1f}{f' ({app})' if len(busy) > 1 else ''}" for app, size in busy.items())
+
+
+def _by_variant(variants: Mapping[str, str]) -> str:
+    """How many devices run with each, the most frequent first."""
+    return ", ".join(f"{count} x {variant}" for variant, count in Counter(variants.values()).most_common())
 
 
 def _counts(drops: Mapping[str, int]) -> str:
