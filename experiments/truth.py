@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
@@ -16,6 +17,9 @@ __all__ = ["CostsAt", "measured_costs", "true_costs"]
 
 CostsAt = Callable[[float], Costs]
 """The true costs at so many seconds."""
+
+_Way = tuple[int, str]
+"""(k, codec) of a frame; (n, "") if it stays."""
 
 _PEERS = ("reqrep", "pubsub", "oracle")
 """Policies whose frames do not tell what ours cost."""
@@ -53,20 +57,22 @@ def measured_costs(lab: Lab, runs: Iterable[Run], n: int) -> Costs | None:
     """The costs of an app of n stages, as runs of an experiment have shown them; None if they show no way at all.
 
     Each (k, codec) that frames went is an option: bytes and server time are means, and the time beyond the parts is
-    that of the luckiest tenth. CPU is known where a run went one way only, and 0 otherwise, so that the oracle made
-    from this is too good rather than too bad. What stages cost here one by one is known where
-    facts of a run say so (stage0_cpu_s, stage1_cpu_s, ...); if not, the last one has the CPU of all, and a remote
-    option all of its CPU in `encode_s`. There, the stage at each cut has what it takes more than from the next cut on.
+    that of the luckiest tenth. CPU is known where a run went one way only; of staying here also where the device was
+    calibrated by it (facts local_fps and cpu_given), and then, of the ways that were mixed with it, from what is left of
+    a run's CPU. Otherwise it is 0, so that the oracle made from this is too good rather than too bad. How the stages
+    share it here is known where facts of a run say so (stage0_cpu_s, stage1_cpu_s, ...); if not, the last one has the CPU
+    of all, and a remote option all of its CPU in `encode_s`. There, the stage at each cut has what it takes more than
+    from the next cut on.
     """
     ours = [run for run in runs if run.policy.partition(":")[0] not in _PEERS]
-    ways: dict[tuple[int, str], list[tuple[FrameRow, float]]] = {}
+    ways: dict[_Way, list[tuple[FrameRow, float]]] = {}
     for run in ours:
         link = lab.link.trace(run.seconds, run.seed)
         for row in run.frames:
             if row.outcome in ANSWERED:
                 key = (row.k, row.codec) if row.where == "cloud" else (n, "")
                 ways.setdefault(key, []).append((row, link.at(row.captured).up_mbit * 125e3))
-    cpu = _pure_cpu(ours, n)
+    cpu = _cpu(ours, n)
     stages, there = _stages(ours, n, cpu), _stages_there(ways, n)
     options = []
     for (k, codec), rows in sorted(ways.items()):
@@ -97,16 +103,18 @@ def _option(lab: Lab, k: int, codec: str, rows: Sequence[tuple[FrameRow, float]]
     return Option(k, codec, quality_of(codec), nbytes, cpu[1], extra_p50=extra, extra_p95=extra)
 
 
-def _stages(runs: Iterable[Run], n: int, cpu: Mapping[tuple[int, str], float]) -> tuple[float, ...]:
-    """CPU seconds of each stage here."""
+def _stages(runs: Iterable[Run], n: int, cpu: Mapping[_Way, float]) -> tuple[float, ...]:
+    """CPU seconds of each stage here. In all they are those of a frame that stays, with its share of what no stage does."""
+    whole = cpu.get((n, ""), 0.0)
     for run in runs:
         known = [run.facts.get(f"stage{index}_cpu_s", -1.0) for index in range(n)]
         if min(known) >= 0:
-            return tuple(known)
-    return (*[0.0] * (n - 1), cpu.get((n, ""), 0.0))
+            scale = whole / sum(known) if whole and any(known) else 1.0
+            return tuple(scale * each for each in known)
+    return (*[0.0] * (n - 1), whole)
 
 
-def _stages_there(ways: Mapping[tuple[int, str], Sequence[tuple[FrameRow, float]]], n: int) -> list[float]:
+def _stages_there(ways: Mapping[_Way, Sequence[tuple[FrameRow, float]]], n: int) -> list[float]:
     """Server seconds of each stage, so that those from each cut on sum up to what jobs from there took."""
     found = [0.0] * n
     behind = 0.0
@@ -117,13 +125,34 @@ def _stages_there(ways: Mapping[tuple[int, str], Sequence[tuple[FrameRow, float]
     return found
 
 
-def _pure_cpu(runs: Iterable[Run], n: int) -> dict[tuple[int, str], float]:
-    """CPU seconds per frame of the ways that some run went alone."""
-    found = {}
+def _cpu(runs: Sequence[Run], n: int) -> dict[_Way, float]:
+    """CPU seconds per frame of the ways of which it is known."""
+    found: dict[_Way, float] = {}
+    mixed = []
     for run in runs:
-        answered = [row for row in run.frames if row.outcome in ANSWERED]
-        ways = {(row.k, row.codec) if row.where == "cloud" else (n, "") for row in answered}
-        if len(ways) == 1 and run.samples:
-            devices = len({row.device for row in run.frames})
-            found[ways.pop()] = fmean(row.cpu for row in run.samples) * run.seconds * devices / len(answered)
+        ways = Counter((row.k, row.codec) if row.where == "cloud" else (n, "") for row in run.frames if row.outcome in ANSWERED)
+        if not run.samples or not ways:
+            continue
+        spent = fmean(row.cpu for row in run.samples) * run.seconds * len({row.device for row in run.frames})
+        if len(ways) == 1:
+            found[next(iter(ways))] = spent / ways.total()
+        else:
+            mixed.append((ways, spent))
+    here = next((run.facts["cpu_given"] / run.facts["local_fps"] for run in runs if run.facts.get("local_fps")), 0.0)
+    if here:
+        found.setdefault((n, ""), here)
+        for way, cost in _left_over(mixed, (n, ""), found[n, ""]).items():
+            found.setdefault(way, cost)
     return found
+
+
+def _left_over(mixed: Sequence[tuple[Counter[_Way], float]], here: _Way, cost: float) -> dict[_Way, float]:
+    """CPU seconds of a frame that leaves, where those that stay take `cost`: the mean of a run for all its ways, which are
+    encoded alike."""
+    found: dict[_Way, list[float]] = {}
+    for ways, spent in mixed:
+        left = max(0.0, spent - ways[here] * cost) / (ways.total() - ways[here])
+        for way in ways:
+            if way != here:
+                found.setdefault(way, []).append(left)
+    return {way: fmean(costs) for way, costs in found.items()}

@@ -70,6 +70,18 @@ def test_a_stage_there_costs_what_a_job_from_it_takes_more_than_one_from_the_nex
     assert [stage.server_s for stage in costs.stages] == pytest.approx([0.0, 0.006, 0.004])
 
 
+def test_what_a_calibrated_device_spends_beside_the_frames_that_stay_is_of_those_that_leave() -> None:
+    """All here at 5 fps took 0.4 cores: 80 ms. Half of 100 frames stayed: 4 of 7 s. The others took 60 ms each."""
+    frames = [msgspec.structs.replace(row, **({"where": "device"} if row.seq % 2 else CLOUD)) for row in run("auto", "raw", 1_000).frames]
+    facts = {"local_fps": 5.0, "cpu_given": 0.4, "stage0_cpu_s": 0.01, "stage1_cpu_s": 0.03, "stage2_cpu_s": 0.0}
+    mixed = run_of(frames, policy="auto", seconds=10.0, samples=tuple(SampleRow(0, at / 4, cpu=0.7) for at in range(40)), facts=facts)
+    costs = measured_costs(LAB, [mixed], 3)
+    assert costs is not None
+    assert [stage.cpu_s for stage in costs.stages] == pytest.approx([0.02, 0.06, 0.0])
+    assert [(option.k, option.codec) for option in costs.options] == [(1, "raw"), (3, "")]
+    assert costs.options[0].encode_s == pytest.approx(0.04)
+
+
 def test_the_cpu_of_a_mixed_run_is_of_no_way() -> None:
     """Frames of one run went two ways, so nothing is known of either, and nothing is charged."""
     codecs = ("raw", "jpeg:50")
