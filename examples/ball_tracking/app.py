@@ -31,6 +31,8 @@ __all__ = [
 
 WIDTH = 500
 """Frames are worked on at this width, in pixels."""
+BLUR = 11
+"""Kernel of the blur at that width, in pixels."""
 GREEN = ((29, 86, 6), (64, 255, 255))
 """The ball's colour, lowest and highest hue, saturation and value on OpenCV's scales."""
 MIN_RADIUS = 5.0
@@ -98,16 +100,20 @@ class GetFrame(Source):
 
 
 class CalculateHsv(Task):
-    """Blur away the noise, then separate colour from brightness."""
+    """Blur away the noise, with a kernel of `blur` pixels (odd), then separate colour from brightness."""
 
     requires = ("cv2",)
+    parameters = ("blur",)
     reads = ("frame",)
     writes = ("hsv",)
     accepts = ("jpeg:50",)
 
+    def __init__(self, blur: int = BLUR) -> None:
+        self.blur = blur
+
     def run(self, item: Ball) -> Ball:
         assert item.frame is not None
-        return replace(item, hsv=cv2.cvtColor(cv2.GaussianBlur(item.frame, (11, 11), 0), cv2.COLOR_BGR2HSV))
+        return replace(item, hsv=cv2.cvtColor(cv2.GaussianBlur(item.frame, (self.blur, self.blur), 0), cv2.COLOR_BGR2HSV))
 
 
 class CalculateMask(Task):
@@ -280,7 +286,7 @@ positions = App(
 
 wide = App(
     "ball_tracking_wide",
-    [GetFrame(width=1800), CalculateHsv(), CalculateMask(), FindContours(), CalculateCircle(), DrawCircle()],
+    [GetFrame(width=1800), CalculateHsv(blur=39), CalculateMask(), FindContours(), CalculateCircle(), DrawCircle()],
     types=[Ball],
 )
-"""The same at the width of a camera of some megapixels, where the stages behind the first are most of the work."""
+"""The same at the width of a camera of some megapixels, and blurred as far for it: the stages behind the first are most of the work."""
