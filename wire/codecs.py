@@ -6,7 +6,7 @@
     jpeg:Q      images as JPEG of quality Q, masks as bits, all else raw
     jpeg:Q@W    the same; images wider than W pixels are first reduced to that width
     fp16        arrays of floats in 16 bits, deflated where that pays; masks as bits, all else raw
-    int8        arrays of floats in 8 bits and a scale for each run, deflated; masks as bits, all else raw
+    int8        arrays of floats in 8 bits and a scale for each group, deflated; masks as bits, all else raw
 
 wire.coding says what counts as a mask or an image and does the work, wire.floats does it for floats.
 """

@@ -84,10 +84,13 @@ def test_any_floats_come_back_as_near_as_the_codec_says(array: Array, word: str)
     if form == "fp16":
         assert np.all(error[finite] <= np.maximum(2.0**-11 * np.abs(wide[finite]), 2.99e-8))
     else:
-        run = wide.reshape(runs_of(array.shape), -1)
-        step = (run.max(1) - run.min(1)) / 254
-        slack = 2.0**-22 * np.abs(run).max() + (2.0**-11 * np.abs(run).max() + 3e-8 if array.dtype.itemsize == 2 else 0)
-        assert np.all(error.reshape(run.shape).max(1) <= 0.5001 * step + slack + 1e-30)
+        run, columns = wide.reshape(runs_of(array.shape), -1), wide.reshape(-1, wide.shape[-1])
+        steps = [np.broadcast_to(np.ptp(run, axis=1)[:, None] / 254, run.shape).reshape(wide.shape)]
+        if columns.shape[0] >= 64:
+            steps.append(np.broadcast_to(np.ptp(columns, axis=0) / 254, wide.shape))
+        step = min(steps, key=lambda step: float((step * step).mean()))
+        slack = 2.0**-21 * np.abs(wide).max() + (2.0**-11 * np.abs(wide).max() + 3e-8 if array.dtype.itemsize == 2 else 0)
+        assert np.all(error <= 0.5001 * step + slack + 1e-30)
         assert np.all(back[array == 0] == 0)
 
 
@@ -120,11 +123,12 @@ def test_runs_are_leading_axes_of_64_elements_or_more() -> None:
 
 
 def test_a_scale_for_each_channel_halves_the_error() -> None:
-    """Against one for the whole array, where channels differ as those of a network do."""
+    """Against one for the whole array, where channels differ as those of a network do, whichever axis they are."""
     array = features(1, 32, 52, 52)
     step = array.max() / 254
     whole = np.sqrt(np.mean((np.rint(array / step) * step - array) ** 2))
-    assert np.sqrt(np.mean((coded(array, "int8") - array) ** 2)) < 0.5 * whole
+    for laid_out in (array, np.ascontiguousarray(array[0].transpose(1, 2, 0)), array[0].reshape(32, -1).T):
+        assert np.sqrt(np.mean((coded(laid_out, "int8") - laid_out) ** 2)) < 0.5 * whole
 
 
 def test_zeros_are_what_makes_it_small() -> None:
@@ -134,7 +138,7 @@ def test_zeros_are_what_makes_it_small() -> None:
     assert PACKER.pack(relu, "int8").nbytes < relu.nbytes / 6 and PACKER.pack(relu, "fp16").nbytes < relu.nbytes / 3.3
     assert PACKER.pack(dense, "int8").nbytes < dense.nbytes / 4 and PACKER.pack(dense, "fp16").nbytes < 0.51 * dense.nbytes
     even = RNG.uniform(size=(100, 100)).astype(np.float32)
-    assert PACKER.pack(even, "int8").nbytes == even.size + 8 * 100 + 8 + len(PACKER.pack(even, "int8").head)
+    assert even.size < PACKER.pack(even, "int8").nbytes < even.size + 8 * 100 + 60
 
 
 def test_what_would_decode_to_more_than_a_job_travels_raw() -> None:
