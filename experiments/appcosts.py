@@ -26,14 +26,14 @@ import msgspec
 from iot_client.cuts import Crossings
 from iot_client.saved import default_folder
 from iot_client.ways import ways_of
-from tasks import App
+from tasks import END, App, Source
 from tasks.app import load
 from tasks.crossing import applies, returned
 from tasks.run import DONE, Runner
 from wire.errors import UnsupportedValue
 from wire.payload import Packer
 
-__all__ = ["AppCosts", "WayCosts", "costs_of", "measure_app"]
+__all__ = ["AppCosts", "WayCosts", "costs_of", "measure_app", "own_frames"]
 
 _FRAMES, _STRIDE = 40, 7
 _ENCODED = 8
@@ -41,7 +41,7 @@ _ENCODED = 8
 _ANCHORS = (95, 80, 50, 20)
 """JPEG qualities that are measured; the others follow from the nearest."""
 _USUAL_FPS = 30.0
-_VERSION = 1
+_VERSION = 3
 """Of the measurement; another one measures anew."""
 
 
@@ -70,27 +70,32 @@ class AppCosts(msgspec.Struct, frozen=True, kw_only=True):
     cores: float = 1.0
 
 
-def costs_of(spec: str, clip: str, size: tuple[int, int] | None, note: Callable[[str], None] = lambda text: None) -> AppCosts:
+def costs_of(
+    spec: str, clip: str, size: tuple[int, int] | None, note: Callable[[str], None] = lambda text: None, variant: str = ""
+) -> AppCosts:
     """The costs of the app of this name on this clip at (width, height), from the cache if they were measured before.
 
+    Args:
+        variant: of the app; "" is the one that a device runs by itself.
+
     Raises:
-        ValueError: the clip cannot be read. TaskError: there is no such app.
+        ValueError: the clip cannot be read. TaskError: there is no such app or variant.
     """
     app = load(spec)
-    path = _path(app, clip, size)
+    path = _path(app, clip, size, app.variant(variant).name)
     try:
         return msgspec.json.decode(path.read_bytes(), type=AppCosts)
     except (OSError, msgspec.MsgspecError):
         pass
-    note(f"measuring {spec} on {clip}, once")
+    note(f"measuring {spec}{f' ({variant})' if variant else ''} on {clip}, once")
     images, fps = _clip(clip)
-    found = measure_app(app, (_resized(image, size) for image in islice(images, 0, _FRAMES * _STRIDE, _STRIDE)))
+    found = measure_app(app, (_resized(image, size) for image in islice(images, 0, _FRAMES * _STRIDE, _STRIDE)), variant)
     found = msgspec.structs.replace(found, fps=fps)
     _keep(path, found)
     return found
 
 
-def measure_app(app: App, frames: Iterable[Any]) -> AppCosts:
+def measure_app(app: App, frames: Iterable[Any], variant: str = "") -> AppCosts:
     """Runs the app on this thread, all stages of every frame; OpenCV on one thread, as on a weak device.
 
     Raises:
@@ -99,7 +104,7 @@ def measure_app(app: App, frames: Iterable[Any]) -> AppCosts:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        return _Bench(app.copy()).measure(list(frames))
+        return _Bench(app.copy(), variant).measure(list(frames))
     finally:
         cv2.setNumThreads(threads)
 
@@ -107,8 +112,9 @@ def measure_app(app: App, frames: Iterable[Any]) -> AppCosts:
 class _Bench:
     """One set of stages, and what was measured with them."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, variant: str) -> None:
         self.app = app
+        self.variant = variant
         self.stop = next((index for index, stage in enumerate(app.chain) if stage.stateful), app.n)
         self.cuts = [k for k in app.legal_cuts(app.missing()) if k < self.stop]
         self.runner = Runner(app, time.perf_counter, app.instances())
@@ -140,7 +146,7 @@ class _Bench:
         value = frame
         for stage in range(self.app.n):
             wall, cpu = time.perf_counter(), thread_time()
-            ran = self.runner.run(stage, stage + 1, value)
+            ran = self.runner.run(stage, stage + 1, value, variant=self.variant)
             self.cpus[stage].append(thread_time() - cpu)
             self.walls[stage].append(time.perf_counter() - wall)
             self.passed[stage][0] += 1
@@ -166,7 +172,7 @@ class _Bench:
 
     def _return(self, k: int, received: Any) -> None:
         crossing = applies(received, self.app.crossing(k, self.stop))
-        ran = self.runner.run(k, self.stop, received)
+        ran = self.runner.run(k, self.stop, received, variant=self.variant)
         if ran.kind == DONE:
             answer = self.packer.pack(returned(ran.value, crossing, None, self.stop < self.app.n))
             self.backs.setdefault(k, []).append(answer.nbytes)
@@ -176,8 +182,8 @@ class _Bench:
             WayCosts(k, codec, fmean(each[0] for each in found), median(each[1] for each in found), median(each[2] for each in found))
             for (k, codec), found in sorted(self.sizes.items())
         )
-        # Waiting of less than a millisecond is that for a core, not for something else.
-        idles = (median(walls) - median(cpus) if walls else 0.0 for walls, cpus in zip(self.walls, self.cpus))
+        # A stage that waits does so in every frame; less than a millisecond is the wait for a core, not for something else.
+        idles = (min((wall - cpu for wall, cpu in zip(walls, cpus)), default=0.0) for walls, cpus in zip(self.walls, self.cpus))
         return AppCosts(
             cpu_s=tuple(median(cpus) if cpus else 0.0 for cpus in self.cpus), idle_s=tuple(idle if idle > 1e-3 else 0.0 for idle in idles),
             passes=tuple(done / begun if begun else 1.0 for begun, done in self.passed), ways=ways,
@@ -202,10 +208,11 @@ def _quality(codec: str) -> int:
     return int(codec.removeprefix("jpeg:").partition("@")[0])
 
 
-def _path(app: App, clip: str, size: tuple[int, int] | None) -> Path:
+def _path(app: App, clip: str, size: tuple[int, int] | None, variant: str) -> Path:
     video = _file(clip)
     stamp = f"{video.stat().st_mtime_ns}" if video is not None else ""
-    who = f"{_VERSION}\0{clip}\0{stamp}\0{size}\0{socket.gethostname()}\0{app.source_hash()}\0{sys.version_info[:2]}\0{cv2.__version__}"
+    host = f"{socket.gethostname()}\0{sys.version_info[:2]}\0{cv2.__version__}"
+    who = f"{_VERSION}\0{clip}\0{stamp}\0{size}\0{variant}\0{app.source_hash()}\0{host}"
     return default_folder() / f"costs-{app.fingerprint()}-{hashlib.sha256(who.encode()).hexdigest()[:16]}.json"
 
 
@@ -229,12 +236,32 @@ def _clip(clip: str) -> tuple[Iterator[Any], float]:
     if clip == "rendered":
         rendered = importlib.import_module("examples.ball_tracking.clip")
         return iter(rendered.frames(_FRAMES * _STRIDE)), rendered.FPS
+    if ":" in clip:
+        return own_frames(clip)
     path = _file(clip)
     if path is None:
         folder = os.environ.get("SPILLWAY_CLIPS", "")
-        raise ValueError(f"clip {clip!r}: no such file, nor in SPILLWAY_CLIPS={folder!r}; legal are 'rendered' and video files")
+        legal = "legal are 'rendered', video files, and MODULE:APP for the frames of an app's own source"
+        raise ValueError(f"clip {clip!r}: no such file, nor in SPILLWAY_CLIPS={folder!r}; {legal}")
     capture = cv2.VideoCapture(str(path))
     return _read(capture), capture.get(cv2.CAP_PROP_FPS) or _USUAL_FPS
+
+
+def own_frames(spec: str) -> tuple[Iterator[Any], float]:
+    """What the source of the app of this name reads, and its frames per second.
+
+    Raises:
+        TaskError: there is no such app.
+    """
+    source = load(spec).copy().chain[0]
+    assert isinstance(source, Source)
+    source.setup()
+    return _until_end(source), source.fps or _USUAL_FPS
+
+
+def _until_end(source: Source) -> Iterator[Any]:
+    while (item := source.read()) is not END:
+        yield item
 
 
 def _read(capture: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@
     python -m experiments run fleet                                   many devices, one server: against other systems
     python -m experiments sweep quick --set link.up_mbit=2,5,10       a grid over fields of one
     python -m experiments report runs/quick-20260101-120000           make the page of a report again
+    python -m experiments cuts neural --rates 2,10,50                 latency of every cut of an app, all at once
     python -m experiments simulate                                    device and server on virtual time, under faults
 
 Exit codes: 0, 1 a run failed or broke a promise, 2 what was asked for is not legal, 130 interrupted. What had been
@@ -27,6 +28,7 @@ from rich.console import Console
 from experiments import lab as labs
 from experiments.bodies import BODIES, Body, Note, least_of, run_all
 from experiments.comparison import table
+from experiments.cuts_command import add_cuts, show_cuts
 from experiments.lab import Lab
 from experiments.oracle import goal_of
 from experiments.page import least_note, write_page
@@ -91,6 +93,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
     report = commands.add_parser("report", help="make the page of a report again")
     report.set_defaults(command=_report)
     report.add_argument("folder", type=Path, metavar="DIR")
+    add_cuts(commands).set_defaults(command=_cuts)
     simulation = commands.add_parser("simulate", help="device and server on virtual time, under faults")
     simulation.set_defaults(command=_simulate)
     simulation.add_argument("scenario", nargs="?", help="a .toml or .json file; default: a random one for each seed")
@@ -202,6 +205,14 @@ def _report(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     except ValueError as error:
         raise _Refused(error) from error
     _say_page(options.folder, lambda: write_page(report, options.folder))
+    return 0
+
+
+def _cuts(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
+    try:
+        show_cuts(_checked(labs.load(options.lab)), options, _console().print)
+    except (ValueError, OSError, TaskError) as error:
+        raise _Refused(error) from error
     return 0
 
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,13 @@ import msgspec
 from experiments.links import LinkSpec, LoadSpec
 from iot_client.goal import Goal
 
-__all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "check_run", "load", "why_not_policy"]
+__all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "check_run", "fixed_cut", "load", "why_not_policy"]
 
 BUILT_IN = Path(__file__).parent / "labs"
 
 _FIXED = ("auto", "threshold", "local", "oracle")
 _CODED = ("remote", "reqrep", "pubsub")
+_CUT = re.compile(r"cut:([1-9][0-9]{0,2}):(.+)")
 
 
 class GoalSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,12 +72,12 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
-    `clip` is "rendered", or a video file (also a name in the folder SPILLWAY_CLIPS names), resized to `size` (width, height) and
-    repeated. `rate` paces the source in frames per second, 0 reads as the pipeline takes. `start` is the split to begin with, 0
-    the fewest legal stages. `deadline_ms` is what counts as in time where the goal names no slo_ms. `warm` starts with what a
-    first run of the same has learned. `policies` are auto, threshold, local, oracle, remote:CODEC (fewest stages here),
-    reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the source at the other end). `congestion` is TCP's congestion
-    control in the live body, the system's own by default.
+    `clip` is "rendered", a video file (also a name in the folder SPILLWAY_CLIPS names), or MODULE:APP for what that app's own
+    source gives, resized to `size` (width, height) and repeated. `rate` paces the source in frames per second, 0 reads as the
+    pipeline takes. `start` is the split to begin with, 0 the fewest legal stages. `deadline_ms` is what counts as in time where the
+    goal names no slo_ms. `warm` starts with what a first run of the same has learned. `policies` are auto, threshold, local, oracle,
+    remote:CODEC (fewest stages here), cut:K:CODEC (K stages here), reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the
+    source at the other end). `congestion` is TCP's congestion control in the live body, the system's own by default.
     """
 
     name: str
@@ -104,7 +106,7 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             if not low <= value <= high:
                 raise ValueError(f"lab {self.name!r}: {field}={value}; legal: {low:g} to {high:g}")
         if not self.policies:
-            legal = ", ".join((*_FIXED, *(f"{family}:..." for family in _CODED)))
+            legal = ", ".join((*_FIXED, "cut:K:CODEC", *(f"{family}:..." for family in _CODED)))
             raise ValueError(f"lab {self.name!r}: policies is empty; legal are {legal}")
         for policy in self.policies:
             problem = why_not_policy(policy)
@@ -123,9 +125,15 @@ class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def why_not_policy(policy: str) -> str:
     """What is wrong with a policy's name; "" if nothing."""
     family, colon, detail = policy.partition(":")
-    if policy in _FIXED or (family in _CODED and colon and detail):
+    if policy in _FIXED or (family in _CODED and colon and detail) or _CUT.fullmatch(policy):
         return ""
-    return f"policy {policy!r}; legal are {', '.join(_FIXED)}, remote:CODEC, reqrep:QUALITY, pubsub:QUALITY"
+    return f"policy {policy!r}; legal are {', '.join(_FIXED)}, remote:CODEC, cut:K:CODEC, reqrep:QUALITY, pubsub:QUALITY"
+
+
+def fixed_cut(policy: str) -> tuple[int, str] | None:
+    """Stages on the device and codec of a policy that fixes both; None of others."""
+    match = _CUT.fullmatch(policy)
+    return (int(match[1]), match[2]) if match else None
 
 
 def check_run(lab: Lab, policy: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from experiments.appcosts import AppCosts
 from experiments.encodings import way_at
-from experiments.lab import Lab
+from experiments.lab import Lab, fixed_cut
 from experiments.scenario import Cpu, Device, Scenario, Server, Stage, Steer, Way
 from iot_client.costs import Costs, Option, StageCost
 from iot_client.knowledge import Knowledge
@@ -113,8 +113,9 @@ def _stage(app: App, costs: AppCosts, index: int, slower: float, crowded: float)
 def scenario_of(lab: Lab, setting: Setting, policy: str, seed: int, prior: Knowledge | None = None) -> Scenario:
     """One policy of the experiment; chance comes from the seed beside it."""
     family, _, codec = policy.partition(":")
+    k, codec = fixed_cut(policy) or (_first_split(lab, setting, family), codec)
     device = Device(
-        k=len(setting.stages) if family == "local" else setting.fewest if family == "remote" else lab.start or setting.fewest,
+        k=k,
         mode=lab.mode, frames=_ENDLESS, fps=setting.rate, workers=lab.device.workers, spread=SPREAD, stops_at=lab.seconds,
         online=family != "local", codec=codec or "raw",
         cpu=Cpu(
@@ -131,6 +132,10 @@ def scenario_of(lab: Lab, setting: Setting, policy: str, seed: int, prior: Knowl
         server=Server(workers=lab.server.workers, spread=SPREAD, batched=setting.batched),
         link=lab.link.trace(lab.seconds + _MARGIN, seed),
     )
+
+
+def _first_split(lab: Lab, setting: Setting, family: str) -> int:
+    return len(setting.stages) if family == "local" else setting.fewest if family == "remote" else lab.start or setting.fewest
 
 
 def _steer(lab: Lab, setting: Setting, policy: str, prior: Knowledge | None) -> Steer | None:

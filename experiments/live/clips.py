@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from experiments.appcosts import own_frames
 from experiments.live.network import LabError
 
 __all__ = ["Clip", "Frame", "frames_of", "mapped"]
@@ -59,12 +60,12 @@ def frames_of(name: str, size: tuple[int, int] | None) -> Clip:
     """The clip of that name at (width, height), its own size where none is given: at most FRAMES and MOST_BYTES of it.
 
     Args:
-        name: "rendered", a video file, or one in the folder that SPILLWAY_CLIPS names.
+        name: "rendered", a video file, one in the folder that SPILLWAY_CLIPS names, or MODULE:APP for what its own source gives.
 
     Raises:
         LabError: there is no such file, or no frame in it.
     """
-    images, fps = _rendered() if name == RENDERED else _video(name)
+    images, fps = _rendered() if name == RENDERED else own_frames(name) if ":" in name else _video(name)
     return Clip((_resized(image, size) for image in images), fps, name)
 
 

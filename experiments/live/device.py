@@ -21,6 +21,7 @@ import msgspec
 
 from experiments.live.clips import Frame, mapped
 from experiments.live.recording import FrameNote, Pace, Plan, Recording, Sampler, pack, say, told
+from experiments.lab import fixed_cut
 from experiments.runs import DecisionRow
 from iot_client import Client, Result
 from iot_client.events import Decided
@@ -74,6 +75,8 @@ def client_of(plan: Plan, app: App, source: Frames, diary: _Diary) -> Client:
         options |= {"host": plan.host, "port": plan.port}
     if family == "remote":
         options |= {"codec": codec}
+    if fixed := fixed_cut(plan.policy):
+        options |= dict(zip(("split", "codec"), fixed))
     if family in ("auto", "threshold"):
         options |= {"goal": plan.goal.goal(), "policy": family, "split": plan.start or None, "profiles": plan.profiles or None}
     return Client(
