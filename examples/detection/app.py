@@ -25,14 +25,17 @@ from examples.detection.decoding import decode
 from examples.detection.family import canvas_of, normalized, variants
 from examples.detection.scenes import CLASSES, FPS, Scene
 from examples.detection.tracker import Object, Track
-from tasks import END, Aggregate, App, Source, Task, Variant
+from tasks import END, Aggregate, App, Source, Task, Variant, factory
 
-__all__ = ["Capture", "Decode", "FitPicture", "Network", "Normalize", "Sight", "annotate", "app", "slow"]
+__all__ = ["Capture", "Decode", "FitPicture", "Network", "Normalize", "Sight", "annotate", "app", "camera"]
 
 SCORE = 0.35
 """Least score of what is shown and counted."""
 OVERLAP = 0.55
 """Two boxes of one class that overlap by more than this are one thing."""
+
+SEED = 7_000_000
+"""Of the scene that the app renders itself; training and evaluation use others."""
 
 _Array = np.ndarray[Any, Any]
 
@@ -66,7 +69,9 @@ class Capture(Source):
     requires = ("cv2",)
     writes = ("image", "frame")
 
-    def __init__(self, count: int = 500, seed: int = 7_000_000, fps: float = FPS) -> None:
+    def __init__(self, count: int = 500, seed: int = SEED, fps: float = FPS) -> None:
+        if count < 1 or seed < 0 or not 0.0 < fps <= 1000.0:
+            raise ValueError(f"frames={count}, seed={seed}, fps={fps}: legal are 1 or more, 0 or more, and up to 1000")
         self.count, self.seed, self.fps = count, seed, fps
         self._frames: Iterator[_Array] | None = None
 
@@ -199,14 +204,14 @@ def annotate(item: _Array, value: Any) -> _Array:
 _COLOURS = ((60, 220, 60), (60, 160, 255), (255, 160, 60), (60, 255, 255), (255, 80, 220))
 
 
-def detection(name: str, source: Source) -> App:
-    """The app over a source of its own."""
+@factory(local=("seed", "fps", "frames"))
+def camera(seed: int = SEED, fps: float = FPS, frames: int = 500) -> App:
+    """The app before a scene of its own: `--app examples.detection.app:camera --param seed=3 --param fps=15`; servers take it for `app`."""
     network = [Network(stage) for stage in ("stem", "stage1", "stage2", "stage3", "head")]
-    stages: list[Task | Aggregate] = [source, FitPicture(), Normalize(), *network, Decode(), Track(CLASSES), Census()]
-    return App(name, stages, types=[Sight, Detections, Object], annotate=annotate, variants=variants())
+    stages: list[Task | Aggregate] = [
+        Capture(frames, seed, fps), FitPicture(), Normalize(), *network, Decode(), Track(CLASSES), Census(),
+    ]
+    return App("detection", stages, types=[Sight, Detections, Object], annotate=annotate, variants=variants())
 
 
-app = detection("detection", Capture())
-
-slow = detection("detection_slow", Capture(count=300, seed=7_000_001, fps=15.0))
-"""The same with a camera of 15 frames per second, on another scene."""
+app = camera()

@@ -2,7 +2,7 @@
 
     input (n, 3, h, w)  stem -> 1/2  stage1 -> 1/4  stage2 -> 1/8, 12 channels  stage3 -> 1/8  head -> (n, 9, h/8, w/8)
 
-`stage2` ends in a waist of 12 channels: the smallest tensor on the way, 1/15 of the input's bytes at equal precision. `stage3` looks
+`stage2` ends in a waist of 12 channels: the smallest tensor on the way, 1/16 of the input's bytes at equal precision. `stage3` looks
 around at 1/16 and comes back, so no connection skips a cut. The head gives for each cell of 8 x 8 pixels a logit per
 class, the offset of the middle from the cell's middle in cells, and the logarithms of width and height in cells, after the
 one-stage detectors without anchors (CenterNet, arXiv:1904.07850; TTFNet, arXiv:1909.00700).

@@ -3,8 +3,8 @@
     store = Store.open(folder, count=5000)         # renders what is missing, then maps it
     images, targets = store.batch(dice)
 
-Scenes are kept at the largest input size, (312, 416, 3) uint8; smaller ones are reduced from that. Of sizes up to 160 a sample is a
-whole frame, of larger ones a window of 160 x 128, so every batch holds about as many pixels and costs the same.
+Scenes are kept at the largest input size, (312, 416, 3) uint8; smaller ones are reduced from that. Every batch holds about as many
+pixels and costs the same: 42 frames of size 96, or 2 of size 416.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ __all__ = ["KEPT", "Batch", "Store", "targets_of"]
 
 KEPT = (416, 312)
 """Width and height at which scenes are kept."""
-_WINDOW = (160, 128)
-_PIXELS = 16 * _WINDOW[0] * _WINDOW[1]
+_PIXELS = 16 * 160 * 128
+_OFTEN = (0.06, 0.08, 0.11, 0.20, 0.25, 0.30)
+"""How often a batch is of each of SIZES: one of large frames holds few things, so there are more of them."""
 _MOST = 32  # rows of labels kept of one scene
 _TINY = 2.5  # nothing shorter than this many pixels can be asked of the network
 _CORE = 0.35  # cells at which the bell around a middle is higher than this learn the box
@@ -66,8 +67,8 @@ class Store:
 
     def batch(self, dice: np.random.Generator) -> Batch:
         """Samples of one size, drawn by `dice`."""
-        size = SIZES[int(dice.integers(len(SIZES)))]
-        width, height = canvas_of(size)[::-1] if size <= _WINDOW[0] else _WINDOW
+        size = int(dice.choice(SIZES, p=_OFTEN))
+        height, width = canvas_of(size)
         count = _PIXELS // (width * height)
         samples = [self._sample(size, width, height, dice) for _ in range(count)]
         images = np.stack([image for image, _ in samples])

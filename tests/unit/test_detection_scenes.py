@@ -59,8 +59,8 @@ def test_a_box_is_where_the_pixels_are(kind: int) -> None:
 
 def test_a_thing_behind_another_is_what_is_left_of_it() -> None:
     """The box shrinks to the visible part; of one that is hidden nothing is asked; of one far outside there is nothing."""
-    _, (half, _) = painted(body(kind=0), body(kind=len(CLASSES) + 4, radius=200.0, place=(320.0, 250.0), angle=0.0, aspect=1.0))
-    assert half is not None and half.box[3] <= 235 and not half.ignored
+    _, (half, _) = painted(body(kind=0), body(kind=len(CLASSES) + 4, radius=200.0, place=(320.0, 275.0), angle=0.0, aspect=1.0))
+    assert half.box == (280.0, 200.0, 361.0, 259.0) and 0.6 < half.visible < 0.9 and not half.ignored
     _, (hidden, cover) = painted(body(kind=3, radius=20.0), body(kind=0))
     assert hidden is None and cover.visible == 1.0
     _, (sliver, _) = painted(body(kind=0), body(kind=0, place=(328.0, 240.0)))
@@ -98,7 +98,7 @@ def test_what_is_hidden_or_tiny_is_not_asked() -> None:
     heat, _, weights, care = samples.targets_of(rows, 96, 80)
     assert heat[2].max() == 1.0 and heat[1].max() == 0.0 and (heat > 0.99).sum() == 1
     assert weights.sum() == pytest.approx(1.0) and heat[2, 2, 2] == 1.0
-    assert (care == 0).sum() == 9 - 3 * 0 and (care[5:7, 7:10] == 0).all()
+    assert (care == 0).sum() == 6 and (care[5:7, 7:10] == 0).all()
 
 
 def test_a_store_is_rendered_once(tmp_path: Path) -> None:
