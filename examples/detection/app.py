@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import cv2
-import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from examples.detection.boxes import Detections, letterbox, padded
+from examples.detection.camera import Shot, annotate
 from examples.detection.census import Census
 from examples.detection.decoding import decode
 from examples.detection.family import canvas_of, normalized, variants
@@ -27,7 +26,7 @@ from examples.detection.scenes import CLASSES, FPS, Scene
 from examples.detection.tracker import Object, Track
 from tasks import END, Aggregate, App, Source, Task, Variant, factory
 
-__all__ = ["Capture", "Decode", "FitPicture", "Network", "Normalize", "Sight", "annotate", "app", "camera"]
+__all__ = ["Capture", "Decode", "FitPicture", "Network", "Normalize", "Sight", "app", "camera"]
 
 SCORE = 0.35
 """Least score of what is shown and counted."""
@@ -40,21 +39,13 @@ SEED = 7_000_000
 _Array = np.ndarray[Any, Any]
 
 
-class Sight(msgspec.Struct, frozen=True, omit_defaults=True):
+class Sight(Shot, frozen=True, omit_defaults=True):
     """What is known of one frame; a field is None until its stage has set it and after its last reader."""
 
-    image: _Array | None = None
-    """(H, W, 3) uint8 BGR, as captured; until it fits the network"""
-    frame: tuple[int, int] | None = None
-    """H and W of the captured image, which boxes refer to"""
     canvas: _Array | None = None
     """(h, w, 3) uint8 BGR: the picture at the variant's size, grey beside it; until normalized"""
     features: _Array | None = None
     """(h', w', c) float: what the next stage of the network reads; until decoded"""
-    detections: Detections | None = None
-    objects: tuple[Object, ...] | None = None
-    entered: int | None = None
-    """things that got their number in this frame"""
 
 
 class Capture(Source):
@@ -67,7 +58,7 @@ class Capture(Source):
     """
 
     requires = ("cv2",)
-    writes = ("image", "frame")
+    writes = ("frame", "size")
 
     def __init__(self, count: int = 500, seed: int = SEED, fps: float = FPS) -> None:
         if count < 1 or seed < 0 or not 0.0 < fps <= 1000.0:
@@ -85,7 +76,7 @@ class Capture(Source):
         self._frames = self._rendered(count)
 
     def run(self, item: _Array) -> Sight:
-        return Sight(image=item, frame=(int(item.shape[0]), int(item.shape[1])))
+        return Sight(frame=item, size=(int(item.shape[0]), int(item.shape[1])))
 
     def close(self) -> None:
         self._frames = None
@@ -101,14 +92,14 @@ class FitPicture(Task):
     name = "letterbox"
     varies = True
     requires = ("cv2",)
-    reads = ("image",)
-    writes = ("canvas", "image")
-    accepts = {"image": ("jpeg:60", "width:416")}
+    reads = ("frame",)
+    writes = ("canvas", "frame")
+    accepts = {"frame": ("jpeg:60", "width:416")}
 
     def run(self, item: Sight) -> Sight:
-        assert item.image is not None
-        place = letterbox((item.image.shape[0], item.image.shape[1]), canvas_of(self.variant.parameters["size"]))
-        return replace(item, image=None, canvas=padded(item.image, place))
+        assert item.frame is not None
+        place = letterbox((item.frame.shape[0], item.frame.shape[1]), canvas_of(self.variant.parameters["size"]))
+        return replace(item, frame=None, canvas=padded(item.frame, place))
 
 
 class Normalize(Task):
@@ -172,7 +163,7 @@ class Decode(Task):
 
     requires = ("cv2",)
     parameters = ("score", "overlap")
-    reads = ("features", "frame")
+    reads = ("features", "size")
     writes = ("detections", "features")
 
     def __init__(self, score: float = SCORE, overlap: float = OVERLAP) -> None:
@@ -181,27 +172,9 @@ class Decode(Task):
         self.score, self.overlap = score, overlap
 
     def run(self, item: Sight) -> Sight:
-        assert item.features is not None and item.frame is not None
-        found = decode(item.features, item.frame, score=self.score, overlap=self.overlap)
+        assert item.features is not None and item.size is not None
+        found = decode(item.features, item.size, score=self.score, overlap=self.overlap)
         return replace(item, features=None, detections=found)
-
-
-def annotate(item: _Array, value: Any) -> _Array:
-    """The captured image with a box around each thing, its class and the number of its track."""
-    if not value or not value.get("objects"):
-        return item
-    image = item.copy()
-    for thing in value["objects"]:
-        fields = thing if isinstance(thing, dict) else msgspec.structs.asdict(thing)
-        left, top, right, bottom = (round(side) for side in fields["box"])
-        colour = _COLOURS[CLASSES.index(fields["label"]) % len(_COLOURS)] if fields["label"] in CLASSES else (255, 255, 255)
-        words = fields["label"] if fields.get("id") is None else f"{fields['label']} {fields['id']}"
-        cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
-        cv2.putText(image, words, (left, max(12, top - 4)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
-    return image
-
-
-_COLOURS = ((60, 220, 60), (60, 160, 255), (255, 160, 60), (60, 255, 255), (255, 80, 220))
 
 
 @factory(local=("seed", "fps", "frames"))

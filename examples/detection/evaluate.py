@@ -48,10 +48,10 @@ _FIGURES = ("map", "ap50", "ap75", "small", "medium", "large")
 class _Whole(Input):
     """An image as the app's source makes it."""
 
-    writes = ("image", "frame")
+    writes = ("frame", "size")
 
     def run(self, item: _Array) -> Sight:
-        return Sight(image=item, frame=(int(item.shape[0]), int(item.shape[1])))
+        return Sight(frame=item, size=(int(item.shape[0]), int(item.shape[1])))
 
 
 def held_out(count: int, first: int = 0) -> Iterator[tuple[_Array, list[Thing]]]:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from examples.detection import app as module
-from examples.detection.app import Capture, Decode, Sight, annotate, app, camera
+from examples.detection.app import Capture, Decode, Sight, app, camera
 from examples.detection.boxes import iou
 from examples.detection.census import Census
 from examples.detection.decoding import decode
@@ -35,7 +34,7 @@ from tasks.errors import SetupFailed
 runner = Runner(app, time.perf_counter)
 runner.setup(0, 3)
 value = runner.run(0, 3, app.source.read()).value
-assert value.features.shape == (80, 96, 3) and value.frame == (480, 640), value
+assert value.features.shape == (80, 96, 3) and value.size == (480, 640), value
 try:
     runner.setup(0, app.n)
 except SetupFailed as error:
@@ -70,7 +69,7 @@ def same(first: Sight, second: Sight) -> bool:
     assert first.detections is not None and second.detections is not None
     arrays = ("boxes", "scores", "labels")
     equal = all(np.array_equal(getattr(first.detections, name), getattr(second.detections, name)) for name in arrays)
-    return equal and first.objects == second.objects and first.frame == second.frame
+    return equal and first.objects == second.objects and first.size == second.size
 
 
 def test_the_stages_and_their_cuts() -> None:
@@ -105,7 +104,7 @@ def test_every_cut_gives_the_same_answer(name: str, runner: Runner) -> None:
         arrived = packer.unpack(packer.pack(value))
         again = done(runner.run(cut, app.n - 1, arrived, variant=name))
         assert same(again, whole), f"cut {cut}"
-    assert whole.image is None and whole.canvas is None and whole.features is None and whole.frame == (HEIGHT, WIDTH)
+    assert whole.frame is None and whole.canvas is None and whole.features is None and whole.size == (HEIGHT, WIDTH)
 
 
 def test_a_batch_gives_each_frame_its_own_answer(runner: Runner) -> None:
@@ -121,8 +120,9 @@ def test_it_finds_what_is_in_its_own_scene(runner: Runner) -> None:
     """The dearest variant finds most of what can be seen in the app's clip, where it is; tracks keep their numbers."""
     scene, found, asked, numbers = Scene(app.source.seed), 0, 0, set()  # type: ignore[attr-defined]
     for number in range(24):
-        value = done(runner.run(0, app.n, scene.frame(number)[0], variant=DEAREST))
-        numbers |= {thing.id for thing in value.objects if thing.id is not None}
+        value = done(runner.run(0, app.n - 1, scene.frame(number)[0], variant=DEAREST))
+        objects = done(runner.run(app.n - 1, app.n, value, variant=DEAREST)).objects
+        numbers |= {thing.id for thing in objects if thing.id is not None}
         for thing in scene.frame(number)[1] if number % 6 == 0 else ():
             if not thing.ignored and thing.visible > 0.7:
                 alike = value.detections.boxes[value.detections.labels == thing.kind]
@@ -189,17 +189,6 @@ def test_decode_refuses_nonsense(arguments: dict[str, float]) -> None:
     """Bounds are named."""
     with pytest.raises(ValueError, match="legal are 0 < score < 1"):
         Decode(**arguments)
-
-
-def test_pictures_show_what_was_found() -> None:
-    """A box is drawn on a copy, for records and for plain data; without a value the image is as it was."""
-    plain = {"objects": [{"label": "star", "score": 0.9, "box": [100.0, 100.0, 200.0, 180.0], "id": 3}]}
-    blank = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    drawn = annotate(blank, plain)
-    assert drawn[140, 100].any() and drawn[140, 200].any() and not blank.any()
-    record = {"objects": (module.Object("star", 0.9, (100.0, 100.0, 200.0, 180.0), 3),)}
-    assert np.array_equal(annotate(blank, record), drawn)
-    assert annotate(blank, None) is blank and annotate(blank, {"objects": []}) is blank
 
 
 def test_the_census_counts_each_thing_once() -> None:
