@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from cloud_server.aftermath import awaited, remember, try_again
 from cloud_server.bundles import WAIT, Bundles
 from cloud_server.dispatch import Dispatcher
@@ -168,9 +170,7 @@ class Scheduler:
         deadline = session.deadline(message.budget_us, message.stamp_us, now)
         app = self._dispatcher.apps[session.app]
         job = job_of(message, event, app, now, deadline)
-        problem = ("dropped", "shutdown") if self._stopping else why_not_run(
-            message, session, event, excess, self.config, app
-        )
+        problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, excess, self.config, app)
         if problem is None and (event.digest or self.quarantine.troubles):
             problem = self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
         session.open(job)
@@ -204,7 +204,7 @@ class Scheduler:
         result = session.results.get(seq)
         if result is not None:
             payload = (session.number, seq) if result.outcome == "done" else None
-            self._send(session, result, payload)
+            self._send(session, replace(result, variant=session.planned), payload)
         elif seq in session.jobs or session.ownership.is_past(event.message):
             self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))
 

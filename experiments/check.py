@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import cloud_server.events as cloud
 import iot_client.events as iot
@@ -11,11 +11,8 @@ from experiments.scenario import Scenario
 
 __all__ = ["COMMANDS", "Check"]
 
-COMMANDS = (
-    iot.Capture, iot.RunStages, iot.SendMessage, iot.Deliver, iot.Release, iot.Reopen, iot.Note, iot.Refuse, iot.Decided,
-    iot.Finished, iot.ExportState, iot.ImportState, iot.KeepState,
-    cloud.RunBatch, cloud.SendMessage, cloud.Fold, cloud.Release, cloud.Forget, cloud.Note, cloud.Finished,
-)
+COMMANDS = (*get_args(iot.Command), *get_args(cloud.Command))
+"""What both machines ask for."""
 
 
 class Check:

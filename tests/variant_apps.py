@@ -35,4 +35,27 @@ class Model(Task):
         return [self.run(item) for item in items]
 
 
+class Tag(Task):
+    """Says which variant it ran with."""
+
+    varies = True
+
+    def run(self, item: int) -> tuple[int, str]:
+        return item, self.variant.name
+
+
+class Check(Task):
+    """Multiplies by its variant's factor, and says with which variant each stage so far ran."""
+
+    varies = True
+
+    def load(self, variant: Variant) -> int:
+        return int(variant.parameters["factor"])
+
+    def run(self, item: tuple[int, str]) -> tuple[int, str, str]:
+        time.sleep(0.002)
+        return self.loaded * item[0], item[1], self.variant.name
+
+
 app = App("models", [Input(), Model()], variants=VARIANTS)
+tagged = App("tagged", [Input(), Tag(), Check()], variants=VARIANTS[:2])

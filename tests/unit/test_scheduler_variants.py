@@ -69,3 +69,13 @@ def test_every_answer_says_what_is_planned(planned: str) -> None:
     one.submits(1, 1.1, budget=0.0)
     said = [each.message for each in one.done(0, 2.0) if isinstance(each, SendMessage) and isinstance(each.message, Result)]
     assert [(message.seq, message.outcome, message.variant) for message in said] == [(0, "done", planned), (1, "dropped", planned)]
+
+
+def test_an_answer_said_again_says_what_is_planned_now() -> None:
+    """A device that comes back is not sent back to an older plan by the answers that wait for it."""
+    one = server()
+    one.machine.sessions[7].planned = "small"
+    one.done(0, 2.0)
+    one.machine.sessions[7].planned = "large"
+    [again] = [each.message for each in one.submits(0, 3.0, variant="small") if isinstance(each, SendMessage)]
+    assert isinstance(again, Result) and (again.seq, again.variant) == (0, "large")

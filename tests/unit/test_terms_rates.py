@@ -8,7 +8,8 @@ import pytest
 
 from iot_client.goal import Goal
 from iot_client.terms import Terms
-from tasks import App, Input, task
+from tasks import App, Input, UnknownVariant, task
+from tests.unit.variants import scaled
 from wire.protocol import Hello
 
 
@@ -17,13 +18,13 @@ def same(item: Any) -> Any:
     return item
 
 
-def hello(**options: Any) -> Hello:
+def hello(app: App | None = None, **options: Any) -> Hello:
     """What a device with these terms says first."""
     terms = Terms(**{
         "device": "cam", "remote": True, "mode": "live", "split": 1, "workers": 1, "want": None, "max_age": 1.0, "memory": 2**20,
         "window": 0, **options,
     })
-    said = terms.session(App("t", [Input(), same])).hello
+    said = terms.session(app or App("t", [Input(), same])).hello
     assert said is not None
     return said
 
@@ -47,3 +48,15 @@ def test_rate_and_deadline_are_registered_with_a_goal_and_without(options: dict[
 def test_a_rate_alone_does_not_keep_older_frames(options: dict[str, Any], newest: bool) -> None:
     """A live device that asks for nothing wants its newest frame, though the server now knows its rate."""
     assert hello(**options).newest is newest
+
+
+@pytest.mark.parametrize("variant", [None, "large"])
+def test_a_variant_fixed_by_hand_is_registered(variant: str | None) -> None:
+    """So that a server plans with it; else HELLO names none."""
+    assert hello(scaled(), variant=variant).variant == (variant or "")
+
+
+def test_a_variant_there_is_not_is_refused() -> None:
+    """Before anything is sent."""
+    with pytest.raises(UnknownVariant, match="app 't' has no variant 'large'; it has none"):
+        hello(variant="large")
