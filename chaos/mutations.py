@@ -80,7 +80,7 @@ MUTATIONS = (
     ),
     Mutation(
         "resend-result", _SCHEDULER, "a SUBMIT sent twice is answered by the RESULT held",
-        "            self._send(session, result, payload)\n",
+        "            self._send(session, replace(result, variant=session.planned), payload)\n",
         "            pass\n",
     ),
     Mutation(
