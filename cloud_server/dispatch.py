@@ -56,7 +56,7 @@ class Dispatcher:
         first = self.backlog.pop(self.may_begin) if len(self.running) < self._room else None
         if first is None:
             return None, []
-        segment = segment_of(self._sessions[first.session].app, first)
+        segment = (self._sessions[first.session].app, first.start, first.stop, first.variant)
         jobs = [first]
         if self.backlog.size and not first.alone and any(self.apps[segment[0]].batched[first.start : first.stop]):
             jobs += self.backlog.pop_alike(segment, self._config.max_batch - 1, self.may_begin)
@@ -77,7 +77,7 @@ class Dispatcher:
         if self._memory.lendings:
             self._memory.returned(event.batch)
         if event.times:
-            self.costs.learn(batch.segment, sum(event.times) / ran)
+            self.costs.learn((batch.app, batch.start, batch.stop, batch.variant), sum(event.times) / ran)
         return batch
 
     def orphan(self, session: Session) -> None:
