@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
+from experiments.encodings import size_of_frame
 from experiments.folds import INITIAL, STATE_BYTES, States, fold
 from experiments.path import Path
 from experiments.record import Handed, Record, Started, Value
@@ -47,6 +48,8 @@ class DeviceBody(Body):
         self.values: dict[int, dict[int, Value]] = {}
         self.workers = Workers(agenda, plan.workers, plan.spread, f"{self.name} {seed}")
         self.states: dict[int, States] = {}
+        self.variants: dict[int, str] = {}
+        """What the frames kept are made with."""
         self._folded: States = {}
         self._captured = 0
         self._permits = 0
@@ -173,7 +176,8 @@ class DeviceBody(Body):
         kind, last = ending(self.scenario, self.number, command.seq)
         stop = min(command.stop, last + 1)
         times = tuple(self.workers.time(self.scenario.stages[stage].device_ms) for stage in range(command.start, stop))
-        nbytes = self.scenario.stages[command.stop - 1].nbytes if command.encode else 0
+        self.variants[command.seq] = command.variant
+        nbytes = self.sent_bytes(command.seq, command.stop) if command.encode else 0
         encode_s = nbytes / _MEMORY_SPEED
         if last >= command.stop:
             kind = "done"
@@ -247,7 +251,8 @@ class DeviceBody(Body):
 
     def sent_bytes(self, seq: int, index: int) -> int:
         """The size of a frame's value before stage `index` as it is sent."""
-        return self.scenario.stages[index - 1].nbytes
+        nbytes = self.scenario.size(index - 1, self.variants.get(seq, ""))
+        return size_of_frame(nbytes, self.number, seq) if self.scenario.stages[index - 1].varies else nbytes
 
     def _deliver(self, command: Deliver) -> None:
         if type(command.outcome) is Done:
@@ -257,6 +262,7 @@ class DeviceBody(Body):
                 self.values[command.seq] = {self.scenario.n: value}
 
     def _release(self, command: Release) -> None:
+        self.variants.pop(command.seq, None)
         if self.values.pop(command.seq, None) is None:
             self.broken(f"Release({command.seq}): nothing is kept for it")
 

@@ -9,7 +9,7 @@ from experiments.folds import moves
 from experiments.scenario import Cpu, Device, Scenario, Stage
 from iot_client.policy import SteerConfig
 from iot_client.session import Session, SessionConfig
-from tasks import App, Source, StatefulTask, Task
+from tasks import App, Source, StatefulTask, Task, Variant
 from wire.protocol import CODECS, MINOR, Hello
 
 __all__ = ["app_of", "scheduler", "session"]
@@ -41,7 +41,8 @@ class _Fold(StatefulTask):
 
 def app_of(scenario: Scenario) -> App:
     """The scenario's stages as an app, for its legal cuts and its fingerprint."""
-    return App(_NAME, [_task(index, stage) for index, stage in enumerate(scenario.stages)])
+    variants = [Variant(each.name, each.accuracy) for each in scenario.varieties]
+    return App(_NAME, [_task(index, stage) for index, stage in enumerate(scenario.stages)], variants=variants)
 
 
 def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[Session, list[Any]]:
@@ -49,6 +50,7 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
     plan = scenario.devices[number]
     hello = Hello(
         MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps,
+        slo_us=int(plan.deadline_ms * 1e3), variant=plan.variant,
         codecs=("raw",) if plan.steer is None and plan.codec == "raw" else CODECS,
     )
     moving = moves(scenario, number)
@@ -62,7 +64,9 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
         mode=plan.mode, hello=hello if plan.online else None, workers=plan.workers, window=plan.window,
         max_age=plan.max_age_ms / 1e3, deadline=plan.deadline_ms / 1e3, reports=scenario.aggregate and plan.online,
-        memory=plan.memory or _MEMORY, codec=plan.codec, steer=_steer(plan),
+        memory=plan.memory or _MEMORY, codec=plan.codec, steer=_steer(plan), variants=tuple(app.variants), variant=plan.variant,
+        varies=tuple(task.varies for task in app.chain) if app.variants else (),
+        fits=bool(app.variants and plan.deadline_ms) and plan.mode == "live" and not plan.variant and bool(app.why_not(app.n)),
     ))
     return machine, machine.start()
 
@@ -85,7 +89,8 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(task.placement != "device" for task in app.chain), batched=(plan.batched,) * app.n,
         stateful=tuple(task.stateful for task in app.chain), once=tuple(task.once for task in app.chain),
-        aggregate=scenario.aggregate,
+        aggregate=scenario.aggregate, variants=tuple(app.variants), accuracies=tuple(each.accuracy for each in app.variants.values()),
+        varies=tuple(task.varies for task in app.chain),
     )
     machine = Scheduler(SchedulerConfig(
         server="server", epoch=epoch, apps={app.name: info}, workers=plan.workers, max_batch=plan.max_batch,
@@ -100,4 +105,5 @@ def _task(index: int, stage: Stage) -> Task:
     if index:
         task.placement = stage.placement
         task.once = stage.once
+        task.varies = stage.varies
     return task

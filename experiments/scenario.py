@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from experiments.fleet.variety import Variety
 from experiments.links import LinkTrace, LoadTrace
 from experiments.strikes import Strike
 from iot_client.goal import Goal
@@ -38,7 +39,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One stage: its cost on either side and the size of the value after it.
 
     `filters` and `fails` are chances by which a frame ends here, decided by its seq alone. `idle_ms` is what it waits for
-    something else than the CPU, `back` the bytes that return of a job cut after it (-1: as of the last stage's value).
+    something else than the CPU, `back` the bytes that return of a job cut after it (-1: as of the last stage's value). Where it
+    `varies`, its time at the server and the size of the value after it are those of the frame's variant.
     """
 
     device_ms: float = 1.0
@@ -52,6 +54,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     idle_ms: float = 0.0
     back: int = -1
     ways: tuple[Way, ...] = ()
+    varies: bool = False
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +111,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     handled. `spread` s makes a stage take its time x (1-s .. 1+s). `clock` is what its monotonic clock shows at
     the start, `drift` the part by which it runs fast. `memory` in bytes and `window` in frames, 0 for the default. With `cpu`
     a stage's time is CPU time, which takes as long as the machine makes it take; `steer` moves the split, `codec` is that of
-    a fixed one.
+    a fixed one. `link` is its own, instead of one as `network` says; `variant` the one it never leaves.
     """
 
     k: int = 1
@@ -134,6 +137,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     codec: str = "raw"
     cpu: Cpu | None = None
     steer: Steer | None = None
+    link: LinkTrace | None = None
+    variant: str = ""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +146,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `memory` is what all devices may have there in bytes, `credit` each of them; `batched` says whether stages can run
     batches. `stuck` is (chance, seconds): so long a batch's worker does nothing first. `dies` is the chance that the worker
-    of a batch dies with it.
+    of a batch dies with it. `planner` maps devices to variants, "" for nobody; a plan takes `plan_ms`. A worker has `resident`
+    variants ready, 0 for all.
     """
 
     workers: int = 2
@@ -157,12 +163,18 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hangs: tuple[tuple[float, float], ...] = ()
     stuck: tuple[float, float] = (0.0, 0.0)
     dies: float = 0.0
+    planner: str = ""
+    plan_ms: float = 5.0
+    resident: int = 0
     clock: float = 0.0
     drift: float = 0.0
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run; it must be over within `limit` seconds of virtual time. All devices share `link`, if there is one."""
+    """One run; it must be over within `limit` seconds of virtual time. All devices share `link`, if there is one.
+
+    `varieties` are the variants of the app.
+    """
 
     stages: tuple[Stage, ...]
     devices: tuple[Device, ...]
@@ -174,6 +186,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spurious_ticks: float = 0.0
     """Ticks per second that nobody asked for, at every machine."""
     strikes: tuple[Strike, ...] = ()
+    varieties: tuple[Variety, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.stages) < 1 or not self.devices:
@@ -187,6 +200,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def n(self) -> int:
         """The number of stages."""
         return len(self.stages)
+
+    def variety(self, name: str) -> Variety | None:
+        """The variant of this name, the first where none is named, None where the app has none."""
+        return next((each for each in self.varieties if each.name == name), self.varieties[0] if self.varieties else None)
+
+    def size(self, stage: int, variant: str) -> int:
+        """Bytes of the value after a stage, for a frame of this variant."""
+        variety = self.variety(variant) if self.stages[stage].varies else None
+        return self.stages[stage].nbytes if variety is None else variety.nbytes
 
 
 def ending(scenario: Scenario, device: int, seq: int) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from cloud_server.events import (
 )
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
+from experiments.crew import Crew
 from experiments.death_check import DIED
 from experiments.encodings import way_at
 from experiments.folds import INITIAL, STATE_BYTES, States, fold
@@ -50,6 +51,7 @@ class ServerBody(Body):
         self.paths: list[Path] = []
         self._codecs: dict[int, str] = {}
         self.workers: Workers
+        self.crew: Crew
         self._tokens = count(1)
         self._dice = random.Random(f"stuck {seed}")
         self._deaths = random.Random(f"deaths {seed}")
@@ -63,6 +65,8 @@ class ServerBody(Body):
         self.epoch = self.life + 1
         self.finished = False
         self.workers = Workers(self.agenda, self.scenario.server.workers, self.scenario.server.spread, f"server {self.seed} {self.epoch}")
+        variants = [variety.name for variety in self.scenario.varieties]
+        self.crew = Crew(self.agenda, self.scenario.server.workers, variants, self.scenario.server.resident, self._loading)
         self.note(Started(self.clock, epoch=self.epoch))
         self.begin(*self.make(self.epoch))
 
@@ -153,9 +157,19 @@ class ServerBody(Body):
         life = self.life
         seconds = sum(times) + sum(decodes) + self._stuck()
         if self.scenario.server.dies and self._deaths.random() < self.scenario.server.dies:
-            self.workers.put(seconds * self._deaths.random(), lambda waited: self._died(command, waited, life))
+            self._work(command, seconds * self._deaths.random(), lambda waited: self._died(command, waited, life))
             return
-        self.workers.put(seconds, lambda waited: self._ran(command, values, states, times, decodes, waited, life))
+        self._work(command, seconds, lambda waited: self._ran(command, values, states, times, decodes, waited, life))
+
+    def _work(self, command: RunBatch, seconds: float, done: Callable[[float], None]) -> None:
+        if self.scenario.varieties:
+            self.crew.put(command.variant, seconds, done)
+        else:
+            self.workers.put(seconds, done)
+
+    def _loading(self, variant: str) -> float:
+        variety = self.scenario.variety(variant)
+        return 0.0 if variety is None else variety.load_ms / 1e3
 
     def _died(self, command: RunBatch, waited: float, life: int) -> None:
         """The worker ended with this batch, as cloud_server.executors.switch tells it."""
@@ -177,7 +191,11 @@ class ServerBody(Body):
             last = max(ending(self.scenario, device, seq)[1] for device, seq, _ in values)
             stages = stages[: last + 1 - command.start]
         size = 1 + _BATCH_GAIN * (len(values) - 1)
-        return tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
+        variety = self.scenario.variety(command.variant)
+        if variety is None:
+            return tuple(size * self.workers.time(stage.cloud_ms) for stage in stages)
+        varying = variety.seconds(len(values)) * 1e3 / max(1, sum(stage.varies for stage in stages))
+        return tuple(self.workers.time(varying) if stage.varies else size * self.workers.time(stage.cloud_ms) for stage in stages)
 
     def _decode(self, start: int, token: int) -> float:
         decode_ms = way_at(self.scenario.stages[start - 1], self._codecs.get(token, "raw")).decode_ms

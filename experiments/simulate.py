@@ -21,9 +21,9 @@ from experiments.strikes import strike
 from experiments.traced_link import TracedLink
 from experiments.weak_body import WeakBody
 
-__all__ = ["simulate"]
+__all__ = ["FIRST_SESSION", "World", "simulate"]
 
-_FIRST_SESSION = 0xD0_0000
+FIRST_SESSION = 0xD0_0000
 _QUIET = 30.0
 """Seconds after the last lease, stragglers included, in which the server must have cleaned up."""
 
@@ -34,17 +34,21 @@ def simulate(scenario: Scenario, seed: int) -> Trace:
     Args:
         seed: decides service times, jitter, losses: everything the scenario leaves to chance.
     """
-    return _World(scenario, seed).run()
+    return World(scenario, seed).run()
 
 
-class _World:
-    """The agenda, the server, and the devices with their paths."""
+class World:
+    """The agenda, the server, and the devices with their paths.
 
-    def __init__(self, scenario: Scenario, seed: int) -> None:
+    Args:
+        records: takes all that is heard and said, instead of a list of its own.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, records: list[Record] | None = None) -> None:
         self.scenario = scenario
         self.seed = seed
         self.agenda = Agenda()
-        self.records: list[Record] = []
+        self.records: list[Record] = [] if records is None else records
         self.app = machines.app_of(scenario)
         self.link = None if scenario.link is None else TracedLink(scenario.link, seed)
         self.server = ServerBody(
@@ -68,12 +72,14 @@ class _World:
 
     def _device(self, number: int) -> DeviceBody:
         plan = self.scenario.devices[number]
-        path = Path(self.agenda, plan.network, number, self.seed * 1009 + number, self.link) if plan.online else None
+        chance = self.seed * 1009 + number
+        link = self.link if plan.link is None else TracedLink(plan.link, chance)
+        path = Path(self.agenda, plan.network, number, chance, link) if plan.online else None
         if path is not None:
             path.server = self.server
             self.server.paths.append(path)
         kind = DeviceBody if plan.cpu is None and plan.steer is None else WeakBody
-        return kind(self.agenda, self.records, self.scenario, number, _FIRST_SESSION + number, path, self.seed)
+        return kind(self.agenda, self.records, self.scenario, number, FIRST_SESSION + number, path, self.seed)
 
     def _plan(self) -> None:
         at, server = self.agenda.at, self.scenario.server

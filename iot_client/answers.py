@@ -34,6 +34,9 @@ class Answers:
         if frame is not None and message.start == frame.split:
             frame.out = False
         held = message.held_us / 1e6
+        if self._stream.fitting is not None:
+            self._stream.fitting.received(message.seq, held, now)
+            self._stream.fitting.answered(held)
         if message.outcome == "dropped" and self._owner is not None and self._owner.again(message):
             return
         if frame is None or not frame.awaits(message.start, message.generation):

@@ -89,3 +89,5 @@ class Dispatch:
         stream.out.append(self._peer.submit(message, frame.payload))
         if self._guide is not None:
             self._guide.sent(frame, now)
+        if stream.fitting is not None:
+            stream.fitting.sent(frame.seq, frame.payload, now)

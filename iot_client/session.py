@@ -245,6 +245,8 @@ class Session:
             self.guide.welcome(message, now)
         if self.variants is not None:
             self.stream.out += self.variants.welcome(message)
+        if self.stream.fitting is not None:
+            self.stream.fitting.link.reset()
         self._started = True
         if message.warning:
             self._note("warning", message.warning)
@@ -288,13 +290,18 @@ class Session:
         frame = self.stream.frames.get(message.seq)
         if self.guide is not None:
             self.guide.receipt(message.seq, frame, message.held_us / 1e6, now)
+        if self.stream.fitting is not None:
+            self.stream.fitting.received(message.seq, message.held_us / 1e6, now)
         if frame is not None and frame.state == SENT:
             frame.resend_at = now + self.config.resend * 2 ** min(frame.attempts - 1, 5)
 
     def _on_pong(self, message: Pong, peer: Peer, event: MessageReceived, now: float) -> None:
         if self.guide is not None:
             self.guide.round_trip(message, now)
-        for seq in peer.pong(message, now):
+        lost, fitting = peer.pong(message, now), self.stream.fitting
+        if fitting is not None:
+            fitting.round_trip(now - message.stamp_us / 1e6 - message.held_us / 1e6, lost, now)
+        for seq in lost:
             if self.guide is not None:
                 self.guide.lost(seq)
             frame = self.stream.frames.get(seq)

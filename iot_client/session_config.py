@@ -23,7 +23,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     `reports_before` how many final values of earlier runs wait there. With a `deadline` the device finishes itself, in
     time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
     `variants` are the app's, the first for when nobody plans; `variant` is the one the user fixed, "" for none; `varies` says
-    per stage which run with it, () for none.
+    per stage which run with it, () for none. With `fits` a frame may take one below what is planned, if the link asks for it.
     """
 
     session: int
@@ -53,6 +53,12 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[str, ...] = ()
     variant: str = ""
     varies: tuple[bool, ...] = ()
+    fits: bool = False
+
+    @property
+    def period(self) -> float:
+        """Seconds from frame to frame, as registered at the server; 0.0 if unknown."""
+        return 1.0 / self.hello.fps if self.hello is not None and self.hello.fps else 0.0
 
     @property
     def age_bound(self) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from iot_client.admission import Window
 from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
+from iot_client.fitting import Fitting
 from iot_client.frame import BACK, HEAD, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.policy import Policy
@@ -62,7 +63,8 @@ class Stream:
         self.stop = config.pivot
         """Where jobs of frames that begin now end."""
         self.variant = config.variant or (config.variants[0] if config.variants else "")
-        """What frames that begin now are made with."""
+        """What frames that begin now are made with, at most."""
+        self.fitting = Fitting(config.variants, config.deadline, config.period) if config.fits else None
         self.generation = 0
         """Of the server, if it owns the stages with state in these jobs."""
         self.turns: Order[Frame] = Order(config.first)
@@ -163,6 +165,8 @@ class Stream:
             self._under_way += 1
             frame.split, frame.codec, frame.study = policy.heading(now)
             frame.stop, frame.generation, frame.variant = self.stop, self.generation, self.variant
+            if self.fitting is not None:
+                frame.variant = self.fitting.variant(frame.variant, now - frame.captured_at, now)
             stop = min(frame.split, frame.stop)
             self._run(frame, HEAD, 0, stop, self._in_order[stop])
 
@@ -211,6 +215,8 @@ class Stream:
             if event.stop < frame.stop:
                 frame.payload = event.nbytes
                 frame.signature = event.signature
+                if self.fitting is not None:
+                    self.fitting.made(frame.variant, event.nbytes, sum(event.times) + event.encode_s)
                 self._kept += event.nbytes
                 if frame.generation:
                     frame.state = BACK

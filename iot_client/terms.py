@@ -12,7 +12,7 @@ from iot_client.peer import PeerConfig
 from iot_client.policy import SteerConfig
 from iot_client.session import SessionConfig
 from iot_client.ways import regions_of, ways_of
-from tasks import App, IllegalCut
+from tasks import App, IllegalCut, Task
 from wire.bundle import Bundle
 from wire.codecs import parse_codec
 from wire.protocol import CODECS, MINOR, Hello
@@ -94,8 +94,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             reports=app.aggregate is not None and self.remote and self.bundle is None,
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
             peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes), variants=tuple(app.variants), variant=variant,
-            varies=tuple(stage.varies for stage in app.chain) if app.variants else (),
+            varies=tuple(stage.varies for stage in app.chain) if app.variants else (), fits=not variant and self._fits(app, lacks, split),
         )
+
+    def _fits(self, app: App, lacks: frozenset[int], split: int) -> bool:
+        """True if a frame may take a variant below the planned one: no stage here has to load it, and none is run here instead."""
+        timed = self.remote and self.mode == "live" and self.deadline is not None and self.goal is None
+        here = [stage for stage in app.chain[:split] if stage.varies]
+        return timed and bool(app.variants) and bool(app.why_not(app.n, lacks)) and all(type(stage).load is Task.load for stage in here)
 
     def _steer(self, app: App, lacks: frozenset[int], pivot: int, k: int) -> SteerConfig | None:
         """Where the split may move by itself; across stages with state if it begins at `k` > 0."""

@@ -58,12 +58,12 @@ class Jellyfish:
 
     Args:
         demand: what a device wants now, None if it is not there.
-        assign: makes a mapping of them, given the variants the workers have.
+        assign: makes a mapping of them.
     """
 
     def __init__(
         self, agenda: Agenda, table: Sequence[Variety], workers: int, devices: int,
-        demand: Callable[[int], Demand | None], assign: Callable[[list[Demand], Sequence[int]], Assignment],
+        demand: Callable[[int], Demand | None], assign: Callable[[list[Demand]], Assignment],
     ) -> None:
         self.agenda, self.table = agenda, table
         self._devices, self._demand, self._assign = devices, demand, assign
@@ -75,7 +75,7 @@ class Jellyfish:
         """Plan now, and every half second."""
         demands = [demand for demand in map(self._demand, range(self._devices)) if demand is not None]
         if demands:
-            plan = self._assign(demands, self._ready)
+            plan = self._assign(demands)
             self.agenda.at(self.agenda.now + plan.seconds, self._follow, plan)
         self.agenda.at(self.agenda.now + _PERIOD, self.start)
 

@@ -66,8 +66,9 @@ class FleetLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `templates` are CLIENTSxFPSxSLO, or CLIENTSxvar for all frame rates and SLOs in turn; `groups` are one more case, of all of
     them at once. `variants` is a table's name or a list. A worker runs one batch at a time and keeps `resident` variants ready;
-    its times are off by up to `spread` of them. A frame takes `fit_ms` on the device to be made small, and at the server
-    `wire_ms` to be unpacked. `warmup` seconds do not count. The timeline drawn is that of case `shown`, default the first.
+    its times are off by up to `spread` of them. A frame takes `fit_ms` on the device to be made small; what it
+    takes to unpack it is part of its variant's time. `warmup` seconds do not count. The timeline drawn is that of case `shown`,
+    default the first.
     """
 
     name: str
@@ -78,7 +79,6 @@ class FleetLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_batch: int = 12
     spread: float = 0.05
     fit_ms: float = 2.0
-    wire_ms: float = 2.0
     seconds: float = 60.0
     warmup: float = 5.0
     templates: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class FleetLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         for field, low, high in (("seconds", 1.0, 86_400.0), ("seeds", 1, 10_000), ("workers", 1, 1024), ("max_batch", 1, 256),
-                                 ("spread", 0.0, 0.9), ("fit_ms", 0.0, 1e3), ("wire_ms", 0.0, 1e3), ("resident", 1, 256)):  # fmt: skip
+                                 ("spread", 0.0, 0.9), ("fit_ms", 0.0, 1e3), ("resident", 1, 256)):  # fmt: skip
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"fleet {self.name!r}: {field}={value}; legal: {low:g} to {high:g}")

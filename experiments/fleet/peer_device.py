@@ -92,7 +92,7 @@ class PeerDevice:
         self.network = now - sent
         due = shown + self.client.slo - self.link.latency
         job = PeerJob(self.number, seq, size, now, due, lambda variant, accuracy: self._answered(shown, seq, variant, accuracy))
-        self.agenda.at(now + self.lab.wire_ms / 1e3, self._receive, job)
+        self._receive(job)
 
     def _acked(self, nbytes: int, size: int, sent: float) -> None:
         self._ack.add(nbytes, size, self.agenda.now - sent)

@@ -11,7 +11,7 @@ from experiments.agenda import Agenda
 from experiments.fleet.backoff import BACKOFFS, Backoff
 from experiments.fleet.jellyfish import Demand, Jellyfish
 from experiments.fleet.lab import Case, FleetLab, link_of
-from experiments.fleet.mapping import even
+from experiments.fleet.mapping import sa_dp
 from experiments.fleet.peer_device import PeerDevice
 from experiments.fleet.peer_server import Discipline, Fifo, PeerServer, Timer
 from experiments.fleet.rows import FleetRun, offers_of
@@ -54,7 +54,7 @@ class _World:
         backoff: Backoff
         if family == "jellyfish":
             backoff = BACKOFFS[rest]
-            assign = even(self.table, lab.workers, lab.max_batch)
+            assign = sa_dp(self.table, lab.workers, lab.max_batch)
             self.jellyfish = Jellyfish(self.agenda, self.table, lab.workers, len(case.clients), self._demand, assign)
         else:
             sent = next(index for index, variety in enumerate(self.table) if variety.name == rest.partition(":")[0])
@@ -98,7 +98,7 @@ class _World:
         if not client.starts_at <= self.agenda.now < client.stops_at:
             return None
         bandwidth = len(rates) / sum(1 / rate for rate in rates) if rates else device.first_rate
-        overhead = (self.lab.wire_ms + self.lab.fit_ms) / 1e3 + _NOISE + 2 * device.link.latency
+        overhead = self.lab.fit_ms / 1e3 + _NOISE + 2 * device.link.latency
         return Demand(number, client.fps, client.slo, bandwidth, overhead)
 
 

@@ -1,0 +1,77 @@
+"""A frame's variant fits the link of the moment, never above the plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from iot_client.fitting import Fitting
+
+NAMES = ("a", "b", "c", "d")
+SIZES = {"a": 10_000, "b": 20_000, "c": 40_000, "d": 80_000}
+
+
+def fed(rate: float, *, deadline: float = 0.1, period: float = 0.0, frames: int = 20, at: float = 0.0) -> tuple[Fitting, float]:
+    """A device that sent each variant in turn on a link of so many bytes per second, and the time it is then."""
+    fitting, now = Fitting(NAMES, deadline, period), at
+    fitting.link.round_trip(0.001, now)
+    for seq in range(frames):
+        name = NAMES[seq % 4]
+        fitting.made(name, SIZES[name], 0.002)
+        fitting.sent(seq, SIZES[name], now)
+        now += SIZES[name] / rate + 0.001
+        fitting.received(seq, 0.0, now)
+        fitting.answered(0.010)
+        now += 0.05
+    return fitting, now
+
+
+@pytest.mark.parametrize(("mbyte_s", "variant"), [(20.0, "d"), (1.4, "c"), (0.9, "b"), (0.4, "a"), (0.05, "a")])
+def test_the_best_variant_whose_input_arrives_in_time_is_taken(mbyte_s: float, variant: str) -> None:
+    """Of 100 ms some 84 are left for the link, and half of them for doubt: 42 ms. What never fits takes the smallest."""
+    fitting, now = fed(mbyte_s * 1e6)
+    assert fitting.variant("d", 0.0, now) == variant
+
+
+def test_the_plan_is_the_most() -> None:
+    """However good the link is; and what is not among the variants stays as it is said."""
+    fitting, now = fed(20e6)
+    assert [fitting.variant(planned, 0.0, now) for planned in ("a", "c", "d")] == ["a", "c", "d"]
+
+
+def test_frames_come_no_faster_than_the_link_carries_them() -> None:
+    """20 ms from frame to frame at 1.4 MB/s are 25,200 bytes, nine tenths of it."""
+    fitting, now = fed(1.4e6, period=0.02)
+    assert fitting.variant("d", 0.0, now) == "b"
+
+
+def test_an_old_frame_takes_a_smaller_variant() -> None:
+    """It waited for a worker: what that took is lost to the link."""
+    fitting, now = fed(1.4e6)
+    assert [fitting.variant("d", age, now) for age in (0.0, 0.03, 0.06)] == ["c", "b", "a"]
+
+
+def test_what_stands_in_line_counts_less_what_has_gone_since() -> None:
+    """80,000 bytes just sent leave no room; 50 ms later most of them are through."""
+    fitting, now = fed(1.4e6)
+    fitting.sent(99, 80_000, now)
+    assert fitting.variant("d", 0.0, now) == "a"
+    assert fitting.variant("d", 0.0, now + 0.05) == "c"
+
+
+def test_a_receipt_that_is_overdue_shows_a_slow_link_at_once() -> None:
+    """No plan and no answer is waited for: 40,000 bytes that should have taken 29 ms are missing after 150."""
+    fitting, now = fed(1.4e6)
+    fitting.sent(99, 40_000, now)
+    assert fitting.variant("d", 0.0, now + 0.15) == "a"
+
+
+def test_nothing_known_means_the_plan() -> None:
+    """Before the first receipt."""
+    assert Fitting(NAMES, 0.1).variant("d", 0.0, 0.0) == "d"
+
+
+def test_a_variant_never_made_is_sized_by_its_neighbour() -> None:
+    """In proportion to its rank, which errs on the large side below."""
+    fitting = Fitting(NAMES, 0.1)
+    fitting.made("d", 80_000, 0.002)
+    assert [fitting.nbytes(rank) for rank in range(4)] == [20_000, 40_000, 60_000, 80_000]
