@@ -1,14 +1,22 @@
-"""What runs next: which jobs leave the backlog, together, and which are not worth running any more."""
+"""What runs next: which jobs leave the backlog, together, and which are not worth running any more.
+
+A worker that is free takes at once what waits, as much of it as the deadlines allow by the latency model, so batches grow by
+themselves as the load does and nobody tunes a timer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 
-from cloud_server.batching import Backlog, Costs, Segment, segment_of
+from cloud_server.batching import Backlog, segment_of
+from cloud_server.choice import choose
 from cloud_server.events import BatchDone, RunBatch
+from cloud_server.forecast import Forecast
 from cloud_server.handshake import SchedulerConfig
+from cloud_server.latency import Latency, Segment
 from cloud_server.memory import Memory
-from cloud_server.offer import AppInfo, pool_of
+from cloud_server.offer import AppInfo
 from cloud_server.sessions import Job, Session
 
 __all__ = ["Dispatcher"]
@@ -16,6 +24,16 @@ __all__ = ["Dispatcher"]
 _OWN = ""
 _LONG = 0.01
 """Seconds of a job beside which the pause between two of them, under a millisecond, is nothing."""
+_LEAD = 0.002
+"""Seconds before a worker comes free at which the next batch is lined up behind it: the longer it stays open, the more can join."""
+_TRIES = 1.0
+"""Seconds after which one job of what is predicted to be late, and hence never runs, does: it may be faster by now."""
+_ACTIVE = 1.0
+"""Seconds after its last frame in which a device's deadlines are reckoned with."""
+_LOOKS = 0.25
+"""Seconds between two looks at all devices' deadlines."""
+
+LATE_ON_ARRIVAL, LATE_IN_QUEUE, LATE_FOR_BATCH = "late on arrival", "late in the queue", "late for its batch"
 
 
 class Dispatcher:
@@ -25,106 +43,124 @@ class Dispatcher:
     """
 
     def __init__(self, config: SchedulerConfig, sessions: Mapping[int, Session], memory: Memory) -> None:
-        self.costs = Costs()
-        self.backlog = Backlog(self.costs)
+        self.latency = Latency()
+        self.backlog = Backlog(self.latency)
         self.running: dict[int, RunBatch] = {}
         self.apps = dict(config.apps)
-        self._rooms = {_OWN: config.workers * config.depth}
-        self._away: dict[str, int] = {}
-        """Of `running` those at the workers of shipped apps, by pool."""
+        self._forecasts = {_OWN: Forecast(config.workers)}
         self._config = config
         self._sessions = sessions
         self._memory = memory
         self._next_batch = 0
         self._room = config.workers * config.depth
+        self._batches = any(any(app.batched) for app in self.apps.values())
+        self._now = 0.0
+        self._together: dict[Segment, bool] = {}
+        """True for segments with a stage that takes several jobs at once."""
+        self._tried: dict[Segment, float] = {}
+        """When a job of a segment began last."""
+        self._waits = 0.5 + 0.5 / config.workers
+        """Of a batch's time, how much one that comes meanwhile must be ready to wait."""
+        self._tightest = inf
+        self._looked = -inf
 
     def open(self, name: str, app: AppInfo, workers: int) -> None:
         """A shipped app has workers of its own now: a slow one, or one that hangs, holds up nobody else's jobs."""
         self.apps[name] = app
-        self._rooms[name] = workers * self._config.depth
-        self._room = sum(self._rooms.values())
+        self._forecasts[name] = Forecast(workers)
+        self._count_room()
 
     def close(self, name: str) -> None:
         """They are gone."""
         self.apps.pop(name, None)
-        self._rooms.pop(name, None)
-        self._room = sum(self._rooms.values())
+        self._forecasts.pop(name, None)
+        self.latency.forget(name)
+        for known in (self._together, self._tried):
+            for segment in [segment for segment in known if segment[0] == name]:
+                del known[segment]
+        self._count_room()
+
+    def _count_room(self) -> None:
+        self._batches = any(any(app.batched) for app in self.apps.values())
+        self._room = sum(forecast.workers for forecast in self._forecasts.values()) * self._config.depth
+
+    # -- what runs ---------------------------------------------------------------------------------
 
     def next(self, now: float) -> tuple[RunBatch | None, list[tuple[Job, str]]]:
         """A batch to run, if a worker has room and a job may begin; and the jobs not worth running, each with its reason: "" if
         nobody waits for an answer."""
+        self._now = now
         first = self.backlog.pop(self.may_begin) if len(self.running) < self._room else None
         if first is None:
             return None, []
-        segment = (self._sessions[first.session].app, first.start, first.stop, first.variant)
-        jobs = [first]
-        if self.backlog.size and not first.alone and any(self.apps[segment[0]].batched[first.start : first.stop]):
-            jobs += self.backlog.pop_alike(segment, self._config.max_batch - 1, self.may_begin)
-        shed = []
-        for job in jobs:
-            reason = self._why_not(job, segment, now)
-            if reason is not None:
-                shed.append((job, reason))
-        for job, _ in shed:
-            jobs.remove(job)
-        return (self._run(segment, jobs, now) if jobs else None), shed
+        session = self._sessions[first.session]
+        segment = segment_of(session.app, first)
+        reason = self._why_not(first, segment, now)
+        if reason is not None:
+            self.backlog.refund(session, first)
+            return None, [(first, reason)]
+        if first.alone or not self.backlog.size or not self.batched(segment):
+            return self._run(segment, [first], now), []
+        jobs, shed = self._company(first, segment, now)
+        return self._run(segment, jobs, now), shed
 
-    def done(self, event: BatchDone, ran: int) -> RunBatch:
-        """A batch was answered; so many of its jobs ran."""
-        batch = self.running.pop(event.batch)
-        if self._away and (pool := pool_of(batch.app)):
-            self._sent_away(pool, -1)
-        if self._memory.lendings:
-            self._memory.returned(event.batch)
-        if event.times:
-            self.costs.learn((batch.app, batch.start, batch.stop, batch.variant), sum(event.times) / ran)
-        return batch
+    def batched(self, segment: Segment) -> bool:
+        """True if some stage of it takes several jobs at once."""
+        known = self._together.get(segment)
+        if known is None:
+            app, start, stop, _ = segment
+            known = self._together[segment] = any(self.apps[app].batched[start:stop])
+        return known
 
-    def orphan(self, session: Session) -> None:
-        """A session ends: what workers are still at of it counts on until they answer."""
-        for batch in self.running.values():
-            mine = [session.jobs[seq].nbytes for number, seq in batch.jobs if number == session.number and seq in session.jobs]
-            if mine:
-                self._memory.lend(batch.batch, sum(mine))
+    def _company(self, first: Job, segment: Segment, now: float) -> tuple[list[Job], list[tuple[Job, str]]]:
+        """The jobs that run with this one, and those given up."""
+        most = self._most(segment, now)
+        jobs, shed = [first], list[tuple[Job, str]]()
+        while len(jobs) < most and (found := self.backlog.pop_alike(first, segment, most - len(jobs), self._fetches)):
+            for job in found:
+                reason = self._why_not(job, segment, now)
+                if reason is None:
+                    jobs.append(job)
+                else:
+                    shed.append((job, reason))
+                    self.backlog.refund(self._sessions[job.session], job)
+            jobs, given_up = self._in_time(jobs, segment, now)
+            if not given_up:
+                break
+            shed += [(job, LATE_FOR_BATCH) for job in given_up]
+        return jobs, shed
 
-    def may_begin(self, session: Session) -> bool:
-        """False while a session's answers are not fetched, and for what is better replaced than lined up behind a worker."""
-        away, room = self._away, self._rooms.get(session.pool, 0)
-        busy = away.get(session.pool, 0) if session.pool else len(self.running) - (sum(away.values()) if away else 0)
-        if busy >= room or (session.account.held > self._memory.share and self.unread(session)):
+    def _in_time(self, jobs: list[Job], segment: Segment, now: float) -> tuple[list[Job], list[Job]]:
+        """Of these, the ones to run now and those to give up; the others are put back."""
+        start = self._forecasts[self._sessions[jobs[0].session].pool].free(now)
+        slacks = [inf if job.deadline is None else job.deadline - start for job in jobs]
+        if min(slacks) >= self.latency.tail(segment, len(jobs)):
+            return jobs, []
+        order = sorted(range(len(jobs)), key=slacks.__getitem__)
+        skip, size = choose([slacks[at] for at in order], segment, self.latency, more=self.backlog.size > 0)
+        for at in sorted(order[skip + size :], reverse=True):
+            self.backlog.put_back(self._sessions[jobs[at].session], jobs[at])
+        given_up = [jobs[at] for at in order[:skip]]
+        for job in given_up:
+            self.backlog.refund(self._sessions[job.session], job)
+        return [jobs[at] for at in sorted(order[skip : skip + size])], given_up
+
+    def _most(self, segment: Segment, now: float) -> int:
+        """How many jobs a batch may have: any device's job must be in time that waits for such a batch before its own (Nexus, SOSP'19),
+        or, where workers take turns, for the part of one until the next is free."""
+        if now - self._looked >= _LOOKS:
+            self._looked = now
+            self._tightest = min([session.budget for session in self._sessions.values() if self._reckoned(session)], default=inf)
+        if self._tightest == inf:
+            return self._config.max_batch
+        return max(1, self.latency.largest(segment, self._tightest - _LEAD, self._config.max_batch, self._waits))
+
+    def _reckoned(self, session: Session) -> bool:
+        """True of a device that has deadlines, which could be met."""
+        if session.budget == inf or not session.possible or self._now - session.fed > _ACTIVE:
             return False
-        if not session.newest_first or busy < room // self._config.depth:
-            return True
-        return self.costs.predict(segment_of(session.app, session.queue[0]), _LONG) < _LONG
-
-    def unread(self, session: Session) -> bool:
-        """True if answers beyond its share wait for an ack and its jobs would add to them; but the next in order always runs."""
-        if session.account.held <= self._memory.share or not session.queue:
-            return False
-        return session.acked not in session.jobs and not session.queue[0].generation
-
-    def in_vain(self, session: Session, now: float) -> Iterator[tuple[Job, str]]:
-        """Once a second: take out the queued jobs that will be late, then, if no answer was fetched since, all; and why."""
-        for job in self.backlog.expired(session, now):
-            yield job, "late"
-        if session.acked == session.swept and self.unread(session):
-            for job in self.backlog.drop(session):
-                yield job, "answers are not fetched"
-        session.swept = session.acked
-
-    def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
-        session = self._sessions[job.session]
-        if session.jobs.get(job.seq) is not job:
-            return ""
-        if job.generation:  # the next ones wait for it
-            return None
-        if job.cancelled or job.seq < session.acked:
-            return "cancelled"
-        if job.deadline is None or now + self.costs.hope(segment) <= job.deadline:
-            return None
-        if now <= job.deadline:
-            self.costs.shed(segment)
-        return "late"
+        start, stop, _, _, variant = session.possible
+        return session.budget >= 2 * self.latency.tail((session.app, start, stop, variant))
 
     def _run(self, segment: Segment, jobs: list[Job], now: float) -> RunBatch:
         keys, tokens, timed = [], [], False
@@ -135,23 +171,111 @@ class Dispatcher:
             timed = timed or job.deadline is not None
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
-        slack = self._slack(segment, jobs, now) if timed else ()
+        seconds = self.latency.seconds(segment, len(jobs))
+        slack = _slack(jobs, now + seconds) if timed else ()
         batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3])
         self._next_batch += 1
         self.running[batch.batch] = batch
-        if session.pool:
-            self._sent_away(session.pool, 1)
+        self._tried[segment] = now
+        self._forecasts[session.pool].begin(batch.batch, seconds, now)
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
 
-    def _sent_away(self, pool: str, change: int) -> None:
-        """One batch more, or one less, is at the workers of a shipped app."""
-        self._away[pool] = self._away.get(pool, 0) + change
-        if not self._away[pool]:
-            del self._away[pool]
+    def done(self, event: BatchDone, ran: int, decoded: float, now: float) -> RunBatch:
+        """A batch was answered; so many of its jobs ran, and it took `decoded` seconds to unpack their values."""
+        batch = self.running.pop(event.batch)
+        forecast = self._forecasts.get(batch.app if "#" in batch.app else _OWN)
+        if forecast is not None:
+            forecast.end(event.batch, now)
+        if self._memory.lendings:
+            self._memory.returned(event.batch)
+        if event.times:
+            self.latency.learn(batch.segment, ran, sum(event.times) + decoded)
+        return batch
 
-    def _slack(self, segment: Segment, jobs: list[Job], now: float) -> tuple[float | None, ...]:
-        latest = now + self.costs.hope(segment)
-        slack = tuple([None if job.deadline is None or job.generation else job.deadline - latest for job in jobs])
-        return () if slack.count(None) == len(slack) else slack
+    def orphan(self, session: Session) -> None:
+        """A session ends: what workers are still at of it counts on until they answer."""
+        for batch in self.running.values():
+            mine = [session.jobs[seq].nbytes for number, seq in batch.jobs if number == session.number and seq in session.jobs]
+            if mine:
+                self._memory.lend(batch.batch, sum(mine))
+
+    # -- what may not ------------------------------------------------------------------------------
+
+    def may_begin(self, session: Session) -> bool:
+        """False while a session's answers are not fetched, and for what is better left open than lined up behind a worker."""
+        forecast = self._forecasts.get(session.pool)
+        if forecast is None or (session.account.held > self._memory.share and self.unread(session)):
+            return False
+        busy = len(forecast.under_way)
+        if busy < forecast.workers:
+            return True
+        if busy >= forecast.workers * self._config.depth:
+            return False
+        if session.newest_first:
+            return self.latency.share(segment_of(session.app, session.queue[0]), _LONG) < _LONG
+        if not self._batches or not self.batched(segment_of(session.app, session.queue[0])):
+            return True
+        return forecast.free(self._now) - _LEAD <= self._now
+
+    def next_wakeup(self) -> float | None:
+        """When a batch is to be lined up that was left open until then."""
+        if not self.backlog.size or not self._batches:
+            return None
+        depth = self._config.depth
+        due = [f.free(self._now) - _LEAD for f in self._forecasts.values() if f.workers <= len(f.under_way) < f.workers * depth]
+        return min([at for at in due if at > self._now], default=None)
+
+    def _fetches(self, session: Session) -> bool:
+        return session.account.held <= self._memory.share or not self.unread(session)
+
+    def unread(self, session: Session) -> bool:
+        """True if answers beyond its share wait for an ack and its jobs would add to them; but the next in order always runs."""
+        if session.account.held <= self._memory.share or not session.queue:
+            return False
+        return session.acked not in session.jobs and not session.queue[0].generation
+
+    def in_vain(self, session: Session, now: float) -> Iterator[tuple[Job, str]]:
+        """Once a second: take out the queued jobs that will be late, then, if no answer was fetched since, all; and why."""
+        for job in self.backlog.late(session, now):
+            yield job, LATE_IN_QUEUE
+        if session.acked == session.swept and self.unread(session):
+            for job in self.backlog.drop(session):
+                yield job, "answers are not fetched"
+        session.swept = session.acked
+
+    def why_refuse(self, session: Session, job: Job, now: float) -> tuple[str, str] | None:
+        """A job that has just come, with a deadline, and will be late behind what waits already: better said now than then."""
+        segment = segment_of(session.app, job)
+        if not self.latency.knows(segment) or now - self._tried.get(segment, now) >= _TRIES:
+            return None
+        forecast = self._forecasts[session.pool]
+        most = self._most(segment, now) if self.batched(segment) else 1
+        batches = self.backlog.ahead(session) // (self.latency.share(segment) * most)
+        wait = forecast.free(now) + batches * self.latency.seconds(segment, most) / forecast.workers
+        size = most if self.backlog.size >= most else 1
+        late = job.deadline is not None and wait + self.latency.tail(segment, size) > job.deadline
+        return ("dropped", LATE_ON_ARRIVAL) if late else None
+
+    def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
+        session = self._sessions[job.session]
+        if session.jobs.get(job.seq) is not job:
+            return ""
+        if job.generation:  # the next ones wait for it
+            return None
+        if job.cancelled or job.seq < session.acked:
+            return "cancelled"
+        if job.deadline is None or self._forecasts[session.pool].free(now) + self.latency.tail(segment, 1, 0.0) <= job.deadline:
+            return None
+        if now <= job.deadline and now - self._tried.get(segment, -inf) >= _TRIES:
+            return None
+        return LATE_IN_QUEUE
+
+
+def _slack(jobs: list[Job], ends: float) -> tuple[float | None, ...]:
+    """Seconds each job may wait for a worker, if its batch ends then without waiting; None for what runs however late it is."""
+    slack = tuple([
+        None if job.deadline is None or job.generation or job.deadline < ends else job.deadline - ends for job in jobs
+    ])
+    return () if slack.count(None) == len(slack) else slack

@@ -40,7 +40,7 @@ def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
     ):
         yield Figure(f"spillway_server_{name}", text, {"": value})
     yield Figure("spillway_server_results_total", "Answers by outcome.", dict(machine.outcomes), "outcome")
-    yield Figure("spillway_server_drops_total", "Jobs that were not run, by reason.", now.drops or {"late": 0}, "reason")
+    yield Figure("spillway_server_drops_total", "Jobs that were not run, by reason.", now.drops or {"late on arrival": 0}, "reason")
     for name, text, of in (
         ("batches_total", "Batches given to workers, by app.", "batches"),
         ("batch_jobs_total", "Jobs in these batches, by app.", "jobs"),

@@ -16,7 +16,8 @@ class Job(msgspec.Struct, gc=False):
 
     `alone` after its batch ended a worker, or with state: it is tried without company. `generation` is that of the stages
     with state in it, 0 if it has none; `deaths` counts the workers it cost while it was repeated for its state. `variant` is
-    what its stages run with, "" where the app has none.
+    what its stages run with, "" where the app has none. `cost` is the seconds of the server charged for it; jobs of one `trial`,
+    if that is not 0, run together and with no others.
     """
 
     session: int
@@ -33,6 +34,8 @@ class Job(msgspec.Struct, gc=False):
     generation: int = 0
     deaths: int = 0
     variant: str = ""
+    cost: float = 0.0
+    trial: int = 0
 
 
 def job_of(message: Submit, event: MessageReceived, app: AppInfo, now: float, deadline: float | None) -> Job:

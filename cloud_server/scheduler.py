@@ -93,6 +93,8 @@ class Scheduler:
     def next_wakeup(self) -> float | None:
         """When a Tick is due, or None."""
         due = self._receipts.next_due()
+        if self._backlog.size and (lines_up := self._dispatcher.next_wakeup()) is not None:
+            due = lines_up if due is None else min(due, lines_up)
         return self._sweep_at if due is None or (self._sweep_at is not None and self._sweep_at < due) else due
 
     @property
@@ -173,6 +175,8 @@ class Scheduler:
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, excess, self.config, app)
         if problem is None and (event.digest or self.quarantine.troubles):
             problem = self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
+        if problem is None and deadline is not None and not message.generation:
+            problem = self._dispatcher.why_refuse(session, job, now)
         session.open(job)
         if problem is not None:
             self._answer(session, job, *problem, now)
@@ -266,11 +270,12 @@ class Scheduler:
                 return
 
     def _on_batch_done(self, event: BatchDone, now: float) -> None:
-        ran, lost = 0, False
+        ran, decoded, lost = 0, 0.0, False
         for done in event.jobs:
             ran += done.kind != "dropped"
+            decoded += done.decode
             lost = lost or done.kind == "again" or done.killed != ""
-        batch = self._dispatcher.done(event, ran)
+        batch = self._dispatcher.done(event, ran, decoded, now)
         again = self._tried_again(batch, event) if lost else ()
         self.executed += ran - len(again)
         for token in batch.inputs:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 from cloud_server.events import Command, Forget, JobDone, MessageReceived, Release
 from cloud_server.job import Job
@@ -54,7 +55,12 @@ class Session:
         self.jobs: dict[int, Job] = {}
         self.results: dict[int, Result] = {}
         self.queue: deque[Job] = deque()
-        self.deficit = 0.0
+        self.served = 0.0
+        """Seconds of the server it had, but never less than who is served now: what it did not ask for it is not owed."""
+        self.ticket = 0
+        """Its place among sessions that had as much; 0 while it waits for nothing."""
+        self.budget = inf
+        """Seconds its jobs typically have left when they come."""
         self.reported = 0
         self.fed = self.acked_at = now
         self.period = 0.0
@@ -195,8 +201,11 @@ class Session:
         elif late < lowest:
             self._fastest = (late, since)
         if budget_us < 0:
+            self.budget = inf
             return None
-        return now + budget_us / 1e6 - max(0.0, late - min(self._fastest[0], self._fastest_before))
+        left = budget_us / 1e6 - max(0.0, late - min(self._fastest[0], self._fastest_before))
+        self.budget = left if left < self.budget else self.budget + _ALPHA * (left - self.budget)
+        return now + left
 
     # -- reports -----------------------------------------------------------------------------------
 

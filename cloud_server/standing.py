@@ -53,7 +53,7 @@ def standing(
     held = executor.residency()
     devices = {number: session.device for number, session in list(machine.sessions.items())}
     return ServerStatistics(
-        len(machine.sessions), machine.queued, machine.running, machine.executed, machine.drops.get("late", 0), machine.duplicates,
+        len(machine.sessions), machine.queued, machine.running, machine.executed, sum(count for reason, count in machine.drops.items() if reason.startswith("late")), machine.duplicates,
         bad_messages, bytes_received, bytes_sent, payloads_kept, results_kept, machine.load, machine.memory.used,
         len(machine.memory.waiting), unsent, dict(machine.drops), machine.damaged, getattr(executor, "replaced", 0),
         sum(each.hits for each in held), sum(each.misses for each in held), sum(each.swaps for each in held),

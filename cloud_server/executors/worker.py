@@ -24,7 +24,7 @@ from wire.protocol import MAX_JOB, Payload
 
 __all__ = ["Worker"]
 
-_TOO_LATE = Ran("dropped", None, (), -1, "late")
+_TOO_LATE = Ran("dropped", None, (), -1, "late at a worker")
 _Answer = tuple[BatchDone, dict[JobKey, Payload]]
 
 

@@ -1,0 +1,249 @@
+"""A server on virtual time that is given frames with deadlines: the product's own scheduler, or a queue with a static batch timer."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from cloud_server.events import BatchDone, JobDone, MessageReceived, RunBatch, SendMessage, Tick
+from cloud_server.handshake import AppInfo, SchedulerConfig
+from cloud_server.scheduler import Scheduler
+from wire.protocol import MINOR, Hello, Result, Submit
+
+__all__ = ["Arrival", "Curve", "Job", "Outcome", "Product", "StaticTimer", "World", "run"]
+
+STAGES = ("source", "detect")
+_EPOCH = 1
+_ACKED = 1000
+"""Frames after which an answer is fetched for sure."""
+_WARM = 2.0
+"""Seconds at the start that are not counted: the scheduler knows nothing of the app then."""
+
+
+class Curve(NamedTuple):
+    """Seconds of a batch of b: a + c * b, times a number around 1 that varies by `noise` (its standard deviation)."""
+
+    a: float
+    c: float
+    noise: float = 0.05
+    largest: int = 32
+
+    def seconds(self, size: int) -> float:
+        """The mean."""
+        return self.a + self.c * size
+
+
+class Arrival(NamedTuple):
+    """A frame: when, whose, and the seconds until its answer is worth nothing."""
+
+    time: float
+    device: int
+    budget: float
+
+
+class Job(NamedTuple):
+    """A frame at the server."""
+
+    device: int
+    seq: int
+    arrived: float
+    deadline: float
+
+
+class Outcome(NamedTuple):
+    """What came of a run: seconds counted, jobs in time by device, and of all devices those that came, were late though run, and dropped."""
+
+    seconds: float
+    in_time: Counter[int]
+    came: Counter[int]
+    late: int
+    dropped: Counter[str]
+    batches: Counter[int]
+    busy: float
+
+    @property
+    def goodput(self) -> float:
+        """Answers in time per second."""
+        return self.in_time.total() / self.seconds
+
+    @property
+    def met(self) -> float:
+        """Of the jobs that were taken on, so many were in time."""
+        ran = self.in_time.total() + self.late
+        return self.in_time.total() / ran if ran else 1.0
+
+    @property
+    def late_work(self) -> float:
+        """Of what was run, so much was late."""
+        return 1.0 - self.met
+
+
+class Server(Protocol):
+    """What the world talks to."""
+
+    def arrives(self, job: Job) -> None:
+        """A frame is here."""
+
+
+class World:
+    """Time, workers, and the count of what became of each frame."""
+
+    def __init__(self, curve: Curve, workers: int, seed: int) -> None:
+        self.curve = curve
+        self.workers = workers
+        self.now = 0.0
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._chance = random.Random(seed)
+        self._free = workers
+        self._queue: deque[tuple[Sequence[Job], Sequence[float | None], Callable[[Sequence[Job], float, float], None], float]] = deque()
+        self.in_time: Counter[int] = Counter()
+        self.came: Counter[int] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.batches: Counter[int] = Counter()
+        self.late = 0
+        self.busy = 0.0
+
+    def at(self, time: float, what: Callable[[], None]) -> None:
+        """Do something later."""
+        heappush(self._agenda, (time, next(self._order), what))
+
+    def go(self, until: float) -> None:
+        """Let time pass."""
+        while self._agenda and self._agenda[0][0] <= until:
+            self.now, _, what = heappop(self._agenda)
+            what()
+        self.now = until
+
+    def give(self, jobs: Sequence[Job], slack: Sequence[float | None], done: Callable[[Sequence[Job], float, float], None]) -> None:
+        """A batch for the next free worker, which calls `done(jobs run, seconds, seconds waited)`; who waited longer than `slack` is dropped."""
+        self._queue.append((jobs, slack or [None] * len(jobs), done, self.now))
+        self._start()
+
+    def _start(self) -> None:
+        while self._free and self._queue:
+            jobs, slack, done, since = self._queue.popleft()
+            waited = self.now - since
+            jobs = [job for job, most in zip(jobs, slack) if most is None or waited <= most]
+            seconds = self.curve.seconds(len(jobs)) * max(0.3, self._chance.gauss(1.0, self.curve.noise)) if jobs else 0.0
+            self._free -= 1
+            self.at(self.now + seconds, lambda ran=jobs, took=seconds, since=waited, tell=done: self._end(ran, took, since, tell))  # type: ignore[misc]
+
+    def _end(self, jobs: Sequence[Job], seconds: float, waited: float, done: Callable[[Sequence[Job], float, float], None]) -> None:
+        self._free += 1
+        if self.now >= _WARM and jobs:
+            self.batches[len(jobs)] += 1
+            self.busy += seconds
+        for job in jobs:
+            self.count(job, "")
+        done(jobs, seconds, waited)
+        self._start()
+
+    def count(self, job: Job, dropped: str) -> None:
+        """A frame has its end: answered now, or dropped for this reason."""
+        if job.arrived < _WARM:
+            return
+        if dropped:
+            self.dropped[dropped] += 1
+        elif self.now <= job.deadline:
+            self.in_time[job.device] += 1
+        else:
+            self.late += 1
+
+
+class Product:
+    """The scheduler that cloud-server runs, and nothing beside it."""
+
+    def __init__(self, world: World, devices: Iterable[int]) -> None:
+        info = AppInfo(name="app", version="1", fingerprint="f", stages=STAGES, here=(False, True), batched=(False, True))
+        self.machine = Scheduler(SchedulerConfig(
+            server="bench", epoch=_EPOCH, apps={"app": info}, workers=world.workers, max_batch=world.curve.largest, credit=2**30, memory=2**32,
+        ))
+        self._world = world
+        self._tokens = count(1)
+        self._jobs: dict[tuple[int, int], Job] = {}
+        self._tick_at = 0.0
+        for device in devices:
+            hello = Hello(MINOR, f"d{device}", "app", "1", "f", STAGES, mode="live", fps=30.0, slo_us=100_000)
+            self._feed(MessageReceived(b"%d" % device, hello, device, 0))
+
+    def arrives(self, job: Job) -> None:
+        """As a SUBMIT."""
+        self._jobs[job.device, job.seq] = job
+        message = Submit(job.seq, 1, 2, job.seq - 1, int((job.deadline - self._world.now) * 1e6), int(self._world.now * 1e6), max(0, job.seq - _ACKED), "raw")
+        self._feed(MessageReceived(b"%d" % job.device, message, job.device, _EPOCH, 1000, next(self._tokens)))
+
+    def _feed(self, event: object) -> None:
+        world = self._world
+        for command in self.machine.handle(event, world.now):  # type: ignore[arg-type]
+            if type(command) is RunBatch:
+                self._run(command)
+            elif type(command) is SendMessage and type(command.message) is Result and command.message.outcome == "dropped":
+                world.count(self._jobs.pop((command.session, command.message.seq)), command.message.reason)
+        wakeup = self.machine.next_wakeup()
+        if wakeup is not None and (self._tick_at <= world.now or wakeup < self._tick_at):
+            self._tick_at = max(wakeup, world.now)
+            world.at(self._tick_at, lambda: self._feed(Tick()))
+
+    def _run(self, command: RunBatch) -> None:
+        def done(ran: Sequence[Job], seconds: float, waited: float) -> None:
+            kept = {(job.device, job.seq) for job in ran}
+            for key in kept:
+                del self._jobs[key]
+            jobs = tuple(JobDone(*key, "done" if key in kept else "dropped", error="" if key in kept else "late at a worker", nbytes=9) for key in command.jobs)
+            self._feed(BatchDone(command.batch, jobs, (seconds,) if ran else (), waited))
+
+        self._world.give([self._jobs[key] for key in command.jobs], command.slack, done)
+
+
+class StaticTimer:
+    """First come, first served; a batch closes when it has `size` jobs, or `wait` seconds after its first came.
+
+    What has expired when its batch begins is not run, which is more than most servers do.
+    """
+
+    def __init__(self, world: World, size: int, wait: float, *, drops: bool = True) -> None:
+        self._world, self._size, self._wait, self._drops = world, size, wait, drops
+        self._queue: deque[Job] = deque()
+        self._idle = world.workers
+
+    def arrives(self, job: Job) -> None:
+        """It waits."""
+        self._queue.append(job)
+        self._look()
+        if self._queue and self._queue[-1] is job:
+            self._world.at(self._world.now + self._wait, self._look)
+
+    def _look(self) -> None:
+        queue, now = self._queue, self._world.now
+        while self._idle and queue:
+            while self._drops and queue and queue[0].deadline < now:
+                self._world.count(queue.popleft(), "expired")
+            if not queue or (len(queue) < self._size and now < queue[0].arrived + self._wait - 1e-9):
+                return
+            self._idle -= 1
+            self._world.give([queue.popleft() for _ in range(min(self._size, len(queue)))], (), self._done)
+
+    def _done(self, jobs: Sequence[Job], seconds: float, waited: float) -> None:
+        self._idle += 1
+        self._look()
+
+
+def run(curve: Curve, workers: int, arrivals: Sequence[Arrival], seed: int, make: Callable[[World], Server]) -> Outcome:
+    """What a server makes of these arrivals."""
+    world = World(curve, workers, seed)
+    server = make(world)
+    seqs: Counter[int] = Counter()
+    for arrival in arrivals:
+        job = Job(arrival.device, seqs[arrival.device], arrival.time, arrival.time + arrival.budget)
+        seqs[arrival.device] += 1
+        world.at(arrival.time, lambda job=job: server.arrives(job))  # type: ignore[misc]
+        if arrival.time >= _WARM:
+            world.came[arrival.device] += 1
+    seconds = arrivals[-1].time
+    world.go(seconds + 2.0)
+    return Outcome(seconds - _WARM, world.in_time, world.came, world.late, world.dropped, world.batches, world.busy)
