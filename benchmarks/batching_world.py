@@ -55,7 +55,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a run: seconds counted, jobs in time by device, and of all devices those that came, were late though run, and dropped."""
+    """What came of a run: seconds counted, jobs in time and jobs that came by device, those run and late, those dropped by reason."""
 
     seconds: float
     in_time: Counter[int]
@@ -120,7 +120,7 @@ class World:
         self.now = until
 
     def give(self, jobs: Sequence[Job], slack: Sequence[float | None], done: Callable[[Sequence[Job], float, float], None]) -> None:
-        """A batch for the next free worker, which calls `done(jobs run, seconds, seconds waited)`; who waited longer than `slack` is dropped."""
+        """A batch for the next free worker, which calls `done(jobs run, seconds, seconds waited)`; who waits beyond `slack` is not run."""
         self._queue.append((jobs, slack or [None] * len(jobs), done, self.now))
         self._start()
 
@@ -161,7 +161,8 @@ class Product:
     def __init__(self, world: World, devices: Iterable[int]) -> None:
         info = AppInfo(name="app", version="1", fingerprint="f", stages=STAGES, here=(False, True), batched=(False, True))
         self.machine = Scheduler(SchedulerConfig(
-            server="bench", epoch=_EPOCH, apps={"app": info}, workers=world.workers, max_batch=world.curve.largest, credit=2**30, memory=2**32,
+            server="bench", epoch=_EPOCH, apps={"app": info}, workers=world.workers, max_batch=world.curve.largest,
+            credit=2**30, memory=2**32,
         ))
         self._world = world
         self._tokens = count(1)
@@ -174,7 +175,10 @@ class Product:
     def arrives(self, job: Job) -> None:
         """As a SUBMIT."""
         self._jobs[job.device, job.seq] = job
-        message = Submit(job.seq, 1, 2, job.seq - 1, int((job.deadline - self._world.now) * 1e6), int(self._world.now * 1e6), max(0, job.seq - _ACKED), "raw")
+        now = self._world.now
+        message = Submit(
+            job.seq, 1, 2, job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), max(0, job.seq - _ACKED), "raw",
+        )
         self._feed(MessageReceived(b"%d" % job.device, message, job.device, _EPOCH, 1000, next(self._tokens)))
 
     def _feed(self, event: object) -> None:
@@ -194,7 +198,10 @@ class Product:
             kept = {(job.device, job.seq) for job in ran}
             for key in kept:
                 del self._jobs[key]
-            jobs = tuple(JobDone(*key, "done" if key in kept else "dropped", error="" if key in kept else "late at a worker", nbytes=9) for key in command.jobs)
+            jobs = tuple(
+                JobDone(*key, "done", nbytes=9) if key in kept else JobDone(*key, "dropped", error="late at a worker")
+                for key in command.jobs
+            )
             self._feed(BatchDone(command.batch, jobs, (seconds,) if ran else (), waited))
 
         self._world.give([self._jobs[key] for key in command.jobs], command.slack, done)

@@ -125,7 +125,7 @@ MUTATIONS = (
     ),
     Mutation(
         "shed-late", _SERVER_DISPATCH, "jobs that cannot be in time do not run",
-        "if job.deadline is None or now + self.costs.hope(segment) <= job.deadline:",
+        "if job.deadline is None or self._forecasts[session.pool].free(now) + self.latency.tail(segment, 1, 0.0) <= job.deadline:",
         "if True:",
     ),
     Mutation(
@@ -155,13 +155,13 @@ MUTATIONS = (
     ),
     Mutation(
         "batch-owner", _BATCHING, "a batch is of one app",
-        "            if session.app != segment[0] or not may(session):\n                continue\n",
-        "            if not may(session):\n                continue\n",
+        "session.app == app and head.start == start and head.stop == stop and head.variant == variant\n",
+        "head.start == start and head.stop == stop and head.variant == variant\n",
     ),
     Mutation(
         "batch-segment", _BATCHING, "a batch is of one segment of stages",
-        "if (head.start, head.stop, head.variant) != segment[1:] or head.alone:",
-        "if head.alone:",
+        "session.app == app and head.start == start and head.stop == stop and head.variant == variant\n",
+        "session.app == app\n",
     ),
     Mutation(
         "awaited", _AFTERMATH, "an answer belongs to the job that was submitted last",

@@ -116,6 +116,8 @@ class Backlog:
                 passed.append(turn)
         for turn in passed:
             heappush(turns, turn)
+        if self.active == 1 and (turns[-1][1], first.session) == (turns[-1][2].ticket, turns[-1][2].number):
+            self._served = turns[-1][2].served  # nobody owes anything for what nobody else wanted
         return found
 
     def ahead(self, session: Session) -> float:
@@ -145,9 +147,10 @@ class Backlog:
         """Take out the jobs of a session that would be late if they began now."""
         late = []
         for job in session.queue:
-            if job.deadline is not None and not job.generation:
-                if now + self._latency.seconds(segment_of(session.app, job), 1, 0.0) > job.deadline:
-                    late.append(job)
+            if job.deadline is None or job.generation:
+                continue
+            if now + self._latency.seconds(segment_of(session.app, job), 1, 0.0) > job.deadline:
+                late.append(job)
         for job in late:
             session.queue.remove(job)
         self._left(session, late)
@@ -166,9 +169,11 @@ class Backlog:
 
     def _take(self, session: Session) -> Job:
         job = session.queue.popleft()
+        line = self._latency.lines.get((session.app, job.start, job.stop, job.variant))
         self.size -= 1
         self.seconds -= job.cost
-        session.served += job.cost
+        job.cost = cost = UNKNOWN if line is None else line.share
+        session.served += cost
         if session.queue:
             session.ticket = next(self._tickets)
             heappush(self._turns, (session.served, session.ticket, session))

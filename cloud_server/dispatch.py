@@ -94,7 +94,7 @@ class Dispatcher:
         if first is None:
             return None, []
         session = self._sessions[first.session]
-        segment = segment_of(session.app, first)
+        segment = session.app, first.start, first.stop, first.variant
         reason = self._why_not(first, segment, now)
         if reason is not None:
             self.backlog.refund(session, first)
@@ -191,7 +191,7 @@ class Dispatcher:
         if self._memory.lendings:
             self._memory.returned(event.batch)
         if event.times:
-            self.latency.learn(batch.segment, ran, sum(event.times) + decoded)
+            self.latency.learn((batch.app, batch.start, batch.stop, batch.variant), ran, sum(event.times) + decoded)
         return batch
 
     def orphan(self, session: Session) -> None:

@@ -23,7 +23,8 @@ _STIFF = 0.05
 _FIXED = 0.5
 """Share of the first batch that is taken not to depend on its size, until one of another size ran."""
 _STEP = 1.5
-"""Times longer or shorter than expected: shorter once or longer twice running is a new pace, for no accident makes a batch fast."""
+"""Times longer or shorter than expected, twice running: a new pace, unless batches scatter so much (`_SCATTER` mean deviations)."""
+_SCATTER = 3.0
 _AFTER_STEP = 4.0
 """As so many batches all older ones count after a step."""
 _HIGH = 0.98
@@ -79,7 +80,7 @@ class Latency:
         if line is None:
             return most
         room = seconds / (line.margin + waits) - line.a
-        size = most if room >= line.c * most else max(0, int(room / line.c + 1e-9))
+        size = most if room >= line.c * most else int(room / line.c + 1e-9) if room > 0.0 else 0
         if not line.known and line.a + line.c * line.mean <= seconds:
             size = max(size, int(2.0 * line.mean))
         return min(size, most)
@@ -91,9 +92,9 @@ class Latency:
 
 
 class Line:
-    """The latency of one segment: `a` and `c`, the `margin` of the slow batches, a job's `share`, and weighted sums of sizes and seconds."""
+    """The latency of one segment: `a` and `c`, the `margin` of the slow batches, a job's `share`, and weighted sums of both."""
 
-    __slots__ = ("_count", "_deviation", "_last", "_w", "_wb", "_wbb", "_wby", "_wy", "a", "c", "known", "margin", "mean", "share")
+    __slots__ = ("_beyond", "_count", "_deviation", "_w", "_wb", "_wbb", "_wby", "_wy", "a", "c", "known", "margin", "mean", "share")
 
     def __init__(self, size: int, seconds: float) -> None:
         self.a, self.c = seconds * _FIXED, seconds * (1.0 - _FIXED) / size
@@ -102,24 +103,29 @@ class Line:
         self.mean = float(size)
         self.share = seconds / size
         self._deviation = 0.0
-        self._last = 1.0
-        self._count, self._w, self._wb, self._wbb, self._wy, self._wby = 1.0, 1.0 / size, 1.0, size, seconds / size, seconds
+        self._beyond = 0
+        self._count, self._w, self._wb, self._wbb, self._wy, self._wby = 1.0, 1.0 / size, 1.0, float(size), seconds / size, seconds
 
     def learn(self, size: int, seconds: float) -> None:
         """One more batch."""
         expected = self.a + self.c * size
         ratio = (seconds or _SMALLEST) / expected
         if self.known or size == self.mean:
-            # The margin follows a high quantile: up by _HIGH of a step where it was exceeded, else down by the rest (Robbins, Monro, 1951).
-            self._deviation += _SPREAD * (min(abs(ratio - 1.0), 1.0) - self._deviation)
-            self.margin += (0.5 * self._deviation + 0.002) * (_HIGH if ratio > self.margin else _HIGH - 1.0)
+            # The margin follows a high quantile: up by _HIGH of a step if it was exceeded, else down by the rest (Robbins, Monro 1951).
+            off = ratio if ratio > 1.0 else 1.0 / ratio
+            jump = max(_STEP, 1.0 + _SCATTER * self._deviation)
+            self._deviation += _SPREAD * (min(off - 1.0, 1.0) - self._deviation)
+            step = 0.3 * max(self._deviation, 0.3 * (self.margin - 1.0)) + 0.002
+            self.margin += step * (_HIGH if ratio > self.margin else _HIGH - 1.0)
             self.margin = 1.0 if self.margin < 1.0 else min(self.margin, _LARGEST_MARGIN)
-            if size < 2.0 * self.mean and self.mean < 2.0 * size:  # further away it may be the slope that is wrong
-                if ratio * _STEP < 1.0 or (ratio > _STEP and self._last > _STEP):
+            if off <= jump:
+                self._beyond = 0
+            elif size < 2.0 * self.mean and self.mean < 2.0 * size:  # further away it may be the slope that is wrong
+                side = 1 if ratio > 1.0 else -1
+                if self._beyond == side:
                     self._step(ratio)
-                elif ratio > _STEP:
-                    seconds = expected * _STEP  # what happens once is for the margin
-        self._last = ratio
+                else:
+                    self._beyond, seconds = side, expected * (jump if side > 0 else 1.0 / jump)  # what happens once is for the margin
         share = seconds / size
         self.share += (share - self.share) * (1.0 - _KEEPS)
         self._count = self._count * _KEEPS + 1.0
@@ -141,6 +147,7 @@ class Line:
 
     def _step(self, ratio: float) -> None:
         """A new pace: all that is remembered is taken to last `ratio` times as long, and to count for less."""
+        self._beyond = 0
         fewer = min(1.0, _AFTER_STEP / self._count)
         self._count, self._w, self._wb, self._wbb = self._count * fewer, self._w * fewer, self._wb * fewer, self._wbb * fewer
         self._wy, self._wby = self._wy * fewer * ratio, self._wby * fewer * ratio

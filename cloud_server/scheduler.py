@@ -110,8 +110,7 @@ class Scheduler:
     @property
     def load(self) -> float:
         """Jobs waiting or running, per worker."""
-        jobs = len(self._dispatcher.running) + self._backlog.size
-        return round(jobs / self.config.workers, 3) if jobs else 0.0
+        return round((len(self._dispatcher.running) + self._backlog.size) / self.config.workers, 3)
 
     # -- messages ----------------------------------------------------------------------------------
 
@@ -154,8 +153,7 @@ class Scheduler:
         session.greet(hello, checksum=checksums(hello, self.config))
         session.acked = min(session.acked, hello.acked)  # lower after the device's death: it begins again where its spool says
         self._out += session.acknowledge(hello.acked)
-        limit = session.bind(event.peer, now)
-        self._send(session, welcome(hello, self.config, self._dispatcher.apps[session.app], limit, resumed))
+        self._send(session, welcome(hello, self.config, self._dispatcher.apps[session.app], session.bind(event.peer, now), resumed))
 
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._out += session.acknowledge(message.acked)
@@ -205,8 +203,7 @@ class Scheduler:
         self.duplicates += 1
         if event.token:
             self._out.append(Release(event.token))
-        result = session.results.get(seq)
-        if result is not None:
+        if (result := session.results.get(seq)) is not None:
             payload = (session.number, seq) if result.outcome == "done" else None
             self._send(session, replace(result, variant=session.planned), payload)
         elif seq in session.jobs or session.ownership.is_past(event.message):
@@ -337,8 +334,7 @@ class Scheduler:
                 self._out.append(Forget(session.number, result.seq))
             if result.generation:  # it ran for the state's sake: all that is to be told is that it is here no more
                 self._send(session, Credit(session.account.announce(), "submit", result.seq))
-        limit = session.account.grant()
-        if limit:
+        if limit := session.account.grant():
             self._send(session, Credit(limit))
 
     # -- time and ends -----------------------------------------------------------------------------

@@ -52,8 +52,9 @@ def standing(
     """As machine and workers say, and what the loop has counted; cheap, from any thread."""
     held = executor.residency()
     devices = {number: session.device for number, session in list(machine.sessions.items())}
+    late = sum(count for reason, count in machine.drops.items() if reason.startswith("late"))
     return ServerStatistics(
-        len(machine.sessions), machine.queued, machine.running, machine.executed, sum(count for reason, count in machine.drops.items() if reason.startswith("late")), machine.duplicates,
+        len(machine.sessions), machine.queued, machine.running, machine.executed, late, machine.duplicates,
         bad_messages, bytes_received, bytes_sent, payloads_kept, results_kept, machine.load, machine.memory.used,
         len(machine.memory.waiting), unsent, dict(machine.drops), machine.damaged, getattr(executor, "replaced", 0),
         sum(each.hits for each in held), sum(each.misses for each in held), sum(each.swaps for each in held),

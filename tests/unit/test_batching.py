@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 from tests.unit.server import HELLO
 
-from cloud_server.batching import Backlog, Costs
+from cloud_server.batching import Backlog
+from cloud_server.latency import Latency, Segment
 from cloud_server.sessions import Job, Session
 
 CHEAP, COSTLY = ("app", 2, 3, ""), ("app", 1, 3, "")
@@ -17,19 +18,18 @@ def session(number: int) -> Session:
     return Session(number, HELLO, b"L", 0.0, 10**9)
 
 
-def costs(**seconds: float) -> Costs:
+def costs(**seconds: float) -> Latency:
     """What is known: jobs of stage 2 are cheap, those of stages 1 and 2 costly."""
-    known = Costs()
+    known = Latency()
     for name, value in seconds.items():
-        known.learn({"cheap": CHEAP, "costly": COSTLY}[name], value)
+        known.learn({"cheap": CHEAP, "costly": COSTLY}[name], 1, value)
     return known
 
 
 class Queues:
     """A backlog whose sessions always want more of the same."""
 
-    def __init__(self, known: Costs) -> None:
-        self.costs = known
+    def __init__(self, known: Latency) -> None:
         self.backlog = Backlog(known)
         self.sessions: dict[int, Session] = {}
         self.served: Counter[int] = Counter()
@@ -47,17 +47,22 @@ class Queues:
         job = self.backlog.pop()
         assert job is not None
         self.served[job.session] += 1
+        self.last = job
         return job.session
+
+    def ride(self, most: int, segment: Segment = CHEAP) -> list[Job]:
+        """Up to so many further jobs for the batch of the last one."""
+        return self.backlog.pop_alike(self.last, segment, most)
 
 
 def test_an_empty_backlog_gives_nothing() -> None:
     """No job, no work."""
-    assert Backlog(Costs()).pop() is None
+    assert Backlog(Latency()).pop() is None
 
 
 def test_jobs_of_one_session_run_in_the_order_they_came() -> None:
     """First in, first out."""
-    backlog, owner = Backlog(Costs()), session(1)
+    backlog, owner = Backlog(Latency()), session(1)
     jobs = [Job(1, seq, 1, 3, seq + 1, 100, 0.0) for seq in (4, 2, 3)]
     for job in jobs:
         backlog.push(owner, job)
@@ -102,7 +107,7 @@ def test_a_device_that_had_whole_batches_alone_owes_nothing_for_them() -> None:
     queues.push(1, 600)
     for _ in range(30):
         queues.pop()
-        queues.backlog.pop_alike(CHEAP, 15)
+        queues.ride(15)
     queues.push(2, 50)
     queues.served.clear()
     for _ in range(20):
@@ -110,13 +115,14 @@ def test_a_device_that_had_whole_batches_alone_owes_nothing_for_them() -> None:
     assert queues.served == {1: 10, 2: 10}
 
 
-def test_a_device_that_comes_back_starts_even() -> None:
-    """What a session was owed or owes is forgotten when its queue runs empty."""
+def test_a_device_that_is_idle_earns_nothing() -> None:
+    """It starts even when it comes back, whatever the other had meanwhile."""
     queues = Queues(costs(cheap=0.01))
-    queues.push(1, 21)
-    queues.push(2, 40)
-    assert queues.pop() == 1
-    assert len(queues.backlog.pop_alike(CHEAP, 20)) == 20  # more than its share, and all it had
+    queues.push(1, 1)
+    queues.push(2, 100)
+    queues.pop()
+    for _ in range(30):
+        queues.pop()
     queues.push(1, 40)
     queues.served.clear()
     for _ in range(10):
@@ -124,98 +130,133 @@ def test_a_device_that_comes_back_starts_even() -> None:
     assert queues.served[1] == pytest.approx(5, abs=1)
 
 
+def test_a_debt_outlives_an_empty_queue() -> None:
+    """A device that had ten turns more than one that waits has its next one after those ten."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(2, 30, start=1)
+    queues.push(1, 11)
+    assert queues.pop() == 2
+    assert queues.pop() == 1
+    assert len(queues.ride(10)) == 10
+    queues.push(1, 5)
+    assert [queues.pop() for _ in range(9)] == [2] * 9
+
+
 def test_a_batch_takes_alike_jobs_only() -> None:
-    """Same app, same first and last stage; in each queue only what stands at its head, so that order holds."""
-    queues = Queues(Costs())
-    queues.push(1, 2)
+    """Same app, same first and last stage; in each queue only what stands at its head, so that order holds; the devices in turns."""
+    queues = Queues(Latency())
+    queues.push(1, 3)
     queues.push(1, 1, start=1)
     queues.push(1, 1)
     queues.push(2, 2)
-    taken = queues.backlog.pop_alike(CHEAP, 9)
-    assert [(job.session, job.start) for job in taken] == [(1, 2), (1, 2), (2, 2), (2, 2)]
+    queues.pop()
+    assert [(job.session, job.start) for job in queues.ride(9)] == [(2, 2), (1, 2), (2, 2), (1, 2)]
     assert queues.backlog.size == 2
 
 
 def test_a_batch_ends_with_the_same_stage_for_all() -> None:
     """Jobs that start alike and stop elsewhere are other jobs."""
-    backlog, owner = Backlog(Costs()), session(1)
-    backlog.push(owner, Job(1, 0, 2, 4, 1, 100, 0.0))
-    assert backlog.pop_alike(CHEAP, 9) == []
-    assert len(backlog.pop_alike(("app", 2, 4, ""), 9)) == 1
-
-
-def test_a_batch_never_mixes_apps() -> None:
-    """Equal stage numbers of another app are other stages."""
-    queues = Queues(Costs())
+    queues = Queues(Latency())
     queues.push(1, 1)
-    assert queues.backlog.pop_alike(("another", 2, 3), 9) == []
+    queues.backlog.push(queues.sessions[1], Job(1, 9, 2, 4, 99, 100, 0.0))
+    queues.pop()
+    assert queues.ride(9) == []
+    assert len(queues.ride(9, ("app", 2, 4, ""))) == 1
+
+
+def test_a_batch_never_mixes_apps_variants_or_trials() -> None:
+    """Equal stage numbers of another app are other stages; and what is tried apart from others stays apart."""
+    queues = Queues(Latency())
+    queues.push(1, 1)
+    queues.push(2, 1)
+    queues.pop()
+    for segment in (("another", 2, 3, ""), ("app", 2, 3, "large")):
+        assert queues.ride(9, segment) == []
+    queues.last.trial = 4
+    assert queues.ride(9) == []
+    queues.last.trial = 0
+    assert len(queues.ride(9)) == 1
 
 
 def test_a_batch_is_bounded() -> None:
     """It takes as many as asked for, the rest stays queued."""
-    queues = Queues(Costs())
-    queues.push(1, 5)
-    assert len(queues.backlog.pop_alike(CHEAP, 3)) == 3
+    queues = Queues(Latency())
+    queues.push(1, 6)
+    queues.pop()
+    assert len(queues.ride(3)) == 3
     assert queues.backlog.size == 2
 
 
 def test_who_rides_along_in_a_batch_pays_for_it() -> None:
-    """A device whose jobs filled another's batch gets its next turn later."""
+    """In batches of eleven a device with three jobs each time and one with all the others get what they ask for, and a third as much
+    as the second, since it waits as long."""
     queues = Queues(costs(cheap=0.01))
-    queues.push(1, 40)
-    queues.push(2, 40)
-    first = queues.pop()
-    assert first == 1
-    assert Counter(job.session for job in queues.backlog.pop_alike(CHEAP, 10)) == {1: 10}
-    queues.served.clear()
-    for _ in range(9):
+    queues.push(2, 500)
+    queues.push(3, 500)
+    had = Counter[int]()
+    for _ in range(40):
+        queues.push(1, 3)
+        had[queues.pop()] += 1
+        had += Counter(job.session for job in queues.ride(10))
+    assert had[1] == pytest.approx(120, abs=3)
+    assert abs(had[2] - had[3]) <= 1
+    assert had.total() == 440
+
+
+def test_a_job_put_back_is_next_and_costs_nothing() -> None:
+    """It was taken and did not run: its device has had nothing, and is among those who had as little."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(1, 3)
+    queues.push(2, 3)
+    queues.pop()
+    queues.backlog.put_back(queues.sessions[1], queues.last)
+    assert [queues.pop() for _ in range(6)] == [2, 1, 2, 1, 2, 1]
+    assert queues.backlog.seconds == 0.0
+
+
+def test_a_job_that_was_taken_for_nothing_is_not_charged() -> None:
+    """It was late: its device has its turn with the next one."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(1, 3)
+    queues.push(2, 3)
+    queues.pop()
+    queues.backlog.refund(queues.sessions[1], queues.last)
+    assert [queues.pop() for _ in range(4)] == [2, 1, 2, 1]
+
+
+def test_who_may_not_begin_loses_its_turn_and_saves_nothing_up() -> None:
+    """Devices that fetch no answers stand aside; afterwards they are even with the rest."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(1, 60)
+    queues.push(2, 60)
+    for _ in range(20):
+        job = queues.backlog.pop(lambda session: session.number == 2)
+        assert job is not None and job.session == 2
+    for _ in range(20):
         queues.pop()
-    assert queues.served[2] == 9
+    assert queues.served[1] == pytest.approx(10, abs=1)
+
+
+def test_what_lies_ahead_of_a_job_is_its_devices_share_of_the_queue() -> None:
+    """Of 30 jobs of 10 ms those before a newcomer's first are none, before the second those of one round; no more than there are."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(1, 20)
+    queues.push(2, 10)
+    new = session(3)
+    assert queues.backlog.ahead(new) == 0.0
+    queues.sessions[3] = new
+    queues.push(3)
+    assert queues.backlog.ahead(new) == pytest.approx(0.03)
+    queues.push(3, 40)
+    assert queues.backlog.ahead(new) == pytest.approx(0.71)
 
 
 def test_dropping_a_session_takes_its_jobs_and_only_those() -> None:
     """The others keep their turns."""
-    queues = Queues(Costs())
+    queues = Queues(Latency())
     queues.push(1, 3)
     queues.push(2, 2)
     assert len(queues.backlog.drop(queues.sessions[1])) == 3
     assert queues.backlog.size == 2
     assert [queues.pop(), queues.pop()] == [2, 2]
     assert queues.backlog.drop(queues.sessions[1]) == []
-
-
-def test_what_never_ran_is_taken_to_cost_a_millisecond() -> None:
-    """Something must be assumed for the first job."""
-    assert Costs().predict(CHEAP) == 0.001
-
-
-def test_the_first_batch_is_believed_and_later_ones_move_the_estimate_by_a_fifth() -> None:
-    """10 ms, then 20 ms: 12 ms."""
-    known = costs(cheap=0.010)
-    assert known.predict(CHEAP) == 0.010
-    known.learn(CHEAP, 0.020)
-    assert known.predict(CHEAP) == pytest.approx(0.012)
-
-
-def test_a_turn_is_worth_the_costliest_segment() -> None:
-    """So each device can pay for a job in every turn, whatever it costs."""
-    known = costs(cheap=0.002, costly=0.05)
-    assert known.largest == 0.05
-    for _ in range(60):
-        known.learn(COSTLY, 0.0)
-    assert known.largest == 0.002
-
-
-def test_a_segment_that_was_slow_once_is_tried_again() -> None:
-    """After a job that hung for 2 s those with 0.3 s left are given up, but not for ever: some dozen later one runs."""
-    costs, segment = Costs(), ("app", 1, 2, "")
-    costs.learn(segment, 0.01)
-    for _ in range(50):
-        costs.learn(segment, 2.0)
-    tries = 0
-    while costs.hope(segment) > 0.3:
-        costs.shed(segment)
-        tries += 1
-    assert 12 < tries < 60
-    costs.learn(segment, 0.01)
-    assert costs.hope(segment) == 0.01

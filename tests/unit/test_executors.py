@@ -133,7 +133,7 @@ def test_what_a_stage_throws_costs_its_job_only(bench: Benches, order: str) -> N
 def test_a_job_whose_time_passed_in_line_does_not_run(bench: Benches) -> None:
     """It is dropped as late without a look at its payload; who has time left, or no deadline, runs."""
     done, values = bench("measure").run(1, 2, 3, slack=(-0.1, 60.0, None))
-    assert [(job.kind, job.error) for job in done.jobs] == [("dropped", "late"), ("done", ""), ("done", "")]
+    assert [(job.kind, job.error) for job in done.jobs] == [("dropped", "late at a worker"), ("done", ""), ("done", "")]
     assert [value and value["total"] for value in values] == [None, 4, 6]
 
 

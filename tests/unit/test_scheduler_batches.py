@@ -22,17 +22,17 @@ def test_a_job_that_waited_past_its_deadline_is_shed() -> None:
     server = busy()
     server.submits(1, 1.0, budget=0.25)
     assert server.done(0, 1.5) == [
-        Release(1), result(0, held=0.5, load=1.0), Release(2), result(1, "dropped", held=0.5, queued=0.5, reason="late"),
+        Release(1), result(0, held=0.5, load=1.0), Release(2), result(1, "dropped", held=0.5, queued=0.5, reason="late in the queue"),
     ]
-    assert server.machine.drops == {"late": 1}
+    assert server.machine.drops == {"late in the queue": 1}
 
 
-@pytest.mark.parametrize(("budget", "outcome"), [(0.53, "runs"), (0.52, "late")])
+@pytest.mark.parametrize(("budget", "outcome"), [(0.54, "runs"), (0.53, "late")])
 def test_a_job_that_cannot_be_done_in_time_is_shed(budget: float, outcome: str) -> None:
-    """Such jobs take 30 ms, as the first one showed: at 1.5 a deadline at 1.53 can be met and one at 1.52 cannot."""
+    """Such jobs take 30 ms, as the first one showed, and a slow one 36: a deadline 40 ms ahead can be met and one in 30 cannot."""
     server = busy()
     server.submits(1, 1.0, budget=budget)
-    commands = server.done(0, 1.5, times=(0.0, 0.03 - 2**-30))
+    commands = server.done(0, 1.5, times=(0.0, 0.03))
     assert (batches(commands), len(answers(commands))) == (([(1,)], 1) if outcome == "runs" else ([], 2))
 
 
@@ -40,7 +40,7 @@ def test_the_uplink_counts_against_the_budget() -> None:
     """The first SUBMIT took as long as any; the second came 0.2 s later than its stamp allows, so 0.05 s are left of 0.25."""
     server = busy()
     server.submits(1, 1.2, budget=0.25, stamp=0.0)
-    assert answers(server.done(0, 1.26)) == [(0, "done", ""), (1, "dropped", "late")]
+    assert answers(server.done(0, 1.26)) == [(0, "done", ""), (1, "dropped", "late in the queue")]
 
 
 def test_shedding_one_job_lets_the_next_run() -> None:
@@ -132,7 +132,7 @@ def test_what_is_late_or_cancelled_is_left_out_of_a_batch() -> None:
     server.hears(Cancel(3), 1.1)
     commands = server.done(0, 1.5)
     assert batches(commands) == [(2,)]
-    assert answers(commands)[1:] == [(1, "dropped", "late"), (3, "dropped", "cancelled")]
+    assert answers(commands)[1:] == [(1, "dropped", "late in the queue"), (3, "dropped", "cancelled")]
 
 
 def test_a_job_of_a_batch_may_end_as_it_likes() -> None:
@@ -148,15 +148,15 @@ def test_a_job_of_a_batch_may_end_as_it_likes() -> None:
     assert [result.decode_us for result in results] == [0, 1000, 2500]
 
 
-def test_the_cost_of_a_job_is_its_share_of_the_batch() -> None:
-    """Two jobs in 60 ms are 30 ms each: a budget of 29 ms is refused, one of 31 ms is not."""
+def test_what_a_batch_takes_depends_on_its_size() -> None:
+    """One job in 30 ms and two in 40 are 20 and 10 for each: alone, with the margin, it fits into 40 ms and not into 30."""
     server = batching()
     server.submits(1, 1.0)
     server.submits(2, 1.0)
     server.done(0, 1.1, times=(0.01, 0.02))
-    server.done(1, 1.2, times=(0.02, 0.04))
-    assert answers(server.submits(3, 2.0, budget=0.029, stamp=1.0)) == [(3, "dropped", "late")]
-    assert batches(server.submits(4, 2.0, budget=0.031, stamp=1.0)) == [(4,)]
+    server.done(1, 1.2, times=(0.02, 0.02))
+    assert answers(server.submits(3, 1.3, budget=0.030, stamp=0.3)) == [(3, "dropped", "late on arrival")]
+    assert batches(server.submits(4, 1.3, budget=0.040, stamp=0.3)) == [(4,)]
 
 
 def test_two_devices_with_costs_of_one_to_ten_get_equal_server_seconds() -> None:

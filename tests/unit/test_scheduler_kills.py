@@ -74,7 +74,7 @@ def test_a_job_that_is_tried_again_keeps_its_deadline() -> None:
     server.submits(2, 1.0)
     server.done(0, 1.1)
     commands = server.done(1, 2.0, "again", times=())
-    assert answers(commands) == [(1, "dropped", "late")]
+    assert answers(commands) == [(1, "dropped", "late in the queue")]
     assert batches(commands) == [(2,)]
 
 
@@ -126,4 +126,4 @@ def test_a_batch_that_ended_its_worker_teaches_no_cost() -> None:
     """It has no times; a job of 30 ms is still expected to take that."""
     server = filled()
     lost(server, 1, 2.0)
-    assert server.machine._dispatcher.costs.predict(("app", 1, 3, "")) > 0.02
+    assert server.machine._dispatcher.latency.seconds(("app", 1, 3, "")) > 0.02

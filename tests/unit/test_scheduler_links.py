@@ -294,5 +294,5 @@ def test_counts_tell_what_became_of_the_jobs() -> None:
     server.done(0, 1.5)
     server.done(1, 1.6, "failed")
     machine = server.machine
-    assert (machine.executed, machine.drops, machine.duplicates, machine.opened) == (2, {"late": 1}, 1, 1)
+    assert (machine.executed, machine.drops, machine.duplicates, machine.opened) == (2, {"late in the queue": 1}, 1, 1)
     assert machine.outcomes == {"done": 1, "filtered": 0, "failed": 1, "dropped": 1}

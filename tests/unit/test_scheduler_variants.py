@@ -55,10 +55,10 @@ def test_an_unknown_variant_fails_in_words() -> None:
 def test_what_is_known_of_a_variant_is_of_it_alone() -> None:
     """The small variant takes 0.1 s; a job with the large one, of which nothing is known, is tried where that would be too late."""
     one = server()
-    one.done(0, 2.0, times=(0.05, 0.05))
-    assert runs(one.submits(1, 3.0, budget=0.09, stamp=2.0, variant="large")) == [((1,), "large")]
-    one.done(1, 4.0)
-    assert answers(one.submits(2, 5.0, budget=0.09, stamp=4.0, variant="small")) == [(2, "dropped", "late")]
+    one.done(0, 1.5, times=(0.05, 0.05))
+    assert runs(one.submits(1, 1.6, budget=0.09, stamp=0.6, variant="large")) == [((1,), "large")]
+    one.done(1, 1.7)
+    assert answers(one.submits(2, 1.8, budget=0.09, stamp=0.8, variant="small")) == [(2, "dropped", "late on arrival")]
 
 
 @pytest.mark.parametrize("planned", ["", "large"])

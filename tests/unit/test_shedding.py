@@ -71,7 +71,7 @@ def test_jobs_that_wait_in_vain_are_swept_away() -> None:
     for seq in range(5):
         server.submits(seq, 1.0, budget=None if seq == 3 else 0.5)
     assert answers(server.tick(1.0)) == []
-    assert answers(server.tick(2.0)) == [(2, "dropped", "late"), (4, "dropped", "late")]
+    assert answers(server.tick(2.0)) == [(2, "dropped", "late in the queue"), (4, "dropped", "late in the queue")]
     assert server.machine.queued == 1
 
 

@@ -1,0 +1,121 @@
+"""The latency of a batch as a line: found from few batches, followed when it moves, never absurd."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud_server.latency import UNKNOWN, Latency
+
+A = ("app", 1, 3, "")
+seconds = st.floats(1e-7, 100.0)
+sizes = st.integers(1, 64)
+
+
+def taught(a: float, c: float, noise: float, count: int, seed: int = 1, largest: int = 16) -> Latency:
+    """A model that saw so many batches of random sizes."""
+    dice, latency = random.Random(seed), Latency()
+    for _ in range(count):
+        size = dice.randint(1, largest)
+        latency.learn(A, size, (a + c * size) * max(0.1, dice.gauss(1.0, noise)))
+    return latency
+
+
+def test_what_never_ran_is_taken_to_last_a_millisecond() -> None:
+    """Something must be assumed for the first batch, and it may be as large as it likes."""
+    latency = Latency()
+    assert not latency.knows(A)
+    assert (latency.seconds(A, 9), latency.tail(A), latency.share(A), latency.largest(A, 0.5, 16)) == (UNKNOWN, UNKNOWN, UNKNOWN, 16)
+
+
+def test_two_batches_of_different_size_tell_what_batching_saves() -> None:
+    """1 in 12 ms and 8 in 26 ms: 10 ms for the batch and 2 for each job, within 2 %."""
+    latency = Latency()
+    latency.learn(A, 1, 0.012)
+    latency.learn(A, 8, 0.026)
+    for size in (1, 4, 8, 16):
+        assert latency.seconds(A, size) == pytest.approx(0.010 + 0.002 * size, rel=0.05)
+
+
+def test_with_one_size_seen_twice_as_much_is_tried() -> None:
+    """Else nobody would ever learn what a larger batch takes; where the size itself does not fit, no more is tried."""
+    latency = Latency()
+    latency.learn(A, 4, 0.04)
+    assert latency.largest(A, 0.041, 64) == 8
+    assert latency.largest(A, 0.03, 64) < 4
+
+
+@pytest.mark.parametrize(("a", "c"), [(0.01, 0.001), (0.002, 0.01), (0.05, 0.0), (0.0, 0.004)])
+def test_the_line_is_recovered_under_noise(a: float, c: float) -> None:
+    """Of times that scatter by 10 %, the mean of a batch is known within 10 % after sixty, whatever the share of each part."""
+    latency = taught(a, c, 0.1, 60)
+    for size in (1, 2, 4, 8, 16):
+        assert latency.seconds(A, size) == pytest.approx(a + c * size, rel=0.1, abs=2e-4 + 0.1 * a)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
+def test_the_tail_is_exceeded_by_two_in_a_hundred(noise: float) -> None:
+    """Between none and four, with halts of the host among them, and no wider than it need be."""
+    dice, latency, beyond = random.Random(3), taught(0.01, 0.002, noise, 200), 0
+    for _ in range(4000):
+        size = dice.randint(1, 16)
+        took = (0.01 + 0.002 * size) * max(0.1, dice.gauss(1.0, noise)) * (8.0 if dice.random() < 0.002 else 1.0)
+        beyond += took > latency.tail(A, size)
+        latency.learn(A, size, took)
+    assert beyond <= 160
+    assert latency.tail(A, 8) < latency.seconds(A, 8) * (1.15 + 4 * noise)
+
+
+@pytest.mark.parametrize("factor", [0.2, 0.5, 2.0, 5.0])
+def test_a_new_pace_is_followed_within_ten_batches(factor: float) -> None:
+    """The machine got busier, or idle: another ten batches and the mean is right within 20 %."""
+    latency, dice = taught(0.01, 0.002, 0.05, 100), random.Random(5)
+    for _ in range(10):
+        size = dice.randint(4, 12)
+        latency.learn(A, size, factor * (0.01 + 0.002 * size) * dice.gauss(1.0, 0.05))
+    assert latency.seconds(A, 8) == pytest.approx(factor * 0.026, rel=0.2)
+
+
+def test_one_halt_changes_little() -> None:
+    """A batch that took ten times as long, once, moves the mean by less than 10 %."""
+    latency = taught(0.01, 0.002, 0.05, 100)
+    before = latency.seconds(A, 8)
+    latency.learn(A, 8, 0.26)
+    assert before <= latency.seconds(A, 8) < 1.1 * before
+
+
+def test_a_job_costs_its_share_of_the_batches_there_are() -> None:
+    """In batches of eight it costs a fifth of what it does alone, where the batch itself is most of it."""
+    latency = Latency()
+    for _ in range(100):
+        latency.learn(A, 8, 0.018)
+    assert latency.share(A) == pytest.approx(0.018 / 8)
+
+
+def test_segments_know_nothing_of_each_other_and_apps_can_be_forgotten() -> None:
+    """A variant is another segment; with its app all of them go."""
+    latency, large = Latency(), ("app", 1, 3, "large")
+    latency.learn(A, 1, 0.01)
+    assert latency.knows(A) and not latency.knows(large)
+    latency.learn(large, 1, 0.02)
+    latency.forget("app")
+    assert not latency.knows(A) and not latency.knows(large)
+
+
+@given(st.lists(st.tuples(sizes, seconds), min_size=1, max_size=40), seconds, st.integers(1, 64))
+def test_whatever_is_learned_a_prediction_makes_sense(batches: list[tuple[int, float]], room: float, most: int) -> None:
+    """Positive, finite, not falling with size, the tail not below the mean; and the largest batch that fits does, the next does not."""
+    latency = Latency()
+    for size, took in batches:
+        latency.learn(A, size, took)
+    expected = [latency.seconds(A, size) for size in (1, 2, 3, 8, 64)]
+    assert expected[0] > 0.0 and expected == sorted(expected) and expected[-1] < float("inf")
+    assert all(latency.tail(A, size) >= latency.seconds(A, size) for size in (1, 8))
+    largest = latency.largest(A, room, most)
+    assert 0 <= largest <= most
+    if latency.lines[A].known:
+        assert largest == 0 or latency.tail(A, largest) <= room * (1 + 1e-6)
+        assert largest == most or latency.tail(A, largest + 1) > room * (1 - 1e-6)
