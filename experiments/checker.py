@@ -23,6 +23,7 @@ RULES = {
     "value": "a Done value went through every stage once, in order; `where` says where",
     "latency": "Deliver's latency is the time since capture, and not negative",
     "age": "live: no Deliver later than the age bound; of a device that hung, no Done",
+    "variant": "a frame is made with one variant from its first stage to its outcome, here and at the server",
     "late-submit": "no SUBMIT for a delivered seq, none without a WELCOME, none outside a legal cut",
     "way": "a SUBMIT goes in a codec that is legal at its cut, and by a fixed split in the one asked for",
     "credit": "SUBMIT bytes since WELCOME never exceed the limit granted; the server sees no excess either",

@@ -54,6 +54,7 @@ class DeviceCheck(Check):
             (k, codec) for ways in (steer.ways, *(region.ways for region in steer.regions)) for k, codec, _ in ways
         }
         self._sequential = Sequential(self._reached)
+        self._made: dict[int, str] = {}
         self._owner = OwnerCheck(self, self._stateful)
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.on.update({
@@ -116,7 +117,14 @@ class DeviceCheck(Check):
             self.problem("order", f"Deliver of {what.seq} after {next(reversed(self.delivered))}")
         self.delivered[what.seq] = what
         self._check_outcome(what.seq, what.outcome)
+        if what.seq in self._made:
+            self._check_variant(what.seq, what.variant)
         self._check_latency(what)
+
+    def _check_variant(self, seq: int, variant: str) -> None:
+        made = self._made.setdefault(seq, variant)
+        if variant != made or (bool(variant) != bool(self.scenario.varieties)):
+            self.problem("variant", f"frame {seq} begun with {made!r} goes on with {variant!r}")
 
     def _check_outcome(self, seq: int, outcome: Outcome) -> None:
         if type(outcome) is Dropped:
@@ -229,6 +237,7 @@ class DeviceCheck(Check):
             self._sizes[what.seq] = what.nbytes
 
     def on_run_stages(self, what: iot.RunStages) -> None:
+        self._check_variant(what.seq, what.variant)
         for stage in self._stateful:
             if what.start <= stage < what.stop:
                 if not what.ordered:
@@ -256,6 +265,7 @@ class DeviceCheck(Check):
     def _check_submit(self, message: Submit) -> None:
         seq = message.seq
         self._submitted.setdefault(seq, []).append(message)
+        self._check_variant(seq, message.variant)
         if seq in self.delivered and not self._owner.replays(message):
             self.problem("late-submit", f"SUBMIT of {seq}, which was delivered as {self.delivered[seq].outcome}")
         if self._limit < 0:

@@ -12,6 +12,7 @@ import msgspec
 
 from experiments.dice import Dice
 from experiments.draw_steered import steer, with_ways
+from experiments.fleet.variety import Variety
 from experiments.machines import app_of
 from experiments.scenario import Device, Network, Scenario, Server, Stage
 from experiments.strikes import KINDS, Strike
@@ -40,9 +41,11 @@ def draw(seed: int) -> Scenario:
     server = _faulty(Dice(f"faults {seed} server"), _server(dice, stages, end))
     # A lease shorter than one message takes on its way ends every session that sends one.
     server = msgspec.structs.replace(server, lease=max(server.lease, *(_longest(device, stages) for device in devices)))
+    stages, varieties, replans = _variants(Dice(f"variants {seed}"), stages)
+    server = msgspec.structs.replace(server, replans=replans)
     return Scenario(
         name=f"seed {seed}", stages=stages, devices=devices, server=server, strikes=_strikes(Dice(f"strikes {seed}"), legal),
-        limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0),
+        limit=60 * end + 600 + transfer, aggregate=dice.chance(0.4), spurious_ticks=dice.pick(0.0, 0.0, 3.0), varieties=varieties,
     )
 
 
@@ -133,6 +136,19 @@ def _faulty(dice: Dice, server: Server) -> Server:
     drift = dice.pick(0.0, 0.0, *_DRIFTS)
     dies = dice.scaled(0.002, 0.1) if dice.chance(0.15) else 0.0
     return msgspec.structs.replace(server, drift=drift, stuck=stuck, dies=dies)
+
+
+def _variants(dice: Dice, stages: tuple[Stage, ...]) -> tuple[tuple[Stage, ...], tuple[Variety, ...], float]:
+    """In every third run the last stage varies; and for how long each variant is planned, at times by nobody."""
+    if not dice.chance(1 / 3):
+        return stages, (), 0.0
+    last = stages[-1]
+    varieties = tuple(
+        Variety(name=name, accuracy=0.3 + 0.2 * rank, nbytes=last.nbytes, base_ms=rank * last.cloud_ms / 2, each_ms=last.cloud_ms / 2)
+        for rank, name in enumerate(dice.pick(("small", "large"), ("small", "large", "huge")))
+    )
+    replans = dice.pick(0.0, *(dice.scaled(0.05, 3.0) for _ in range(4)))
+    return (*stages[:-1], msgspec.structs.replace(last, varies=True)), varieties, replans
 
 
 def _strikes(dice: Dice, legal: tuple[int, ...]) -> tuple[Strike, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
 from experiments.folds import moves
+from experiments.replanning import Replanning
 from experiments.scenario import Cpu, Device, Scenario, Stage
 from iot_client.policy import SteerConfig
 from iot_client.session import Session, SessionConfig
@@ -92,11 +93,12 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
         aggregate=scenario.aggregate, variants=tuple(app.variants), accuracies=tuple(each.accuracy for each in app.variants.values()),
         varies=tuple(task.varies for task in app.chain),
     )
-    machine = Scheduler(SchedulerConfig(
+    config = SchedulerConfig(
         server="server", epoch=epoch, apps={app.name: info}, workers=plan.workers, max_batch=plan.max_batch,
         memory=plan.memory, credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
-    ))
-    return machine, []
+    )
+    replans = plan.replans > 0.0 and app.variants
+    return Replanning(config, tuple(app.variants), plan.replans) if replans else Scheduler(config), []
 
 
 def _task(index: int, stage: Stage) -> Task:

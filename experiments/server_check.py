@@ -115,8 +115,8 @@ class ServerCheck(Check):
             self.problem("workers", f"{len(self._running)} batches under way")
         for (session, seq), token in zip(what.jobs, what.inputs, strict=True):
             owner, message = self._tokens.get(token, (0, None))
-            asked = (message.seq, message.start, message.stop) if isinstance(message, Submit) else None
-            if owner != session or asked != (seq, what.start, what.stop):
+            asked = (message.seq, message.start, message.stop, message.variant) if isinstance(message, Submit) else None
+            if owner != session or asked != (seq, what.start, what.stop, what.variant):
                 self.problem("job", f"{what}: input {token} was {message} of session {owner}")
             generation = message.generation if isinstance(message, Submit) else 0
             if isinstance(message, Submit) and generation:

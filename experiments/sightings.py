@@ -17,7 +17,7 @@ _NAMED: dict[type, str] = {
     Died: "died", Hung: "hung", Spurious: "spurious tick", Folded: "folded", iot.LinkDown: "link down", iot.Reopen: "reopened",
     iot.StopRequested: "stopped", cloud.PeerGone: "peer gone", iot.SplitRequested: "split asked for",
     iot.Garbled: "unreadable here",
-    iot.ImportState: "state came home", iot.KeepState: "copy kept",
+    iot.ImportState: "state came home", iot.KeepState: "copy kept", iot.VariantReady: "variant loaded",
 }
 
 
@@ -36,6 +36,7 @@ def sightings(trace: Trace) -> Counter[str]:
         elif kind is iot.RunStages:
             seen["replayed here"] += what.replay
             seen["run from a later stage"] += what.start > 0
+            seen["run with a variant planned"] += what.variant not in ("", "small")
             seen["ordered"] += what.ordered
         elif kind is iot.Deliver:
             _delivered(trace, int(host.removeprefix("device")), what, seen)
@@ -49,6 +50,7 @@ def sightings(trace: Trace) -> Counter[str]:
             seen["tried again"] += sum(job.kind == "again" for job in what.jobs)
         elif kind is cloud.RunBatch:
             seen["batched"] += len(what.jobs) > 1
+            seen["served with a variant planned"] += what.variant not in ("", "small")
         elif kind is cloud.Note:
             seen["lease over"] += "silent" in what.text
     return seen

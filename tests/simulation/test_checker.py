@@ -120,6 +120,10 @@ def age(r: Records) -> None:
     r[index] = r[index]._replace(at=r[index].at + 0.2)
 
 
+def variant(r: Records) -> None:
+    change(r, find(r, LOSSLESS, iot.Deliver), variant="another")
+
+
 def late_submit(r: Records) -> None:
     sent = r[find(r, LOSSLESS, iot.SendMessage, sends(Submit))].what
     insert(r, find(r, LOSSLESS, iot.Deliver, lambda what: what.seq == sent.message.seq), sent)
@@ -224,8 +228,8 @@ def leak(r: Records) -> None:
 BREAKS: dict[str, Callable[[Records], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, late_submit, way,
-        credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, blame, memory, refusal,
+        broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, variant, late_submit,
+        way, credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, blame, memory, refusal,
         workers, leak,
     )
 }
