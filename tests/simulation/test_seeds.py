@@ -18,7 +18,7 @@ SOMETIMES = {
     "peer gone": 300, "refused hello_required": 300, "reopened": 100, "resent": 300, "restarted": 200, "resumed": 200,
     "run from a later stage": 5_000, "shed late": 1_000, "shed shutdown": 3, "split asked for": 500, "spurious tick": 5_000,
     "stopped": 30, "twin delivered": 1_000, "welcomed": 1_000,
-    "run with a variant planned": 9_000, "served with a variant planned": 3_000, "variant loaded": 2_500,
+    "run with a variant planned": 9_000, "served with a variant planned": 3_000, "variant loaded": 2_000,
     "damaged at the server": 150, "damaged here": 80, "refused damaged": 100, "unreadable at the server": 100, "unreadable here": 250,
 }
 """What must have happened over all seeds, at least so often: about a third of what is seen."""
