@@ -126,6 +126,7 @@ class Network(Task):
     parameters = ("stage",)
     reads = ("features",)
     writes = ("features",)
+    accepts = {"features": ("int8",)}
 
     def __init__(self, stage: str) -> None:
         self.name = self.stage = stage
@@ -165,6 +166,7 @@ class Decode(Task):
     parameters = ("score", "overlap")
     reads = ("features", "size")
     writes = ("detections", "features")
+    accepts = {"features": ("fp16",)}
 
     def __init__(self, score: float = SCORE, overlap: float = OVERLAP) -> None:
         if not 0.0 < score < 1.0 or not 0.0 < overlap <= 1.0:

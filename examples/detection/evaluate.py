@@ -1,9 +1,10 @@
 """Measure every variant of the detector on scenes that training never saw, by COCO's own evaluator.
 
-    python -m examples.detection.evaluate [--scenes N] [--jpeg QUALITY] [--out FILE]
+    python -m examples.detection.evaluate [--scenes N] [--codec WORD --cut K] [--out FILE]
 
-Each scene goes through the app's own stages. A thing that is mostly hidden counts neither way, as a crowd does in COCO. Without --jpeg
-the figures are written to the file that the app's variants take their accuracy from.
+Each scene goes through the app's own stages. A thing that is mostly hidden counts neither way, as a crowd does in COCO. Without
+--codec the figures are written to the file that the app's variants take their accuracy from; with it they say what is lost where a
+value is sent in that codec after K stages, and how many bytes that takes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,7 +28,8 @@ from examples.detection.boxes import Detections
 from examples.detection.family import ACCURACY, VARIANTS, name_of, variants
 from examples.detection.network import STAGES
 from examples.detection.scenes import CLASSES, HEIGHT, WIDTH, Scene, Thing
-from tasks import App, Input, Runner
+from tasks import App, Input, Ran, Runner
+from wire.payload import Packer
 
 __all__ = ["FIRST_SEED", "LEAST_SCORE", "evaluate", "held_out", "main", "score", "seen_by"]
 
@@ -64,30 +65,41 @@ def seen_by(pairs: Iterable[tuple[str, int]] = VARIANTS) -> Runner:
     """The stages up to `decode`, set up, with these variants."""
     stages = [_Whole(), FitPicture(), Normalize(), *map(Network, STAGES), Decode(LEAST_SCORE, OVERLAP)]
     chosen = variants(tuple(pairs))
-    runner = Runner(App("evaluated", stages, variants=chosen), time.perf_counter, resident=len(chosen))
+    runner = Runner(App("evaluated", stages, types=[Sight, Detections], variants=chosen), time.perf_counter, resident=len(chosen))
     runner.setup(0, runner.app.n)
     return runner
 
 
 def evaluate(
-    runner: Runner, scenes: Iterable[tuple[_Array, list[Thing]]], *, jpeg: int = 0
+    runner: Runner, scenes: Iterable[tuple[_Array, list[Thing]]], *, codec: str = "", cut: int = 1
 ) -> dict[str, dict[str, float]]:
     """The figures of each variant of the runner's app, by its name.
 
     Args:
-        jpeg: quality at which the captured image is sent; 0 leaves it as it is.
+        codec: with it values are sent at the cut, as between device and server; `bytes` is then what that takes on average.
+        cut: stages before it.
     """
     truth: list[list[Thing]] = []
     found: dict[str, list[Detections]] = {name: [] for name in runner.app.variants}
+    sent = dict.fromkeys(found, 0)
+    packer = Packer(runner.app.types)
     for image, things in scenes:
         truth.append(things)
-        sent = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR) if jpeg else image
         for name in found:
-            ran = runner.run(0, runner.app.n, sent, variant=name)
-            if ran.kind != "done":
-                raise RuntimeError(f"variant {name!r} failed: {ran.error}")
-            found[name].append(ran.value.detections)
-    return {name: score(truth, detections) for name, detections in found.items()}
+            value = _done(runner.run(0, cut if codec else 0, image, variant=name), name)
+            if codec:
+                payload = packer.pack(value, codec)
+                sent[name] += payload.nbytes
+                value = packer.unpack(payload)
+            found[name].append(_done(runner.run(cut if codec else 0, runner.app.n, value, variant=name), name).detections)
+    figures = {name: score(truth, detections) for name, detections in found.items()}
+    return {name: {**row, "bytes": sent[name] // len(truth)} if codec else row for name, row in figures.items()}
+
+
+def _done(ran: Ran, name: str) -> Any:
+    if ran.kind != "done":
+        raise RuntimeError(f"variant {name!r} failed: {ran.error}")
+    return ran.value
 
 
 def score(truth: list[list[Thing]], found: list[Detections]) -> dict[str, float]:
@@ -143,26 +155,27 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     runner = seen_by()
+    if not 1 <= told.cut < runner.app.n:
+        _parser().error(f"--cut {told.cut}: there are {runner.app.n} stages, so 1 to {runner.app.n - 1} can be before it")
     try:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             scenes = progress.track(held_out(told.scenes), total=told.scenes, description="scenes")
-            figures = evaluate(runner, scenes, jpeg=told.jpeg)
-        few = evaluate(runner, held_out(min(FEW, told.scenes)), jpeg=told.jpeg)
+            figures = evaluate(runner, scenes, codec=told.codec, cut=told.cut)
+        few = evaluate(runner, held_out(min(FEW, told.scenes)), codec=told.codec, cut=told.cut)
         first = {"scenes": min(FEW, told.scenes), "map": {name: found["map"] for name, found in few.items()}}
     finally:
         runner.close()
     console.print(_table(figures))
-    out = told.out or (None if told.jpeg else ACCURACY)
+    out = told.out or (None if told.codec else ACCURACY)
     if out:
-        written = {"scenes": told.scenes, "first_seed": FIRST_SEED, "jpeg": told.jpeg, "first": first, "variants": figures}
+        written = {"scenes": told.scenes, "first_seed": FIRST_SEED, "codec": told.codec, "first": first, "variants": figures}
         out.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
 def _table(figures: dict[str, dict[str, float]]) -> Table:
-    table = Table("variant", *_FIGURES)
-    for width, size in VARIANTS:
-        name = name_of(width, size)
-        table.add_row(name, *(f"{figures[name][key]:.3f}" for key in _FIGURES))
+    table = Table("variant", *next(iter(figures.values())))
+    for name, row in figures.items():
+        table.add_row(name, *(f"{figure:.3f}" if key in _FIGURES else str(figure) for key, figure in row.items()))
     return table
 
 
@@ -171,8 +184,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m examples.detection.evaluate", description="Measure every variant on scenes that training never saw."
     )
     parser.add_argument("--scenes", type=int, default=500, help="how many of them (default %(default)s)")
-    parser.add_argument("--jpeg", type=int, default=0, help="quality at which the captured image is sent (default: as it is)")
-    parser.add_argument("--out", type=Path, default=None, help=f"a JSON file (default {ACCURACY.name} of the example; none with --jpeg)")
+    parser.add_argument("--codec", default="", help="send values at the cut in this codec: jpeg:60, int8, ... (default: nothing is sent)")
+    parser.add_argument("--cut", type=int, default=1, help="stages before it: 1 sends the captured image (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=None, help=f"a JSON file (default {ACCURACY.name} of the example; none with --codec)")
     return parser
 
 

@@ -68,8 +68,12 @@ def test_more_pixels_and_more_channels_see_more() -> None:
 
 def test_the_command_line_writes_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A table for people, and a file with the figures of every variant."""
-    main(["--scenes", "2", "--jpeg", "60", "--out", str(tmp_path / "found.json")])
+    main(["--scenes", "2", "--codec", "int8", "--cut", "6", "--out", str(tmp_path / "found.json")])
     written = json.loads((tmp_path / "found.json").read_text())
-    assert written["scenes"] == 2 and written["jpeg"] == 60
+    assert written["scenes"] == 2 and written["codec"] == "int8"
+    assert 500 < written["variants"]["narrow-96"]["bytes"] < 2000 < 10_000 < written["variants"]["wide-416"]["bytes"] < 26_000
     assert set(written["variants"]) == {name_of(*pair) for pair in VARIANTS}
     assert "narrow-96" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--cut", "9"])
+    assert "1 to 8" in capsys.readouterr().err
