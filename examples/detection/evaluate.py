@@ -25,7 +25,7 @@ from rich.table import Table
 
 from examples.detection.app import OVERLAP, Decode, FitPicture, Network, Normalize, Sight
 from examples.detection.boxes import Detections
-from examples.detection.family import ACCURACY, VARIANTS, name_of, variants
+from examples.detection.family import ACCURACY, VARIANTS, variants
 from examples.detection.network import STAGES
 from examples.detection.scenes import CLASSES, HEIGHT, WIDTH, Scene, Thing
 from tasks import App, Input, Ran, Runner

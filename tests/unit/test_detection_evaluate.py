@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.detection import timing
 from examples.detection.boxes import NOTHING, Detections
 from examples.detection.evaluate import evaluate, held_out, main, score, seen_by
 from examples.detection.family import ACCURACY, SIZES, VARIANTS, measured, name_of
@@ -77,3 +78,15 @@ def test_the_command_line_writes_what_it_found(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["--cut", "9"])
     assert "1 to 8" in capsys.readouterr().err
+
+
+def test_times_of_every_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each variant; the network is a part of the whole."""
+    timing.main(["--batches", "1,2", "--repeats", "1"])
+    text = capsys.readouterr().out
+    for pair in VARIANTS:
+        line = next(line for line in text.splitlines() if f" {name_of(*pair)} " in line)
+        whole, batched, network, batched_network = (float(cell) for cell in line.split("│")[2:6])
+        assert 0 < network < whole and 0 < batched_network < batched
+    with pytest.raises(SystemExit):
+        timing.main(["--batches", "0"])
