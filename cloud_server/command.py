@@ -20,7 +20,7 @@ import msgspec
 from cloud_server.config import Config, ConfigError, Exit, parse
 from cloud_server.console import Console
 from cloud_server.coordinator import Server
-from cloud_server.events import Tick
+from cloud_server.events import Profiled, Tick
 from cloud_server.descriptors import raise_limit
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.confine import Limits, fair_share
@@ -28,6 +28,7 @@ from cloud_server.executors.parcels import lines_here
 from cloud_server.executors.seam import stages_here
 from cloud_server.figures import figures
 from cloud_server.hardware import auto_workers, gpus
+from cloud_server.latency_profile import hardware_words, load_profile, samples
 from cloud_server.ship_setup import shipping
 from cloud_server.recorder import Recorder, RecorderError
 from cloud_server.status import StatusLine, recorded, served
@@ -171,6 +172,7 @@ class _Run:
             max_batch=config.max_batch, trace=trace, on_note=console.note, checksum=config.checksum, keys=config.keys_folder,
             name=config.name, ship=shipping(config, console.note) if config.ship else None,
         )
+        self._foretell(apps, server)
         vitals = _vitals(config, server, recorder)
         try:
             vitals.__enter__()
@@ -202,11 +204,22 @@ class _Run:
                 self._console.note("warning", text)
         return apps
 
+    def _foretell(self, apps: dict[str, App], server: Server) -> None:
+        """Tell the server what `cloud-server profile` measured on this host."""
+        folder = self._config.profiles_folder
+        if folder is None:
+            return
+        for app in apps.values():
+            known = load_profile(folder, app, hardware_words(self._gpus))
+            if known is not None:
+                server.inbox.put((Profiled(app.name, tuple(samples(known))), None))
+                self._console.note("info", f"{app.name}: begins with what `cloud-server profile` measured here")
+
     def _with_workers(self, apps: dict[str, App]) -> Config:
         """The configuration with as many workers as `--workers auto` means on this host."""
         config = self._config
-        self._gpus = gpus() if config.executor == "process" else ()
-        if not config.auto:
+        self._gpus = gpus()
+        if not config.auto or config.executor != "process":
             return config
         packages = [package for app in apps.values() for index in stages_here(app) for package in app.chain[index].requires]
         return replace(config, workers=auto_workers(packages, self._gpus, config.workers))

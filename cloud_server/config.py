@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_server.hardware import usable_cores
+from cloud_server.latency_profile import default_folder as default_profiles
 from cloud_server.options import DEFAULT_APP, EXECUTORS, parser, size, size_text
 from tasks.factory import with_parameters
 from tasks.run import RESIDENT
@@ -71,6 +72,8 @@ class Config:
     spares: int = 1
     max_batch: int = 16
     variants_resident: int = RESIDENT
+    profiles: str | None = None
+    no_profile: bool = False
     task_timeout: float = 10.0
     worker_memory: int | None = None
     results: str | None = None
@@ -122,6 +125,7 @@ class Config:
             apart = os.path.realpath(self.results) != os.path.realpath(self.trace)
             _check(apart, "--trace", self.trace, "another file than that of --results")
         self._check_ship()
+        _check(self.profiles is None or not self.no_profile, "--profiles", self.profiles, "left out with --no-profile")
         if self.insecure and self.keys is not None:
             raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
         if self.keys_folder is None and not self.insecure and not is_loopback(self.host):
@@ -137,6 +141,13 @@ class Config:
         _check("/" not in self.ship_netns, "--ship-netns", self.ship_netns, "a name as `ip netns list` shows it, or - for no network")
         if self.ship and self.insecure and not is_loopback(self.host):
             raise ConfigError(f"--ship with --insecure on {self.host}: only devices with keys may ship apps; leave --insecure out")
+
+    @property
+    def profiles_folder(self) -> Path | None:
+        """Where it is looked up what stages take here; None: nowhere."""
+        if self.no_profile:
+            return None
+        return default_profiles() if self.profiles is None else Path(self.profiles).expanduser()
 
     @property
     def signers_file(self) -> Path:

@@ -11,7 +11,8 @@ from math import inf
 
 from cloud_server.batching import Backlog, segment_of
 from cloud_server.choice import choose
-from cloud_server.events import BatchDone, RunBatch
+from cloud_server.events import BatchDone, Profiled, RunBatch
+from cloud_server.foreknown import foretell
 from cloud_server.forecast import Forecast
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.latency import Latency, Segment
@@ -181,6 +182,10 @@ class Dispatcher:
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
+
+    def profiled(self, event: Profiled, now: float) -> None:
+        """What batches take was measured beforehand."""
+        foretell(self.latency, event)
 
     def done(self, event: BatchDone, ran: int, decoded: float, now: float) -> RunBatch:
         """A batch was answered; so many of its jobs ran, and it took `decoded` seconds to unpack their values."""

@@ -114,7 +114,14 @@ class BundleFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
     text: str
 
 
-Event = Union[MessageReceived, BatchDone, PeerGone, Revoked, StopRequested, Tick, BundleLoaded, BundleFailed]
+class Profiled(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """What batches of `app` take was measured beforehand: (start, stop, variant, jobs, seconds) of each."""
+
+    app: str
+    samples: tuple[tuple[int, int, str, int, float], ...]
+
+
+Event = Union[MessageReceived, BatchDone, Profiled, PeerGone, Revoked, StopRequested, Tick, BundleLoaded, BundleFailed]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):

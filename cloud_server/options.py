@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Any
 
+from cloud_server.latency_profile import default_folder as default_profiles
 from wire.keys import default_folder
 from wire.options import Parser
 from wire.protocol import DEFAULT_PORT
@@ -121,6 +122,9 @@ def _add_workers(add: Any, default: Any) -> None:
     add("--executor", choices=EXECUTORS, default=default.executor, help="what a worker is (%(default)s)")
     add("--spares", type=int, default=default.spares, metavar="N", help="further processes, ready to replace one that dies (%(default)s)")
     add("--max-batch", type=int, default=default.max_batch, metavar="N", help="jobs given to a stage's run_batch at a time (%(default)s)")
+    add("--profiles", metavar="DIR", help=f"where `cloud-server profile` keeps what stages take here; default: "
+        f"{str(default_profiles()).replace('%', '%%')}")
+    add("--no-profile", action="store_true", help="learn that anew, from the first batches")
     add("--variants-resident", type=int, default=default.variants_resident, metavar="N",
         help="variants of an app (models, say) that a worker keeps loaded (%(default)s)")
     add("--task-timeout", type=float, default=default.task_timeout, metavar="S",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloud_server.hardware import gpus, usable_cores, worker_environment
-from cloud_server.latency_profile import LatencyProfile, default_folder, hardware_words, path_of, save_profile
+from cloud_server.latency_profile import LatencyProfile, default_folder, hardware_words, path_of, samples, save_profile
 from wire.options import layout
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, found: tuple[str, ...]) -> int:
     path = path_of(Path(options.profiles).expanduser(), profile.fingerprint, profile.host)
     save_profile(path, profile)
     if not options.quiet:
-        _show(profile)
+        _show(profile, by_stage=options.stages or len(what.variants) == 1)
     print(f"kept in {path}: a cloud-server that serves {app.name} on this host begins with it", flush=True)
     return 0
 
@@ -159,27 +159,33 @@ def _bar(cells: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield progress
 
 
-def _show(profile: LatencyProfile) -> None:
-    """The table: milliseconds of a batch, and how many jobs a second the largest gives."""
+def _show(profile: LatencyProfile, *, by_stage: bool) -> None:
+    """The table: milliseconds of a batch, and how many jobs a second the best size gives."""
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(f"{profile.app} {profile.version} on {profile.host}, {profile.threads} thread{'s' * (profile.threads > 1)}", markup=False)
-    console.print(_table(profile))
+    if by_stage:
+        cells = [(profile.stages[cell.stage], cell.variant, cell.batch, cell.seconds) for cell in profile.cells]
+    else:
+        first, last = min(cell.stage for cell in profile.cells), max(cell.stage for cell in profile.cells)
+        whole = f"{profile.stages[first]} to {profile.stages[last]}"
+        every = (each for each in samples(profile) if each[:2] == (first, last + 1))
+        cells = [(whole, variant, batch, seconds) for _, _, variant, batch, seconds in every]
+    console.print(_table(cells))
 
 
-def _table(profile: LatencyProfile) -> Table:
+def _table(cells: Sequence[tuple[str, str, int, float]]) -> Table:
     from rich.table import Table
 
-    sizes = sorted({cell.batch for cell in profile.cells})
+    sizes = sorted({batch for _, _, batch, _ in cells})
     table = Table(title="milliseconds of a batch, median", title_justify="left")
     for column in ("stage", "variant", *map(str, sizes), "jobs/s"):
         table.add_column(column, justify="left" if column in ("stage", "variant") else "right")
-    for stage, variant in dict.fromkeys((cell.stage, cell.variant) for cell in profile.cells):
-        cells = {cell.batch: cell for cell in profile.cells if (cell.stage, cell.variant) == (stage, variant)}
-        most = max(cell.batch / max(cell.seconds, 1e-9) for cell in cells.values())
-        times = [f"{1e3 * cells[size].seconds:.3g}" if size in cells else "" for size in sizes]
-        table.add_row(profile.stages[stage], variant, *times, f"{most:.0f}")
+    for row in dict.fromkeys(cell[:2] for cell in cells):
+        times = {batch: seconds for stage, variant, batch, seconds in cells if (stage, variant) == row}
+        most = max(batch / max(seconds, 1e-9) for batch, seconds in times.items())
+        table.add_row(*row, *(f"{1e3 * times[size]:.3g}" if size in times else "" for size in sizes), f"{most:.0f}")
     return table
 
 
@@ -201,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=_seconds, default=0.3, metavar="S", help="time for each stage, variant and batch size (0.3)")
     add("--workers", type=_workers, default=None, metavar="N|auto", help="workers the server will have, who share the cores (auto)")
     add("--profiles", metavar="DIR", default=str(default_folder()), help="where it is kept (%(default)s)")
+    add("--stages", action="store_true", help="show each stage with each variant; without it, all stages of a variant together")
     add("--quiet", action="store_true", help="no progress and no table")
     return parser
 

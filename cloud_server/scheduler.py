@@ -16,7 +16,7 @@ from cloud_server.aftermath import awaited, remember, try_again
 from cloud_server.bundles import WAIT, Bundles
 from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
-    BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone,
+    BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Profiled,
     Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
@@ -67,7 +67,7 @@ class Scheduler:
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
             Tick: self._on_tick, StopRequested: self._on_stop, Revoked: self._on_revoked,
-            BundleLoaded: self._bundles.loaded, BundleFailed: self._bundles.failed,
+            BundleLoaded: self._bundles.loaded, BundleFailed: self._bundles.failed, Profiled: self._dispatcher.profiled,
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.serving_load import Answer
+from benchmarks.serving_work import frame
 
 __all__ = ["HttpLink"]
 
 _MOST = 400
 """Connections of all devices together; a frame that finds none free is not sent."""
+_SETTLES_S = 5.0
+_AT_ONCE_S = 0.1
 _END = b"\r\n\r\n"
 
 
@@ -91,9 +95,21 @@ class HttpLink:
         return found
 
     def leave(self) -> None:
-        """As Link.leave: requests under way are hung up on."""
+        """As Link.leave: requests under way are hung up on, and the server gets time to notice, so that the next turn begins with none."""
         for line in list(self._lines):
             self._drop(line)
+        until = time.perf_counter() + _SETTLES_S
+        while time.perf_counter() < until and not self._quiet():
+            time.sleep(0.1)
+
+    def _quiet(self) -> bool:
+        """True if one frame alone is answered at once."""
+        asked = time.perf_counter()
+        self.send(0, 0, frame(0), 0.0)
+        while time.perf_counter() < asked + _SETTLES_S and not (answers := self.receive(0.1)):
+            pass
+        self._drop(self._lines[0])
+        return bool(answers) and answers[0][2] and time.perf_counter() < asked + _AT_ONCE_S
 
     def _open(self) -> _Line:
         line = _Line(self._port)

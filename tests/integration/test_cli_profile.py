@@ -80,3 +80,18 @@ def test_interrupted_nothing_is_kept(folder: Path) -> None:
     _, said = run.communicate(timeout=20)
     assert run.returncode == 130 and said.strip().endswith("cloud-server: stopped: nothing is kept")
     assert not list(folder.glob("kept/*"))
+
+
+def test_a_server_says_that_it_begins_with_a_profile(folder: Path) -> None:
+    """It finds what was measured by app and hardware; with --no-profile it does not look."""
+    measured = profile(folder, "--quiet")
+    measured.communicate(timeout=60)
+    assert measured.returncode == 0
+    for option, words in (("--profiles=kept", "slow: begins with what `cloud-server profile` measured here"), ("--no-profile", "ready:")):
+        command = [sys.executable, "-m", "cloud_server", "--app", "./slow.py:app", "--port", "0", "--workers", "1", option]
+        environment = {**os.environ, "PYTHONPATH": str(REPO)}
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith(words)
+        server.terminate()
+        server.communicate(timeout=20)

@@ -8,8 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from cloud_server.events import Profiled
+from cloud_server.foreknown import foretell
+from cloud_server.latency import Latency
 from cloud_server.latency_profile import Cell, LatencyProfile, hardware_words, load_profile, path_of, samples, save_profile
 from cloud_server.profiling import Plan, ProfileError, measure, plan, sizes_up_to
+from cloud_server.scheduler import Scheduler, SchedulerConfig
 from tasks import DROP, App, Input, Task, Variant, task
 
 SECONDS = 0.001
@@ -132,3 +136,21 @@ def test_hardware_is_told_by_model_not_by_name(tmp_path: Path) -> None:
     assert hardware_words((), str(tmp_path / "cpuinfo")) == "Fast CPU 9000"
     assert hardware_words(("0", "1"), str(tmp_path / "cpuinfo")) == "Fast CPU 9000, 2 GPUs"
     assert hardware_words((), str(tmp_path / "nothing"))
+
+
+def test_a_server_begins_with_what_was_measured() -> None:
+    """Sizes between and beyond those measured follow the line through them; what batches showed already is kept."""
+    latency = Latency()
+    latency.learn(("a", 1, 2, "large"), 1, 0.5)
+    measured = tuple((1, 2, variant, size, 0.010 + 0.002 * size) for variant in ("small", "large") for size in (1, 2, 4, 8))
+    foretell(latency, Profiled("a", measured))
+    assert [latency.seconds(("a", 1, 2, "small"), size) for size in (1, 6, 16)] == pytest.approx([0.012, 0.022, 0.042], rel=0.02)
+    assert latency.seconds(("a", 1, 2, "large"), 1) == pytest.approx(0.5)
+    assert not latency.knows(("a", 1, 3, "small"))
+
+
+def test_the_machine_takes_what_was_measured() -> None:
+    """It asks for nothing in return, and the first jobs are judged by it."""
+    machine = Scheduler(SchedulerConfig(server="s", epoch=1, apps={}))
+    assert machine.handle(Profiled("a", ((1, 2, "", 1, 0.05),)), 0.0) == []
+    assert machine._dispatcher.latency.seconds(("a", 1, 2, ""), 1) == pytest.approx(0.05)
