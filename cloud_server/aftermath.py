@@ -9,9 +9,11 @@ from cloud_server.events import BatchDone, JobDone, Note, RunBatch
 from cloud_server.quarantine import Quarantine
 from cloud_server.sessions import Job, Session
 
-__all__ = ["awaited", "remember", "try_again"]
+__all__ = ["HUNG", "awaited", "remember", "try_again"]
 
 Sessions = Mapping[int, Session]
+HUNG = "HungTask"
+"""How the error begins of a batch that was ended because it took too long."""
 _DEATHS = 8
 """Workers that a job repeated for its state may cost."""
 
@@ -23,18 +25,23 @@ def awaited(done: JobDone, token: int, session: Session | None) -> Job | None:
 
 
 def try_again(batch: RunBatch, event: BatchDone, sessions: Sessions, backlog: Backlog) -> set[int]:
-    """Queue the jobs of a batch that ended its worker once more, each alone; returns their tokens.
+    """Queue the jobs of a batch that ended its worker once more, each half by itself: the one whose doing it was is alone after
+    log2(n) workers. After a hang, which costs all of its time limit, each job is alone at once. Returns their tokens.
 
     So is a job that was alone, if it is repeated for the state after it: its frame has its answer, so it is no poison.
     """
-    tokens: set[int] = set()
-    for done, token in zip(reversed(event.jobs), reversed(batch.inputs)):
+    again = []
+    for done, token in zip(event.jobs, batch.inputs):
         job = awaited(done, token, sessions.get(done.session)) if done.kind == "again" or done.killed else None
         if job is not None and (done.kind == "again" or _repeated(job, sessions[done.session])):
-            job.alone = True
-            backlog.put_back(sessions[done.session], job)
-            tokens.add(token)
-    return tokens
+            again.append(job)
+    size = 1 if event.jobs[0].error.startswith(HUNG) else (len(again) + 1) // 2
+    for at in range(len(again) - 1, -1, -1):
+        job = again[at]
+        begins = at - at % size
+        job.trial, job.alone = 2 * batch.batch + 1 + (begins > 0), min(size, len(again) - begins) == 1
+        backlog.put_back(sessions[job.session], job)
+    return {job.token for job in again}
 
 
 def _repeated(job: Job, session: Session) -> bool:

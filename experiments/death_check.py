@@ -22,14 +22,16 @@ class DeathCheck:
         self._check = check
         self._once = once
         self._batches: dict[int, cloud.RunBatch] = {}
-        self._suspects: set[tuple[int, int]] = set()
+        self._suspects: dict[tuple[int, int], tuple[set[tuple[int, int]], int]] = {}
+        """With whom each may run again, and how many of them at most."""
         self.blamed: set[tuple[int, int]] = set()
 
     def on_run(self, what: cloud.RunBatch) -> None:
         self._batches[what.batch] = what
-        suspects = self._suspects & set(what.jobs)
-        if suspects and len(what.jobs) > 1:
-            self._check.problem("blame", f"{sorted(suspects)} were in a batch whose worker died, and run with others in {what}")
+        for key in self._suspects.keys() & set(what.jobs):
+            company, most = self._suspects[key]
+            if not company.issuperset(what.jobs) or len(what.jobs) > most:
+                self._check.problem("blame", f"{key} was in a batch whose worker died, and runs with others, or as many, in {what}")
 
     def on_done(self, what: cloud.BatchDone) -> set[tuple[int, int]]:
         """Returns the jobs that may run once more."""
@@ -43,5 +45,5 @@ class DeathCheck:
         if len(batch.jobs) == 1:
             self.blamed |= again
             return again if batch.state else set()
-        self._suspects |= again
+        self._suspects.update(dict.fromkeys(again, (again, (len(again) + 1) // 2)))
         return again

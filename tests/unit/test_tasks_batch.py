@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import DROP, END, Task, task
 from tests.runners import runner
@@ -53,12 +57,33 @@ def test_batch_time_is_the_wall_time_of_all() -> None:
 
 
 def test_one_bad_value_does_not_fail_the_others() -> None:
-    """A batch that raises is run again one by one; only the bad value fails."""
+    """A batch that raises is run again in halves; only the bad value fails."""
     batch = Batch()
     runs = runner(batch).run_batch(0, 2, [1, "x", 3])
     assert [(ran.kind, ran.value) for ran in runs] == [("done", 2), ("failed", None), ("done", 6)]
     assert batch.calls == [3, 1, 1, 1]
     assert runs[1].stage == 1 and "TypeError" in runs[1].error
+
+
+@pytest.mark.parametrize("size", [2, 3, 16, 33])
+def test_a_bad_value_is_found_by_halves(size: int) -> None:
+    """Wherever it is, the others are done after at most 2 log2(n) further runs, rounded up, of which none is of all of them."""
+    for bad in range(size):
+        batch, values = Batch(), [seq + 1 if seq != bad else "x" for seq in range(size)]
+        runs = runner(batch).run_batch(0, 2, values)
+        assert [ran.kind for ran in runs] == ["failed" if seq == bad else "done" for seq in range(size)]
+        assert [ran.value for ran in runs if ran.kind == "done"] == [2 * value for value in values if value != "x"]
+        assert len(batch.calls) - 1 <= 2 * math.ceil(math.log2(size))
+
+
+@given(st.lists(st.sampled_from([1, 2, 0, "x"]), min_size=1, max_size=20))
+def test_with_any_number_of_bad_values_a_batch_gives_what_single_runs_give(values: list[Any]) -> None:
+    """Done, filtered or failed: each as alone."""
+    made = runner(Batch())
+    together = [(ran.kind, ran.value, ran.stage, ran.error.partition(" [")[0]) for ran in made.run_batch(0, 2, values)]
+    assert together == [
+        (ran.kind, ran.value, ran.stage, ran.error.partition(" [")[0]) for ran in (made.run(0, 2, value) for value in values)
+    ]
 
 
 def test_bad_batch_of_a_once_stage_fails_whole() -> None:
