@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from cloud_server.events import BatchDone, JobDone, MessageReceived, RunBatch, SendMessage, Tick
 from cloud_server.handshake import AppInfo, SchedulerConfig
 from cloud_server.scheduler import Scheduler
-from wire.protocol import MINOR, Hello, Result, Submit
+from wire.protocol import MINOR, Bye, Hello, Result, Submit
 
 __all__ = ["Arrival", "Curve", "Job", "Outcome", "Product", "StaticTimer", "World", "run"]
 
@@ -22,6 +22,10 @@ _ACKED = 1000
 """Frames after which an answer is fetched for sure."""
 _WARM = 2.0
 """Seconds at the start that are not counted: the scheduler knows nothing of the app then."""
+
+
+_REPLACED = 0.3
+"""Seconds until another worker has the place of one that died."""
 
 
 class Curve(NamedTuple):
@@ -92,9 +96,12 @@ class Server(Protocol):
 class World:
     """Time, workers, and the count of what became of each frame."""
 
-    def __init__(self, curve: Curve, workers: int, seed: int) -> None:
+    def __init__(self, curve: Curve, workers: int, seed: int, dies: float = 0.0) -> None:
         self.curve = curve
+        self.dies = dies
+        """The chance that a batch ends its worker, which is back a second later."""
         self.workers = workers
+        self.warm = _WARM
         self.now = 0.0
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -105,6 +112,7 @@ class World:
         self.came: Counter[int] = Counter()
         self.dropped: Counter[str] = Counter()
         self.batches: Counter[int] = Counter()
+        self._ended: set[Job] = set()
         self.late = 0
         self.busy = 0.0
 
@@ -127,6 +135,11 @@ class World:
     def _start(self) -> None:
         while self._free and self._queue:
             jobs, slack, done, since = self._queue.popleft()
+            if self.dies and self._chance.random() < self.dies:
+                self._free -= 1
+                self.at(self.now + self.curve.seconds(len(jobs)), lambda of=jobs, tell=done: tell(of, -1.0, 0.0))  # type: ignore[misc]
+                self.at(self.now + self.curve.seconds(len(jobs)) + _REPLACED, self._replaced)
+                continue
             waited = self.now - since
             jobs = [job for job, most in zip(jobs, slack) if most is None or waited <= most]
             seconds = self.curve.seconds(len(jobs)) * max(0.3, self._chance.gauss(1.0, self.curve.noise)) if jobs else 0.0
@@ -143,10 +156,15 @@ class World:
         done(jobs, seconds, waited)
         self._start()
 
+    def _replaced(self) -> None:
+        self._free += 1
+        self._start()
+
     def count(self, job: Job, dropped: str) -> None:
         """A frame has its end: answered now, or dropped for this reason."""
-        if job.arrived < _WARM:
+        if job.arrived < _WARM or job in self._ended:
             return
+        self._ended.add(job)
         if dropped:
             self.dropped[dropped] += 1
         elif self.now <= job.deadline:
@@ -169,8 +187,23 @@ class Product:
         self._jobs: dict[tuple[int, int], Job] = {}
         self._tick_at = 0.0
         for device in devices:
-            hello = Hello(MINOR, f"d{device}", "app", "1", "f", STAGES, mode="live", fps=30.0, slo_us=100_000)
-            self._feed(MessageReceived(b"%d" % device, hello, device, 0))
+            self.joins(device)
+
+    @property
+    def waiting(self) -> int:
+        """Frames without an outcome."""
+        return len(self._jobs)
+
+    def joins(self, device: int) -> None:
+        """A device says HELLO."""
+        hello = Hello(MINOR, f"d{device}", "app", "1", "f", STAGES, mode="live", fps=30.0, slo_us=100_000)
+        self._feed(MessageReceived(b"%d" % device, hello, device, 0))
+
+    def leaves(self, device: int) -> None:
+        """It says BYE; what it still has here is of no use to anybody."""
+        for key in [key for key in self._jobs if key[0] == device]:
+            self._world.count(self._jobs.pop(key), "left")
+        self._feed(MessageReceived(b"%d" % device, Bye("bench"), device, _EPOCH))
 
     def arrives(self, job: Job) -> None:
         """As a SUBMIT."""
@@ -195,9 +228,12 @@ class Product:
 
     def _run(self, command: RunBatch) -> None:
         def done(ran: Sequence[Job], seconds: float, waited: float) -> None:
+            if seconds < 0.0:
+                self._died(command)
+                return
             kept = {(job.device, job.seq) for job in ran}
             for key in kept:
-                del self._jobs[key]
+                self._jobs.pop(key, None)
             jobs = tuple(
                 JobDone(*key, "done", nbytes=9) if key in kept else JobDone(*key, "dropped", error="late at a worker")
                 for key in command.jobs
@@ -205,6 +241,12 @@ class Product:
             self._feed(BatchDone(command.batch, jobs, (seconds,) if ran else (), waited))
 
         self._world.give([self._jobs[key] for key in command.jobs], command.slack, done)
+
+    def _died(self, command: RunBatch) -> None:
+        if len(command.jobs) == 1:
+            self._world.count(self._jobs.pop(command.jobs[0]), "killed")
+        kind = "failed" if len(command.jobs) == 1 else "again"
+        self._feed(BatchDone(command.batch, tuple(JobDone(*key, kind, 1, "WorkerDied") for key in command.jobs)))
 
 
 class StaticTimer:

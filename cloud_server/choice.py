@@ -9,7 +9,7 @@ from cloud_server.latency import Latency, Segment
 __all__ = ["choose"]
 
 
-def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, more: bool) -> tuple[int, int]:
+def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, behind: int) -> tuple[int, int]:
     """How many of the most urgent jobs are given up, and how many of the next ones run now; the rest waits.
 
     A job with little time left forces a small batch. If all that waits can still be done after it, it is run so. If not, something is
@@ -18,7 +18,7 @@ def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, more:
 
     Args:
         slacks: seconds until each job must be answered, in rising order; the first can be in time if it runs alone.
-        more: others wait behind these.
+        behind: how many others wait behind these.
     """
     n = len(slacks)
     most = latency.largest(segment, slacks[0], n)
@@ -26,7 +26,9 @@ def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, more:
         return 0, n
     first = max(most, 1)
     took = latency.tail(segment, first)
-    if not more and slacks[first] >= took + latency.tail(segment, n - first):
+    whole, rest = divmod(n - first + behind, n)
+    after = whole * latency.tail(segment, n) + (latency.tail(segment, rest) if rest else 0.0)
+    if slacks[first] >= took + after:
         return 0, first
     price = n / latency.tail(segment, n)
     best, skip, size = first - price * took, 0, first

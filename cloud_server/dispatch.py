@@ -138,7 +138,7 @@ class Dispatcher:
         if min(slacks) >= self.latency.tail(segment, len(jobs)):
             return jobs, []
         order = sorted(range(len(jobs)), key=slacks.__getitem__)
-        skip, size = choose([slacks[at] for at in order], segment, self.latency, more=self.backlog.size > 0)
+        skip, size = choose([slacks[at] for at in order], segment, self.latency, behind=self.backlog.size)
         for at in sorted(order[skip + size :], reverse=True):
             self.backlog.put_back(self._sessions[jobs[at].session], jobs[at])
         given_up = [jobs[at] for at in order[:skip]]

@@ -1,4 +1,4 @@
-"""Workers that die in the middle of a batch: one frame pays, if it was alone; the others run again, each alone."""
+"""Workers that die in the middle of a batch: one frame pays, if it was alone; the others run again, in halves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def failed(trace: Trace) -> int:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_job_is_blamed_only_if_it_was_alone_with_its_worker(seed: int) -> None:
-    """Every tenth batch ends its worker: those of several jobs are tried again one by one, and no frame is lost."""
+    """Every tenth batch ends its worker: those of several jobs are tried again in halves, and no frame is lost."""
     trace = flown(0.1, seed=seed)
     seen = sightings(trace)
     assert validate(trace) == []

@@ -20,18 +20,18 @@ def latency() -> Latency:
     return known
 
 
-@pytest.mark.parametrize(("slacks", "more", "skip", "size"), [
-    ((0.050, 0.060, 0.070), False, 0, 3),
-    ((0.012, 0.060, 0.070), False, 0, 1),
-    ((0.012, 0.060, 0.070), True, 1, 2),
-    ((0.012, *[0.030] * 15), False, 1, 15),
-    ((0.012, *[0.060] * 15), False, 0, 1),
-    ((0.012, *[0.060] * 15), True, 1, 15),
-    ((0.012, 0.0125, *[0.030] * 14), False, 2, 14),
+@pytest.mark.parametrize(("slacks", "behind", "skip", "size"), [
+    ((0.050, 0.060, 0.070), 0, 0, 3),
+    ((0.012, 0.060, 0.070), 0, 0, 1),
+    ((0.012, 0.060, 0.070), 20, 1, 2),
+    ((0.012, *[0.030] * 15), 0, 1, 15),
+    ((0.012, *[0.060] * 15), 0, 0, 1),
+    ((0.012, *[0.060] * 15), 16, 1, 15),
+    ((0.012, 0.0125, *[0.030] * 14), 0, 2, 14),
 ], ids=["all fit", "the rest can wait", "others wait", "it cannot wait", "it fits then", "others wait too", "two are in the way"])
-def test_what_is_lost_is_as_little_as_may_be(slacks: tuple[float, ...], more: bool, skip: int, size: int) -> None:
+def test_what_is_lost_is_as_little_as_may_be(slacks: tuple[float, ...], behind: int, skip: int, size: int) -> None:
     """A job in a hurry is run by itself if all others can still be done after it, and given up if it would cost them more."""
-    assert choose(slacks, A, latency(), more=more) == (skip, size)
+    assert choose(slacks, A, latency(), behind=behind) == (skip, size)
 
 
 def test_workers_come_free_when_their_batches_end() -> None:

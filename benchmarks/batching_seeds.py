@@ -1,0 +1,83 @@
+"""Random worlds in which workers die and devices come and go under overload: is every frame told, is it fair, is late work rare?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from functools import partial
+
+from benchmarks.arrivals import KINDS, arrivals
+from benchmarks.batching_world import Curve, Job, Product, World
+
+__all__ = ["check", "run_seeds"]
+
+_SECONDS = 6.0
+_LATE_WORK, _FEW = 0.02, 8
+"""Of what was run, so much may be late, and so many jobs besides: a few right after a worker died, or was slow for the first time."""
+_JAIN, _LEAST = 0.95, 0.8
+"""The latter not of bursts, of which a device may have too few to be served its share."""
+
+
+def check(seed: int) -> list[str]:
+    """What is wrong with this seed's run, in words."""
+    dice = random.Random(seed)
+    curve = Curve(dice.uniform(0.002, 0.012), dice.uniform(0.0003, 0.003), dice.choice((0.02, 0.05, 0.1)), dice.choice((8, 16, 32)))
+    workers, devices, kind = dice.choice((1, 1, 2, 4)), dice.randint(1, 8), dice.choice(sorted(KINDS))
+    world = World(curve, workers, seed, dice.choice((0.0, 0.0, 0.002, 0.01)))
+    budgets = [dice.choice((0.075, 0.1, 0.15)) for _ in range(devices)]
+    weights = [dice.uniform(0.7, 2.0) for _ in range(devices)]
+    most = max((size for size in range(1, curve.largest + 1) if 2 * curve.seconds(size) <= min(budgets)), default=1)
+    rate = dice.uniform(2.5, 4.0) * workers * most / curve.seconds(most)
+    server = Product(world, range(devices))
+    passer_by = devices  # comes for a second, now and then
+    _schedule(world, server, kind, [rate * weight / sum(weights) for weight in weights], budgets, seed)
+    for visit in range(dice.randint(0, 3)):
+        _visit(world, server, kind, rate / devices, passer_by + visit, dice.uniform(2.0, _SECONDS - 2.0), seed)
+    world.go(_SECONDS + 3.0)
+    return _problems(world, server, devices, bursts=kind == "burst")
+
+
+def _schedule(world: World, server: Product, kind: str, rates: list[float], budgets: list[float], seed: int) -> None:
+    seqs = dict.fromkeys(range(len(rates)), 0)
+    for arrival in arrivals(kind, rates, budgets, _SECONDS, seed):
+        job = Job(arrival.device, seqs[arrival.device], arrival.time, arrival.time + arrival.budget)
+        seqs[arrival.device] += 1
+        world.came[arrival.device] += arrival.time >= world.warm
+        world.at(arrival.time, partial(server.arrives, job))
+
+
+def _visit(world: World, server: Product, kind: str, rate: float, device: int, begins: float, seed: int) -> None:
+    """A device that joins, sends for a second, and leaves."""
+    world.at(begins, partial(server.joins, device))
+    for seq, arrival in enumerate(arrivals(kind, [rate], [0.1], 1.0, seed)):
+        world.came[device] += begins + arrival.time >= world.warm
+        world.at(begins + arrival.time, partial(server.arrives, Job(device, seq, begins + arrival.time, begins + arrival.time + 0.1)))
+    world.at(begins + 1.2, partial(server.leaves, device))
+
+
+def _problems(world: World, server: Product, devices: int, *, bursts: bool) -> list[str]:
+    problems = []
+    done, ended = world.in_time.total(), world.in_time.total() + world.late + world.dropped.total()
+    if server.waiting or ended != world.came.total():
+        problems.append(f"{world.came.total()} frames came, {ended} ended, {server.waiting} are still waited for")
+    if world.late > _LATE_WORK * (done + world.late) + _FEW:
+        problems.append(f"late work: {world.late} of {done + world.late} run")
+    served = [world.in_time[device] for device in range(devices)]
+    if sum(served) ** 2 < _JAIN * devices * sum(count * count for count in served):
+        problems.append(f"unfair: {served} of {[world.came[device] for device in range(devices)]}")
+    mean = sum(served) / devices
+    if not bursts and any(count < _LEAST * min(mean, world.came[device]) for device, count in enumerate(served)):
+        problems.append(f"below {_LEAST} of a fair share: {served} of {[world.came[device] for device in range(devices)]}")
+    return problems
+
+
+def run_seeds(seeds: Iterable[int]) -> int:
+    """Check them all and say what was found; returns 1 if anything was."""
+    count = bad = 0
+    for seed in seeds:
+        count += 1
+        if problems := check(seed):
+            bad += 1
+            print(f"seed {seed}: {'; '.join(problems)}", flush=True)
+    print(f"{count} seeds, {count - bad} without a finding: every frame told, fair, late work rare")
+    return 1 if bad else 0

@@ -1,0 +1,51 @@
+"""Batches without a knob, on virtual time: small versions of what scripts/bench batching shows."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.batching import Ask, capacity, fair_shares, jain, overloaded, product
+from benchmarks.batching_seeds import check
+from benchmarks.batching_world import Curve, StaticTimer, World, run
+
+CURVE = Curve(0.010, 0.002)
+
+
+@pytest.mark.parametrize("devices", [2, 5])
+def test_three_times_too_much_is_served_fairly_and_in_time(devices: int) -> None:
+    """Cameras with 75, 100 and 150 ms: 90 % of capacity, at most 2 % of the work late, nobody under 0.8 of his share."""
+    ask = Ask(CURVE, 1, "camera", 3.0, devices, 5.0, 1)
+    outcome, shares = overloaded(ask)
+    assert outcome.goodput >= 0.9 * capacity(CURVE, 1)
+    assert outcome.late_work <= 0.02
+    assert jain(shares) >= 0.95
+    assert min(shares) >= 0.8
+
+
+def test_no_timer_is_better() -> None:
+    """Bursts at 70 % of capacity: the best of four timers has no more than 105 % of the answers in time."""
+    ask = Ask(CURVE, 1, "burst", 0.7, 6, 5.0, 1)
+    frames = ask.frames()
+    ours = product(ask, frames)
+
+    def timed(size: int, wait: float) -> float:
+        def make(world: World) -> StaticTimer:
+            return StaticTimer(world, size, wait)
+
+        return run(CURVE, 1, frames, 1, make).goodput
+
+    assert ours.goodput >= 0.95 * max(timed(size, wait) for size in (8, 16) for wait in (0.0, 0.005))
+    assert ours.met >= 0.99
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_worlds_hold(seed: int) -> None:
+    """Overload, workers that die, devices that come and go: every frame is told, fairness and shedding hold."""
+    assert check(seed) == []
+
+
+def test_shares_are_max_min_fair() -> None:
+    """Who wants little gets it; the others share the rest."""
+    assert fair_shares([1.0, 10.0, 5.0], 9.0) == [1.0, 4.0, 4.0]
+    assert fair_shares([1.0, 2.0], 9.0) == [1.0, 2.0]
+    assert jain([1.0, 1.0]) == 1.0
+    assert jain([1.0, 0.0]) == 0.5
