@@ -49,8 +49,8 @@ class Ran(msgspec.Struct, frozen=True):
 class Residency(msgspec.Struct, frozen=True):
     """Which variants are loaded in all stages set up that vary, and how runs have met them.
 
-    `hits` are runs whose variant was loaded, `misses` those that waited for a load, `swaps` loaded variants of a stage that
-    left to make room.
+    `hits` are runs whose variant was loaded, `misses` those that waited for a load, `swaps` loaded variants that left to make
+    room, in the stage where most did.
     """
 
     loaded: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Runner:
         held = [resident for resident in map(self._residents.__getitem__, self._varying()) if resident.loads]
         names = held[0].names if held else tuple(self.app.variants)
         everywhere = tuple(name for name in names if all(name in resident.names for resident in held[1:]))
-        return Residency(everywhere, self._hits, self._misses, sum(resident.swaps for resident in held))
+        return Residency(everywhere, self._hits, self._misses, max((resident.swaps for resident in held), default=0))
 
     def run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None, *, variant: str = "") -> Ran:
         """Run stages [start, stop) on `value` with a variant of the app; never raises for what a stage does.

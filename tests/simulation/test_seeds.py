@@ -13,10 +13,11 @@ SEEDS = 1_000
 
 SOMETIMES = {
     "batched": 200, "died": 300, "done cloud": 30_000, "done device": 15_000, "dropped late": 2_000, "dropped offline": 200,
-    "dropped overload": 50, "dropped oversize": 200, "dropped server: late": 100, "dropped stale": 3_000, "dropped stopped": 50,
+    "dropped overload": 50, "dropped oversize": 200, "dropped server: late on arrival": 300, "dropped stale": 3_000, "dropped stopped": 50,
     "failed": 1_000, "filtered": 5_000, "folded": 20_000, "hung": 150, "lease over": 300, "link down": 400, "ordered": 10_000,
     "peer gone": 300, "refused hello_required": 300, "reopened": 100, "resent": 300, "restarted": 200, "resumed": 200,
-    "run from a later stage": 5_000, "shed late": 1_000, "shed shutdown": 3, "split asked for": 500, "spurious tick": 5_000,
+    "run from a later stage": 5_000, "shed late on arrival": 1_000, "shed late in the queue": 700,
+    "shed shutdown": 3, "split asked for": 500, "spurious tick": 5_000,
     "stopped": 30, "twin delivered": 1_000, "welcomed": 1_000,
     "run with a variant planned": 9_000, "served with a variant planned": 3_000, "variant loaded": 2_000,
     "damaged at the server": 150, "damaged here": 80, "refused damaged": 100, "unreadable at the server": 100, "unreadable here": 250,
