@@ -20,7 +20,7 @@ from experiments.traced_link import PAYLOAD
 from iot_client.costs import Costs, Option
 from iot_client.goal import Goal
 from iot_client.prediction import predict
-from iot_client.split import choose
+from iot_client.split import SplitDecision, choose
 from tasks import App
 from tasks.crossing import Crossing, crossing_of
 
@@ -30,6 +30,8 @@ HERE, INPUT, NETWORK, OTHER = "all here", "compressed input", "inside the networ
 """Kinds of ways: nothing is sent; a picture is, as JPEG; features between two stages that take floats; the rest."""
 GRID = tuple(10 ** (step / 20) for step in range(-20, 61))
 """Mbit/s, 0.1 to 1000, for questions of a rate."""
+
+_SMALLER = 0.97
 
 
 class CutRow(msgspec.Struct, frozen=True):
@@ -52,11 +54,11 @@ def rows_of(lab: Lab, app: App, costs: AppCosts, rates: Sequence[float]) -> list
     Raises:
         ValueError: the lab's device is none that can be.
     """
-    setting = setting_of(lab, app, costs)
-    links = [costs_at(lab, base_costs(lab, setting), rate) for rate in rates]
+    base = _base(lab, app, costs)
+    links = [costs_at(lab, base, rate) for rate in rates]
     return [
         CutRow(
-            option.k, app.names[option.k - 1], option.codec, _kind(app, option.k, option.codec, setting.stop), option.nbytes,
+            option.k, app.names[option.k - 1], option.codec, _kind(app, option.k, option.codec, base.stop), option.nbytes,
             _device_s(links[0], option), predict(links[0], option).server_s, tuple(predict(link, option).p50 for link in links),
         )
         for option in links[0].options
@@ -82,10 +84,17 @@ def pays_between(lab: Lab, app: App, costs: AppCosts, kind: str = NETWORK) -> tu
     return (rates[0], rates[-1]) if rates else None
 
 
-def taken(lab: Lab, app: App, costs: AppCosts, mbit: float, slo: float) -> tuple[int, str, bool]:
-    """What the choice of the split takes for this deadline in seconds, k and codec, and whether it is met."""
-    decision = choose(costs_at(lab, base_costs(lab, setting_of(lab, app, costs)), mbit), Goal(slo=slo))
-    return decision.first.k, decision.first.codec, decision.met
+def taken(lab: Lab, app: App, costs: AppCosts, mbit: float, goal: Goal) -> SplitDecision:
+    """What the choice of the split takes for this goal over a link of so many Mbit/s."""
+    return choose(costs_at(lab, _base(lab, app, costs), mbit), goal)
+
+
+def _base(lab: Lab, app: App, costs: AppCosts) -> Costs:
+    """The lab's costs without ways that make nothing smaller, which a session leaves out too."""
+    base = base_costs(lab, setting_of(lab, app, costs))
+    raw = {option.k: option.nbytes for option in base.options if option.codec == "raw"}
+    useful = tuple(each for each in base.options if each.codec in ("", "raw") or each.nbytes <= _SMALLER * raw.get(each.k, each.nbytes))
+    return msgspec.structs.replace(base, options=useful)
 
 
 def _device_s(costs: Costs, option: Option) -> float:

@@ -72,16 +72,18 @@ class ServerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment.
 
-    `clip` is "rendered", a video file (also a name in the folder SPILLWAY_CLIPS names), or MODULE:APP for what that app's own
-    source gives, resized to `size` (width, height) and repeated. `rate` paces the source in frames per second, 0 reads as the
-    pipeline takes. `start` is the split to begin with, 0 the fewest legal stages. `deadline_ms` is what counts as in time where the
-    goal names no slo_ms. `warm` starts with what a first run of the same has learned. `policies` are auto, threshold, local, oracle,
-    remote:CODEC (fewest stages here), cut:K:CODEC (K stages here), reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the
-    source at the other end). `congestion` is TCP's congestion control in the live body, the system's own by default.
+    `variant` is that of the app which all frames use, "" the one that a device uses by itself. `clip` is "rendered", a video file
+    (also a name in the folder SPILLWAY_CLIPS names), or MODULE:APP for what that app's own source gives, resized to `size` (width,
+    height) and repeated. `rate` paces the source in frames per second, 0 reads as the pipeline takes. `start` is the split to begin
+    with, 0 the fewest legal stages. `deadline_ms` is what counts as in time where the goal names no slo_ms. `warm` starts with what
+    a first run of the same has learned. `policies` are auto, threshold, local, oracle, remote:CODEC (fewest stages here),
+    cut:K:CODEC (K stages here), reqrep:QUALITY and pubsub:QUALITY (imagezmq, all stages after the source at the other end).
+    `congestion` is TCP's congestion control in the live body, the system's own by default.
     """
 
     name: str
     app: str = "examples.ball_tracking.app:app"
+    variant: str = ""
     clip: str = "rendered"
     size: tuple[int, int] | None = None
     seconds: float = 30.0

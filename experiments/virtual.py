@@ -65,7 +65,7 @@ def true_costs(lab: Lab, seed: int, *, costs: AppCosts | None = None) -> CostsAt
 
 
 def _setting(lab: Lab, costs: AppCosts | None, note: Callable[[str], None]) -> Setting:
-    return setting_of(lab, load_app(lab.app), costs or costs_of(lab.app, lab.clip, lab.size, note))
+    return setting_of(lab, load_app(lab.app), costs or costs_of(lab.app, lab.clip, lab.size, note, lab.variant))
 
 
 def _learned(lab: Lab, setting: Setting, seed: int) -> Knowledge | None:

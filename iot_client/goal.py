@@ -23,7 +23,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
         slo: end-to-end deadline in seconds that 95 of 100 frames must meet.
         max_cpu: percent of the whole machine's CPU that this process may use.
         max_mbit: Mbit/s that may be sent.
-        min_quality: least JPEG quality, by which floats in fp16 count as 99 and in int8 as 90; in lossless mode none of
+        min_quality: least JPEG quality, by which floats in fp16 count as 99 and in int8 as 97; in lossless mode none of
             these is used without it.
 
     Raises:

@@ -120,7 +120,7 @@ def _add_goal(add: Any) -> None:
     add("--slo-ms", type=float, metavar="MS", help="milliseconds from capture to answer that 95 of 100 frames must meet")
     add("--max-cpu", type=float, metavar="PERCENT", help="of the whole machine's CPU that this program may use")
     add("--max-mbit", type=float, metavar="MBIT/S", help="that may be sent")
-    add("--min-quality", type=int, metavar="Q", help="least JPEG quality, 1 to 100 (fp16: 99, int8: 90); in lossless mode needed for any")
+    add("--min-quality", type=int, metavar="Q", help="least JPEG quality, 1 to 100 (fp16: 99, int8: 97); in lossless mode needed for any")
     add("--policy", choices=POLICIES, default=POLICIES[0], help="threshold: every 3 s below FPS one stage to the server (%(default)s)")
     add("--profiles", metavar="DIR", help=f"folder for what is learned, used at the next start; default: {_shown(default_folder())}")
     add("--no-profile", action="store_true", help="learn anew, and keep nothing")

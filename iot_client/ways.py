@@ -14,8 +14,8 @@ __all__ = ["FLOATS", "QUALITIES", "regions_of", "ways_of"]
 
 QUALITIES = (95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20)
 """JPEG qualities tried: steps of about a tenth in bytes, so that a mix of neighbours fills any link."""
-FLOATS = {"fp16": 99, "int8": 90}
-"""What floats in fewer bits count as a quality: 11 bits of each lose less than the best JPEG, 8 bits about what a good one does."""
+FLOATS = {"fp16": 99, "int8": 97}
+"""What floats in fewer bits count as a quality: a detector loses less by them than by a JPEG of 95, see docs/neural.md."""
 _REDUCED = 0.5
 """What a reduced picture's quality counts."""
 

@@ -166,7 +166,7 @@ class Decode(Task):
     parameters = ("score", "overlap")
     reads = ("features", "size")
     writes = ("detections", "features")
-    accepts = {"features": ("fp16",)}
+    accepts = {"features": ("int8",)}
 
     def __init__(self, score: float = SCORE, overlap: float = OVERLAP) -> None:
         if not 0.0 < score < 1.0 or not 0.0 < overlap <= 1.0:

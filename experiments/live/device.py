@@ -81,7 +81,8 @@ def client_of(plan: Plan, app: App, source: Frames, diary: _Diary) -> Client:
         options |= {"goal": plan.goal.goal(), "policy": family, "split": plan.start or None, "profiles": plan.profiles or None}
     return Client(
         app, mode=plan.mode, workers=plan.workers, source=source, rate=plan.rate or None, device=f"device{plan.device}",
-        connect_timeout=20.0, on_decided=diary.on_decided, on_note=diary.on_note, **options,
+        connect_timeout=20.0, on_decided=diary.on_decided, on_note=diary.on_note,
+        variant=plan.variant or None, **options,
     )  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     peer: str = ""
     profiles: str = ""
     grace: float = 10.0
+    variant: str = ""
 
 
 class FrameNote(msgspec.Struct, frozen=True, array_like=True, gc=False):

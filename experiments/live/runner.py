@@ -166,6 +166,7 @@ def _plan(setting: _Setting, network: Network, folder: Path, index: int, profile
         out=str(folder / f"device{index}.msgpack"), rate=rate, start=lab.start, goal=lab.goal, workers=lab.device.workers,
         offset=index * setting.clip.shape[0] // lab.device.count,  # no two cameras film the same
         device=index, devices=lab.device.count, host=network.server_ip, port=PORT, peer=network.device_ip, profiles=profiles,
+        variant=lab.variant,
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def cores_for(lab: Lab, clip: Clip, note: Callable[[str], None]) -> Weak:
         LabError: this machine is too slow, or the rate asked is below that of the smallest quota.
     """
     target = lab.device.cpu_for * (lab.goal.fps or 0.0)
-    key = (lab.app, lab.clip, lab.size, lab.device.workers, target)
+    key = (lab.app, lab.variant, lab.clip, lab.size, lab.device.workers, target)
     if key not in _known:
         _known[key] = _search(lab, clip, target, note)
         note(f"{_known[key].cores:.4f} cores make all stages on the device run at {_known[key].fps:.2f} fps, asked {target:g}")
@@ -98,6 +98,7 @@ def local_fps(lab: Lab, clip: Clip, cores: float, target: float) -> float:
         folder = Path(name)
         plan = Plan(
             app=lab.app, policy="local", clip=clip.path, shape=clip.shape, mode="lossless", seconds=seconds, workers=lab.device.workers,
+            variant=lab.variant,
             stride=max(1, round(clip.shape[0] / (seconds * target))),  # all of the clip: its frames cost differently
             out=str(folder / "device.msgpack"),
         )  # fmt: skip

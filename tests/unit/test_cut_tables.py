@@ -15,6 +15,7 @@ from experiments.cuts_command import rates_of
 from experiments.lab import DeviceSpec, fixed_cut, why_not_policy
 from experiments.links import LinkSpec
 from experiments.virtual import run_virtual
+from iot_client.goal import Goal
 
 TABLE = replace(LAB, device=DeviceSpec(cpu=0.25))
 
@@ -50,10 +51,15 @@ def test_it_says_at_which_rates_the_network_is_the_place_to_cut() -> None:
 
 
 def test_it_says_what_is_chosen_for_a_deadline() -> None:
-    """The choice of the split itself: the least server time that is in time."""
-    assert taken(TABLE, app, MEASURED, 10.0, 0.28)[:2] in {(4, "int8"), (4, "fp16")}
-    assert taken(TABLE, app, MEASURED, 2.0, 0.2)[0] == 1 and taken(TABLE, app, MEASURED, 2.0, 0.45) == (6, "", True)
-    assert taken(TABLE, app, MEASURED, 2.0, 0.05)[2] is False
+    """The choice of the split itself: the least server time that is in time, and at the rate."""
+    def chosen(mbit: float, **goal: float) -> tuple[int, str]:
+        decision = taken(TABLE, app, MEASURED, mbit, Goal(**goal))
+        return decision.first.k, decision.first.codec
+
+    assert chosen(10.0, slo=0.28) in {(4, "int8"), (4, "fp16")}
+    assert chosen(2.0, slo=0.2)[0] == 1 and chosen(2.0, slo=0.45) == (6, "") == chosen(2.0, fps=2.4)
+    assert chosen(50.0, fps=6.0, slo=0.25)[0] in {3, 4}
+    assert not taken(TABLE, app, MEASURED, 2.0, Goal(slo=0.05)).met
 
 
 def test_a_run_can_be_held_at_one_cut() -> None:
@@ -82,9 +88,9 @@ def test_the_command_prints_the_tables(
     lab = tmp_path / "toy.toml"
     spec = "tests.neural_app:app"
     lab.write_text(f'name = "toy"\napp = "{spec}"\nclip = "{spec}"\ndevice = {{cpu = 0.25}}\nlink = {{up_mbit = 9, delay_ms = 5}}\n')
-    assert main(["cuts", str(lab), "--rates", "2,50", "--slo", "100", "--all"]) == 0
+    assert main(["cuts", str(lab), "--rates", "2,50", "--slo", "100", "--fps", "3", "--all"]) == 0
     shown = capsys.readouterr().out
-    for text in ("compressed input", "inside the network", "all here", "2 Mbit/s", "4, to two", "soonest at", "chosen for 100"):
+    for text in ("compressed input", "inside the network", "all here", "2 Mbit/s", "4, to two", "soonest at", "what is chosen"):
         assert text in shown
     assert main(["cuts", str(lab), "--rates", "0"]) == 2 and "--rates 0: legal" in capsys.readouterr().err
-    assert main(["cuts", str(lab), "--cut-variant", "huge"]) == 2 and "has no variant 'huge'" in capsys.readouterr().err
+    assert main(["cuts", str(lab), "--variant", "huge"]) == 2 and "has no variant 'huge'" in capsys.readouterr().err

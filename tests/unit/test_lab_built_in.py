@@ -25,7 +25,7 @@ from tasks import load as load_app
 from tests.unit.lab_runs import steady_run
 
 NAMES = (
-    "bandwidth_cpu", "bandwidth_ramp", "bandwidth_sawtooth", "bandwidth_step", "camera10", "cpu_steps", "lte", "lte15", "quick",
+    "bandwidth_cpu", "bandwidth_ramp", "bandwidth_sawtooth", "bandwidth_step", "camera10", "cpu_steps", "lte", "lte15", "neural", "quick",
     "slow_server_bad_link", "target17", "target28", "wifi",
 )  # fmt: skip
 

@@ -30,7 +30,7 @@ BYTES = {
     3: {"raw": 300_000, "fp16": 80_000, "int8": 40_000}, 4: {"raw": 120_000, "fp16": 32_000, "int8": 16_000},
     5: {"raw": 40_000, "fp16": 10_000, "int8": 5_000},
 }
-QUALITY = {"raw": 100, "fp16": 99, "int8": 90, "jpeg:50": 50}
+QUALITY = {"raw": 100, "fp16": 99, "int8": 97, "jpeg:50": 50}
 
 
 def split(k: int, codec: str, item: Any) -> Any:
@@ -87,9 +87,9 @@ def test_the_choice_goes_into_the_network_where_that_pays(mbit: float, share: fl
     assert chosen.met and (chosen.first.k, chosen.first.codec) == way, chosen.prediction
 
 
-def test_a_least_quality_above_90_keeps_floats_at_16_bits_or_more() -> None:
-    """int8 counts as 90 and fp16 as 99."""
-    chosen = [choose(costs(10, 0.25), Goal(slo=0.24, min_quality=least)).first for least in (90, 91, 99, 100)]
+def test_a_least_quality_above_97_keeps_floats_at_16_bits_or_more() -> None:
+    """int8 counts as 97 and fp16 as 99."""
+    chosen = [choose(costs(10, 0.25), Goal(slo=0.24, min_quality=least)).first for least in (97, 98, 99, 100)]
     assert [(option.k, option.codec) for option in chosen] == [(4, "int8"), (3, "fp16"), (3, "fp16"), (1, "raw")]
 
 
