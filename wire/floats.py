@@ -15,7 +15,7 @@ are zeros, and a Huffman code takes the rest to its entropy: 0.54 of the bytes a
 gets 0.60 at 70 MB/s and a bitmap of what is not zero 0.62 at 330 MB/s. So on a core it pays below some 500 Mbit/s.
 
 What the other end makes of it is an array of the same dtype. What cannot be told in the codec asked for travels in
-the next better one: an array with NaN, infinity or more than binary32 holds as fp16 in place of int8, one with finite
+the next better one: an array with NaN, infinity or elements near the end of its range as fp16 in place of int8, one with finite
 elements beyond 65504 raw in place of fp16.
 
 The coded bytes are a head of 8, little endian, and a body:
@@ -50,6 +50,8 @@ _LEAST_STEP = np.float32(1e-30)
 """So that 1 / step is finite."""
 _FARTHEST = 1e38
 """From 0, of elements in int8: their range and half a step more are then finite in binary32."""
+_FARTHEST_HALF = 6e4
+"""The same for an array of binary16."""
 _MOST = float(np.finfo(np.float16).max)
 _PAYS = 0.95
 """Of the plain body; a deflated one that is hardly smaller only costs the reader's time."""
@@ -94,7 +96,8 @@ def _encode_int8(array: Array) -> bytes | None:
         flat = np.asarray(array, np.float32).reshape(-1)
         low, step, columns = _scales(flat, array.shape)
         high = low + step * np.float32(_LEVELS)
-    if not (low.min() > -_FARTHEST and high.max() < _FARTHEST):  # NaN and infinity go through both min and max
+    farthest = _FARTHEST if array.dtype.itemsize > 2 else _FARTHEST_HALF
+    if not (low.min() > -farthest and high.max() < farthest):  # NaN and infinity go through both min and max
         return None
     around = (low < 0) & (high > 0)
     low[around] = np.rint(low[around] / step[around]) * step[around]

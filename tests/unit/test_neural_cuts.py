@@ -19,6 +19,7 @@ from iot_client.goal import Goal
 from iot_client.listing import stages_table
 from iot_client.split import choose
 from iot_client.ways import ways_of
+from tasks import App, Input, Task
 from tasks.run import Runner
 from wire.payload import Packer
 
@@ -113,3 +114,25 @@ def test_a_session_finds_the_cut_by_itself(mbit: float, slo: float, cuts: set[in
     assert len(rows) > 100
     assert sum(row.k in cuts and row.codec in codecs for row in rows) > 0.8 * len(rows), {(row.k, row.codec) for row in rows}
     assert sum(row.outcome == "done" and row.latency <= slo / 1e3 for row in rows) > 0.9 * len(rows)
+
+
+class Reader(Task):
+    """Reads features and a picture, and bears some loss of both."""
+
+    reads, writes = ("fine", "coarse", "picture"), ()
+    accepts = {"fine": ("fp16",), "coarse": ("int8",), "picture": ("jpeg:50",)}
+
+    def run(self, item: Any) -> Any:
+        return item
+
+
+def test_a_codec_touches_only_the_fields_whose_readers_bear_it() -> None:
+    """int8 those that accept 8 bits, fp16 those that accept 16 too, JPEG the pictures; all others come as they were."""
+    made = App("mixed", [Input(), Reader()])
+    features = np.random.default_rng(1).normal(size=(8, 20, 20)).astype(np.float32)
+    value = {"fine": features, "coarse": features, "picture": image(64, 64)}
+    changed = {}
+    for codec in ("raw", "int8", "fp16", "jpeg:50"):
+        back = Packer().unpack(Crossings(made, 2).pack(Packer(), 1, value, codec))
+        changed[codec] = {name for name in value if not np.array_equal(back[name], value[name])}
+    assert changed == {"raw": set(), "int8": {"coarse"}, "fp16": {"fine", "coarse"}, "jpeg:50": {"picture"}}

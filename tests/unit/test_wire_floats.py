@@ -103,6 +103,9 @@ def test_the_next_better_form_is_taken_where_one_cannot_tell_it() -> None:
         array[0, 1, 2, 3] = odd
         assert (form_of(array, "int8"), form_of(array, "fp16")) == (int8, fp16), odd
         assert np.isfinite(coded(array, "int8")).all() == np.isfinite(odd)
+    halves = (base - 1).astype(np.float16)
+    halves[0, 1, 2, 3] = 65504.0
+    assert form_of(halves, "int8") == "raw" and same(coded(halves, "int8"), halves)
 
 
 def test_what_is_small_or_no_float_travels_as_it_is() -> None:
@@ -231,3 +234,11 @@ def test_payloads_of_an_older_reader_have_no_floats_in_them() -> None:
     for word in ("raw", "bits", "png", "jpeg:50"):
         payload: Payload = PACKER.pack(array, word)
         assert same(PACKER.unpack(payload), array) and payload.nbytes > array.nbytes
+
+
+def test_zero_is_exact_on_both_sides_of_it() -> None:
+    """Where a run has values below and above, as behind no ReLU, what was zero is zero again."""
+    array = RNG.normal(size=(1, 8, 40, 40)).astype(np.float32) * np.linspace(0.1, 7, 8, dtype=np.float32)[None, :, None, None]
+    array[RNG.uniform(size=array.shape) < 0.3] = 0.0
+    back = coded(array, "int8")
+    assert (array < 0).any() and np.array_equal(back == 0, np.abs(back) < 1e-6) and np.all(back[array == 0] == 0)
