@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from examples.detection.app import Sight
 from examples.detection.boxes import Detections
 from examples.detection.evaluate import held_out, score, seen_by
 from examples.detection.family import VARIANTS, name_of
@@ -43,7 +42,7 @@ def accuracy_by_way(runner: Runner, scenes: int, note: str = "") -> Iterator[tup
     truth: list[list[Thing]] = []
     seen: dict[tuple[int, str], list[Detections]] = {way: [] for way in ways}
     sizes = dict.fromkeys(ways, 0)
-    packer, crossings = Packer([Sight, Detections]), Crossings(app, app.n)
+    packer, crossings = Packer(app.types), Crossings(app, app.n)
     for image, things in track(held_out(scenes), note or "scenes", total=scenes, console=Console(stderr=True)):
         truth.append(things)
         value: Any = image
