@@ -68,7 +68,7 @@ def test_the_rate_rises_and_falls() -> None:
     rates = [rate(step, 100) for step in range(100)]
     top = rates.index(max(rates))
     assert 5 <= top <= 10 and rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
-    assert rates[-1] < 0.01 * rates[top]
+    assert rates[-1] < 0.01 * rates[top] and rates[0] < 0.2 * rates[top]
 
 
 def test_folded_weights_are_the_normalised_network() -> None:

@@ -74,16 +74,30 @@ def test_classes_differ_in_outline() -> None:
     assert max(agree) < 0.87
 
 
+def perfect(heat: Any, boxes: Any) -> Any:
+    """What a head gives that is exactly right: (h, w, 9)."""
+    _, h, w = heat.shape
+    logits = np.log(np.clip(heat, 1e-4, 1 - 1e-4) / (1 - np.clip(heat, 1e-4, 1 - 1e-4)))
+    offsets = boxes[:2] - np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5))
+    return np.concatenate((logits, offsets, np.log(np.maximum(boxes[2:], 1e-3)))).transpose(1, 2, 0)
+
+
+def test_a_thing_comes_back_from_its_target() -> None:
+    """Its box and class are what a head that is exactly right decodes to."""
+    rows = np.array([[2, 8, 10, 27, 21, 0], [4, 50, 30, 90, 77, 0]], np.float32)
+    heat, boxes, _, _ = samples.targets_of(rows, 96, 80)
+    found = decode(perfect(heat, boxes), (80, 96), score=0.9, overlap=0.5)
+    order = np.argsort(found.labels)
+    assert found.labels[order].tolist() == [2, 4] and np.allclose(found.boxes[order], rows[:, 1:5], atol=0.01)
+
+
 def test_targets_say_where_things_are(tmp_path: Path) -> None:
     """A head that gave exactly what training asks for decodes to the boxes of every thing of every sample."""
     store = samples.Store.open(tmp_path, 3)
     batch = store.batch(np.random.default_rng(5))
     for heat, boxes, weights in zip(batch.heat, batch.boxes, batch.weights):
-        logits = np.log(np.clip(heat, 1e-4, 1 - 1e-4) / (1 - np.clip(heat, 1e-4, 1 - 1e-4)))
         h, w = weights.shape
-        offsets = boxes[:2] - np.stack(np.meshgrid(np.arange(w) + 0.5, np.arange(h) + 0.5))
-        output = np.concatenate((logits, offsets, np.log(np.maximum(boxes[2:], 1e-3)))).transpose(1, 2, 0)
-        found = decode(output, (h * 8, w * 8), score=0.9, overlap=1.0)
+        found = decode(perfect(heat, boxes), (h * 8, w * 8), score=0.9, overlap=1.0)
         middles = (heat > 0.99).any(axis=0)
         assert found.count == (heat > 0.99).sum()
         given = boxes[:, middles].T * 8
