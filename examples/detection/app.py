@@ -94,7 +94,7 @@ class FitPicture(Task):
     requires = ("cv2",)
     reads = ("frame",)
     writes = ("canvas", "frame")
-    accepts = {"frame": ("jpeg:60", "width:416")}
+    accepts = {"frame": ("jpeg:75", "width:416")}
 
     def run(self, item: Sight) -> Sight:
         assert item.frame is not None
@@ -107,7 +107,7 @@ class Normalize(Task):
 
     reads = ("canvas",)
     writes = ("features", "canvas")
-    accepts = {"canvas": ("jpeg:60",)}
+    accepts = {"canvas": ("jpeg:85",)}
 
     def run(self, item: Sight) -> Sight:
         assert item.canvas is not None
