@@ -18,8 +18,6 @@ __all__ = ["Arrival", "Curve", "Job", "Outcome", "Product", "StaticTimer", "Worl
 
 STAGES = ("source", "detect")
 _EPOCH = 1
-_ACKED = 1000
-"""Frames after which an answer is fetched for sure."""
 _WARM = 2.0
 """Seconds at the start that are not counted: the scheduler knows nothing of the app then."""
 
@@ -185,6 +183,7 @@ class Product:
         self._world = world
         self._tokens = count(1)
         self._jobs: dict[tuple[int, int], Job] = {}
+        self._acked: dict[int, int] = {}
         self._tick_at = 0.0
         for device in devices:
             self.joins(device)
@@ -208,9 +207,13 @@ class Product:
     def arrives(self, job: Job) -> None:
         """As a SUBMIT."""
         self._jobs[job.device, job.seq] = job
+        acked = self._acked.get(job.device, 0)
+        while acked < job.seq and (job.device, acked) not in self._jobs:
+            acked += 1
+        self._acked[job.device] = acked
         now = self._world.now
         message = Submit(
-            job.seq, 1, 2, job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), max(0, job.seq - _ACKED), "raw",
+            job.seq, 1, 2, job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), acked, "raw",
         )
         self._feed(MessageReceived(b"%d" % job.device, message, job.device, _EPOCH, 1000, next(self._tokens)))
 

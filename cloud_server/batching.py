@@ -87,9 +87,11 @@ class Backlog:
             if turns[0][1] != session.ticket:
                 heappop(turns)
             elif may(session):
-                if session.served < self._served:  # it could not begin for a while
+                if session.served > self._served:
+                    self._served = session.served
+                elif session.aside:
                     session.served = self._served
-                self._served = session.served
+                session.aside = False
                 found = self._take(session)
                 break
             else:

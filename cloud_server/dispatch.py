@@ -173,7 +173,7 @@ class Dispatcher:
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
         seconds = self.latency.seconds(segment, len(jobs))
-        slack = _slack(jobs, now + seconds) if timed else ()
+        slack = _slack(jobs, now + 0.5 * (seconds + self.latency.tail(segment, len(jobs)))) if timed else ()
         batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3])
         self._next_batch += 1
         self.running[batch.batch] = batch
@@ -212,6 +212,7 @@ class Dispatcher:
         """False while a session's answers are not fetched, and for what is better left open than lined up behind a worker."""
         forecast = self._forecasts.get(session.pool)
         if forecast is None or (session.account.held > self._memory.share and self.unread(session)):
+            session.aside = True
             return False
         busy = len(forecast.under_way)
         if busy < forecast.workers:

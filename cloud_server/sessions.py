@@ -59,6 +59,8 @@ class Session:
         """Seconds of the server it had, but never less than who is served now: what it did not ask for it is not owed."""
         self.ticket = 0
         """Its place among sessions that had as much; 0 while it waits for nothing."""
+        self.aside = False
+        """True if it was passed over because it fetches no answers: it is not owed what it missed."""
         self.budget = inf
         """Seconds its jobs typically have left when they come."""
         self.reported = 0

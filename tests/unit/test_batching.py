@@ -229,12 +229,23 @@ def test_who_may_not_begin_loses_its_turn_and_saves_nothing_up() -> None:
     queues = Queues(costs(cheap=0.01))
     queues.push(1, 60)
     queues.push(2, 60)
+    queues.sessions[1].aside = True
     for _ in range(20):
         job = queues.backlog.pop(lambda session: session.number == 2)
         assert job is not None and job.session == 2
     for _ in range(20):
         queues.pop()
     assert queues.served[1] == pytest.approx(10, abs=1)
+
+
+def test_a_claim_outlives_that_others_are_served() -> None:
+    """A device that was next and whose jobs were put back five times over has those turns made up for."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(1, 60)
+    queues.push(2, 60)
+    for _ in range(6):
+        assert queues.backlog.pop(lambda session: session.number == 2) is not None
+    assert [queues.pop() for _ in range(8)].count(1) >= 6
 
 
 def test_what_lies_ahead_of_a_job_is_its_devices_share_of_the_queue() -> None:
