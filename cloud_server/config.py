@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloud_server.hardware import usable_cores
 from cloud_server.latency_profile import default_folder as default_profiles
-from cloud_server.options import DEFAULT_APP, EXECUTORS, parser, size, size_text
+from cloud_server.options import DEFAULT_APP, EXECUTORS, PLANNERS, parser, size, size_text
 from tasks.factory import with_parameters
 from tasks.run import RESIDENT
 from wire.address import is_loopback
@@ -71,6 +71,7 @@ class Config:
     executor: str = "process"
     spares: int = 1
     max_batch: int = 16
+    planner: str = "milp"
     variants_resident: int = RESIDENT
     profiles: str | None = None
     no_profile: bool = False
@@ -107,6 +108,7 @@ class Config:
         _check(self.spares >= 0, "--spares", self.spares, "0 or more")
         _check(1 <= self.max_batch <= _LARGEST_BATCH, "--max-batch", self.max_batch, f"1 to {_LARGEST_BATCH}")
         _check(self.variants_resident >= 1, "--variants-resident", self.variants_resident, "1 or more")
+        _check(self.planner in PLANNERS, "--planner", self.planner, ", ".join(PLANNERS))
         limit = self.task_timeout
         _check(limit == 0 or limit >= _SHORTEST, "--task-timeout", limit, "0.1 or more seconds, or 0")
         least = self.worker_memory is None or self.worker_memory == 0 or self.worker_memory >= _LEAST_MEMORY

@@ -18,11 +18,12 @@ from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
     BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, JobDone, LoadBundle, MessageReceived, Note, PeerGone, Release,
-    Preload, Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
+    MakePlan, Preload, Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
 from cloud_server.outbox import Outbox
+from cloud_server.planning_thread import PlanningThread
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from cloud_server.shipping import Shipping
 from cloud_server.standing import ServerStatistics, standing
@@ -64,6 +65,7 @@ class Server:
         lease: seconds a silent device may come back in and go on.
         checksum: buffers have checksums, also where a device does not ask for them. max_batch: jobs run together, at most.
         ship: takes the apps that devices ship; None: nobody does.
+        planner: how variants are planned (cloud_server.planning.planner), "off" for not at all.
         keys: folder of this server's keys and of those it allows (wire.identity); None: anybody who can connect is served.
         on_note: called with (level, text), on the loop's thread.
 
@@ -77,7 +79,7 @@ class Server:
         max_per_device: int = 32 * 2**20, max_job: int = 16 * 2**20, lease: float = 60.0,
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
         name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False, max_batch: int = 16,
-        keys: str | PathLike[str] | None = None, ship: Shipping | None = None,
+        keys: str | PathLike[str] | None = None, ship: Shipping | None = None, planner: str = "milp",
     ) -> None:
         self.port = port
         self.inbox: Inbox[tuple[Event | None, dict[tuple[int, int], Payload] | None]] = Inbox()
@@ -90,8 +92,9 @@ class Server:
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
             memory=max(max_memory, 2 * max_job), credit=max(max_per_device, max_job), max_job=max_job, lease=lease, record=record,
             copies=getattr(executor, "copies", False), checksum=checksum, max_batch=max_batch,
-            ship=None if ship is None else ship.config,
+            ship=None if ship is None else ship.config, plans=planner != "off",
         ))
+        self._planning = PlanningThread(planner, lambda event: self.inbox.put((event, None)))
         self._host = host
         self._executor = executor
         self._ship = ship
@@ -111,7 +114,7 @@ class Server:
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish, LoadBundle: self._load_bundle, DropBundle: self._drop_bundle,
-            Preload: self._preload,
+            Preload: self._preload, MakePlan: self._planning.ask,
         }
         self._max_message = max_job
 
@@ -153,6 +156,7 @@ class Server:
         """Give everything back."""
         if self._ship is not None:
             self._ship.close(min(1.0, patience))
+        self._planning.close()
         self._executor.close(patience)
         if self._listener is not None:
             self._listener.close()

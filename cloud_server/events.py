@@ -12,11 +12,13 @@ from typing import Union
 import msgspec
 
 from cloud_server.offer import AppInfo
+from cloud_server.planning.problem import Plan, Problem
 from wire.protocol import Message
 
 __all__ = [
     "BatchDone", "BundleFailed", "BundleLoaded", "Command", "DropBundle", "Event", "Finished", "Fold", "Forget", "JobDone", "LoadBundle",
-    "MessageReceived", "Note", "PeerGone", "Preload", "Release", "Revoked", "RunBatch", "SendMessage", "StopRequested", "Tick", "state_key",
+    "MakePlan", "MessageReceived", "Note", "PeerGone", "Planned", "Preload", "Release", "Revoked", "RunBatch", "SendMessage",
+    "StopRequested", "Tick", "state_key",
 ]
 
 JobKey = tuple[int, int]
@@ -121,7 +123,16 @@ class Profiled(msgspec.Struct, frozen=True, gc=False, tag=True):
     samples: tuple[tuple[int, int, str, int, float], ...]
 
 
-Event = Union[MessageReceived, BatchDone, Profiled, PeerGone, Revoked, StopRequested, Tick, BundleLoaded, BundleFailed]
+class Planned(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to the MakePlan of this number, after `seconds` of work; no plan, and why, if that failed."""
+
+    number: int
+    plan: Plan | None
+    seconds: float = 0.0
+    error: str = ""
+
+
+Event = Union[MessageReceived, BatchDone, Profiled, PeerGone, Revoked, StopRequested, Tick, BundleLoaded, BundleFailed, Planned]
 
 
 class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -157,6 +168,13 @@ class Preload(msgspec.Struct, frozen=True, gc=False, tag=True):
     worker: int
     app: str
     variants: tuple[str, ...]
+
+
+class MakePlan(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Solve this problem, not on the loop's thread; the answer is Planned with the same number."""
+
+    number: int
+    problem: Problem
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False):
@@ -229,4 +247,4 @@ class DropBundle(msgspec.Struct, frozen=True, gc=False, tag=True):
     app: str
 
 
-Command = Union[RunBatch, Preload, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]
+Command = Union[RunBatch, Preload, MakePlan, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]

@@ -35,10 +35,16 @@ def figures(server: Server, recorder: Recorder) -> Iterator[Figure]:
         ("variant_hits_total", "Batches whose variant their worker had loaded.", now.variant_hits),
         ("variant_misses_total", "Batches that waited for their variant to be loaded.", now.variant_misses),
         ("variant_swaps_total", "Loaded variants that left a worker to make room.", now.variant_swaps),
+        ("plans_total", "Plans made.", now.plans),
+        ("plans_changed_total", "Plans that said something else than the one before.", now.plans_changed),
+        ("plan_swaps_total", "Variants that a plan gave a worker which did not have them.", now.plan_swaps),
+        ("plan_seconds", "Seconds that making the last plan took.", now.plan_seconds),
+        ("plan_accuracy", "Accuracy of the plan in force, weighted by frame rates.", now.plan_accuracy),
         ("values_folded_total", "Final values given to aggregates.", values.folded),
         ("values_lost_total", "Final values that could not be kept.", values.lost),
     ):
         yield Figure(f"spillway_server_{name}", text, {"": value})
+    yield Figure("spillway_server_planned", "Devices by the variant planned for them.", now.planned or {"none": 0}, "variant")
     yield Figure("spillway_server_results_total", "Answers by outcome.", dict(machine.outcomes), "outcome")
     yield Figure("spillway_server_drops_total", "Jobs that were not run, by reason.", now.drops or {"late on arrival": 0}, "reason")
     for name, text, of in (

@@ -19,7 +19,8 @@ _CHECKSUMS = 2
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes: `memory` for all devices together, `credit` for one; `copies`: workers get their own.
 
-    There are no shipped apps without `ship`. `epoch` names this life of the server; never 0, never reused.
+    There are no shipped apps without `ship`, and no plans for apps with variants without `plans`. `epoch` names this life of the
+    server; never 0, never reused.
     """
 
     server: str
@@ -39,6 +40,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     checksum: bool = False
     copies: bool = False
     ship: ShipConfig | None = None
+    plans: bool = True
 
 
 def why_not(

@@ -11,10 +11,11 @@ from wire.keys import default_folder
 from wire.options import Parser
 from wire.protocol import DEFAULT_PORT
 
-__all__ = ["DEFAULT_APP", "EXECUTORS", "parser", "size", "size_text"]
+__all__ = ["DEFAULT_APP", "EXECUTORS", "PLANNERS", "parser", "size", "size_text"]
 
 DEFAULT_APP = "examples.ball_tracking.app:app"
 EXECUTORS = ("process", "thread", "inline")
+PLANNERS = ("milp", "greedy", "sa-dp", "off")
 _COMMANDS = ("keys", "devices", "signers", "profile")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _EVERYDAY = (
@@ -127,6 +128,9 @@ def _add_workers(add: Any, default: Any) -> None:
     add("--no-profile", action="store_true", help="learn that anew, from the first batches")
     add("--variants-resident", type=int, default=default.variants_resident, metavar="N",
         help="variants of an app (models, say) that a worker keeps loaded (%(default)s)")
+    add("--planner", choices=PLANNERS, default=default.planner,
+        help="how variants of an app are given to devices: by integer programming (with the extra `planner`, else as greedy), by a "
+        "search, by simulated annealing, or not at all (%(default)s)")
     add("--task-timeout", type=float, default=default.task_timeout, metavar="S",
         help="a process that is longer at a job, or a batch of jobs, is killed and replaced (%(default)g seconds; 0: never)")
     add("--worker-memory", type=size, metavar="SIZE",

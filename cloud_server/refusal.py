@@ -9,13 +9,18 @@ from cloud_server.sessions import Session
 from wire.codecs import family
 from wire.protocol import CODECS, Error, Submit
 
-__all__ = ["refused", "why_not_run"]
+__all__ = ["refused", "unsupported", "why_not_run"]
 
 
 def refused(event: MessageReceived, code: str, text: str) -> list[Command]:
     """What follows from a message that is not taken: its payload goes, its peer is told, whether it has a session or not."""
     answer = SendMessage(event.peer, Error(code, text, getattr(event.message, "seq", -1)), event.session)
     return [Release(event.token), answer] if event.token else [answer]
+
+
+def unsupported(event: MessageReceived) -> list[Command]:
+    """What follows from a message that only a server says."""
+    return refused(event, "unsupported", f"{type(event.message).__name__} is not supported by this version")
 
 
 def why_not_run(

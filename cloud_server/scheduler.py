@@ -17,16 +17,17 @@ from cloud_server.bundles import WAIT, Bundles
 from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
     BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Profiled,
-    Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
+    Planned, Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
 from cloud_server.job import Job, job_of, result_of, unrun
 from cloud_server.lease import why_over
 from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
+from cloud_server.plans import Plans
 from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, damaged, receipt
-from cloud_server.refusal import refused, why_not_run
+from cloud_server.refusal import refused, unsupported, why_not_run
 from cloud_server.sessions import Session, folded, hand_over, left_behind, unwanted
 from cloud_server.sharing import recalled, served
 from wire.protocol import (
@@ -56,24 +57,23 @@ class Scheduler:
         self.quarantine = Quarantine()
         self._dispatcher = Dispatcher(config, self.sessions, self.memory)
         self._backlog = self._dispatcher.backlog
-        self._bundles = Bundles(
-            config, self._dispatcher, self.sessions, lambda command: self._out.append(command), self._end, self._on_message
-        )
+        self._bundles = Bundles(config, self._dispatcher, self.sessions, lambda what: self._out.append(what), self._end, self._on_message)
+        self.plans = Plans(config, self.sessions, self._dispatcher.latency)
         self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
-        self._stopping = False
-        self._finished = False
+        self._stopping = self._finished = False
         self._out: list[Command] = []
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             MessageReceived: self._on_message, BatchDone: self._on_batch_done, PeerGone: self._on_peer_gone,
             Tick: self._on_tick, StopRequested: self._on_stop, Revoked: self._on_revoked,
             BundleLoaded: self._bundles.loaded, BundleFailed: self._bundles.failed, Profiled: self._dispatcher.profiled,
+            Planned: lambda event, now: self._out.extend(self.plans.answered(event, now)),
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
             Cancel: lambda message, session, event, now: session.cancel(message.seq),
             State: self._on_state, Skip: self._on_skip, Error: lambda message, session, event, now: None,
-            Plan: self._on_plan,
+            Plan: lambda message, session, event, now: self._out.extend(unsupported(event)),
             Bye: lambda message, session, event, now: self._end(session, message.reason or "bye"),
         }
 
@@ -87,6 +87,8 @@ class Scheduler:
         if self.memory.waiting and not self._finished:
             for session, credit in served(self.memory, self.sessions):
                 self._send(session, credit)
+        if self.plans.on:
+            self._out += self.plans.watch(event, self._out, now)
         out, self._out = self._out, []
         return out
 
@@ -95,7 +97,8 @@ class Scheduler:
         due = self._receipts.next_due()
         if self._backlog.size and (lines_up := self._dispatcher.next_wakeup()) is not None:
             due = lines_up if due is None else min(due, lines_up)
-        return self._sweep_at if due is None or (self._sweep_at is not None and self._sweep_at < due) else due
+        due = self._sweep_at if due is None or (self._sweep_at is not None and self._sweep_at < due) else due
+        return self.plans.earlier(due) if self.plans.on else due
 
     @property
     def queued(self) -> int:
@@ -239,9 +242,6 @@ class Scheduler:
     def _on_skip(self, message: Skip, session: Session, event: MessageReceived, now: float) -> None:
         session.ownership.skip(message.seq)
         self._take_turns(session)
-
-    def _on_plan(self, message: Plan, session: Session, event: MessageReceived, now: float) -> None:
-        self._out += refused(event, "unsupported", "Plan is not supported by this version")
 
     def _take_turns(self, session: Session) -> None:
         """A copy of the state for the device if one is due, then the job whose turn it is."""

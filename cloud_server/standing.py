@@ -17,7 +17,9 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     `memory` is what all sessions have here or may send, `waiting_for_memory` how many ask for more; `unsent` waits for
     devices to read it; `drops` counts the jobs not run, by reason. `variant_hits` are batches whose variant a worker had loaded,
     `variant_misses` those that waited for a load, `variant_swaps` loaded variants that left to make room. `batches` are by app,
-    `variants` by device, where the app has any.
+    `variants` by device, where the app has any. `planned` is how many devices have each variant by plan ("none": nothing that would be
+    in time), of `plan_accuracy`, which took `plan_seconds`; `plans` were made, of which `plans_changed` said something else than the
+    one before, and `plan_swaps` variants were new to a worker.
     """
 
     sessions: int
@@ -43,6 +45,12 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     variant_swaps: int = 0
     batches: dict[str, Batches] = {}
     variants: dict[str, str] = {}
+    planned: dict[str, int] = {}
+    plan_accuracy: float = 0.0
+    plan_seconds: float = 0.0
+    plans: int = 0
+    plans_changed: int = 0
+    plan_swaps: int = 0
 
 
 def standing(
@@ -59,4 +67,5 @@ def standing(
         len(machine.memory.waiting), unsent, dict(machine.drops), machine.damaged, getattr(executor, "replaced", 0),
         sum(each.hits for each in held), sum(each.misses for each in held), sum(each.swaps for each in held),
         tally.apps(), tally.variants(devices),
+        *machine.plans.standing(),
     )

@@ -58,6 +58,8 @@ class StatusLine:
         misses, swaps = after.variant_misses - before.variant_misses, after.variant_swaps - before.variant_swaps
         if misses or swaps:
             text += f", {misses} batches waited for their variant, {swaps} variants made room"
+        if after.planned:
+            text += f", planned: {_counts(after.planned)} (accuracy {after.plan_accuracy:.3f}, {after.plan_seconds * 1e3:.0f} ms)"
         if after.waiting_for_memory:
             text += f", {after.waiting_for_memory} wait for memory"
         self._console.say(
@@ -66,6 +68,8 @@ class StatusLine:
             memory=after.memory, waiting_for_memory=after.waiting_for_memory, drops=after.drops,
             variant_hits=after.variant_hits, variant_misses=after.variant_misses, variant_swaps=after.variant_swaps,
             batch_sizes={app: round(size, 2) for app, size in sizes.items() if size}, variants=after.variants,
+            planned=after.planned, plan_accuracy=after.plan_accuracy, plan_seconds=round(after.plan_seconds, 6), plans=after.plans,
+            plans_changed=after.plans_changed, plan_swaps=after.plan_swaps,
         )
 
 

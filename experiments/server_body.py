@@ -8,9 +8,10 @@ from itertools import count
 from typing import Any
 
 from cloud_server.events import (
-    BatchDone, Finished, Fold, Forget, JobDone, JobKey, MessageReceived, Note, PeerGone, Release, RunBatch, SendMessage,
-    StopRequested, Tick,
+    BatchDone, Finished, Fold, Forget, JobDone, JobKey, MakePlan, MessageReceived, Note, PeerGone, Planned, Preload, Release, RunBatch,
+    SendMessage, StopRequested, Tick,
 )
+from cloud_server.planning.planner import plan
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
 from experiments.crew import Crew
@@ -24,6 +25,8 @@ from wire.protocol import Envelope, Message, Result, Submit
 
 __all__ = ["ServerBody"]
 
+_PLAN_S, _PLAN_EACH_S = 0.001, 0.0005
+"""Seconds that planning takes: for nobody, and for each device more."""
 _BATCH_GAIN = 0.7
 """Each further job of a batch costs this part of the first."""
 
@@ -57,7 +60,7 @@ class ServerBody(Body):
         self._deaths = random.Random(f"deaths {seed}")
         self.perform = {
             RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
-            Forget: self._forget, Note: self._note, Finished: self._finish,
+            Forget: self._forget, Note: self._note, Finished: self._finish, MakePlan: self._plan, Preload: self._note,
         }
 
     def start(self) -> None:
@@ -249,8 +252,18 @@ class ServerBody(Body):
         if self.results.pop((command.session, command.seq), None) is None:
             self.broken(f"Forget({command.session}, {command.seq}): no such result is kept")
 
-    def _note(self, command: Note) -> None:
+    def _note(self, command: Note | Preload) -> None:
         pass
+
+    def _plan(self, command: MakePlan) -> None:
+        """Without a solver whose answer would depend on this machine's speed; it takes a time of its own."""
+        seconds = _PLAN_S + _PLAN_EACH_S * len(command.problem.clients)
+        answer = Planned(command.number, plan(command.problem, "greedy"), seconds)
+        self.agenda.at(self.agenda.now + seconds, self._planned, answer, self.life)
+
+    def _planned(self, answer: Planned, life: int) -> None:
+        if life == self.life:
+            self.feed(answer)
 
     def _finish(self, command: Finished) -> None:
         self.finished = True

@@ -308,7 +308,7 @@ class Peer:
             self._ping_at = now + self._heartbeat * self._next_share()
             self._pinged_at = now
             self.flight.beat(now)
-            return [self.send(Ping(int(now * 1e6), acked, self.sent, self._wants))]
+            return [self.send(Ping(int(now * 1e6), acked, self.sent, self._wants, int(self.min_rtt * 1e6)))]
         if self.state == PROBING and now >= self._hello_at + max(self._backoff, 4 * self.rtt):
             self._down(now)
             self._backoff = min(2 * self._backoff * (1.0 + self._share / 4), self._config.backoff_max)

@@ -216,13 +216,14 @@ class Plan(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class Ping(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Device -> server heartbeat; the answer echoes `stamp_us`. `sent` is the SUBMIT payload bytes since WELCOME.
 
-    `wants` is the size of a payload that waits for credit, 0 if none does.
+    `wants` is the size of a payload that waits for credit, 0 if none does; `rtt_us` the least round trip seen, 0 before the first.
     """
 
     stamp_us: _Stamp
     acked: _Seq = 0
     sent: _Count = 0
     wants: _Count = 0
+    rtt_us: _Count = 0
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -25,7 +25,7 @@ def plan(problem: Problem, planner: str = "milp") -> Plan:
     The previous plan stays if it still keeps every deadline and the new one gains no more than `epsilon`. A new one gives
     every worker the part of it that is nearest to what that worker does.
     """
-    found = PLANNERS[planner](problem)
+    found = PLANNERS[planner](_tightened(problem))
     kept = _kept(problem)
     if kept is not None and found.accuracy <= kept.accuracy + problem.epsilon:
         return kept
@@ -42,6 +42,16 @@ def solver_here() -> bool:
     return find_spec("scipy") is not None
 
 
+def _tightened(problem: Problem) -> Problem:
+    """The same with its slack taken off."""
+    part = problem.slack
+    if not part:
+        return problem
+    clients = tuple(replace(client, slo=client.slo * (1 - part)) for client in problem.clients)
+    choices = tuple(replace(choice, seconds=choice.seconds * (1 + part)) for choice in problem.choices)
+    return replace(problem, clients=clients, choices=choices)
+
+
 def _milp(problem: Problem) -> Plan:
     try:
         return milp(problem, bound_of(problem))
@@ -54,15 +64,22 @@ PLANNERS: dict[str, Callable[[Problem], Plan]] = {"milp": _milp, "greedy": greed
 
 
 def _kept(problem: Problem) -> Plan | None:
-    """The plan in force, less the clients that have gone; None if it does not hold any more."""
+    """The plan in force, less the clients that have gone, at what batches take now; None if it does not hold any more."""
     before = problem.previous
     if before is None:
         return None
     here = {client.session: client for client in problem.clients}
-    kept = replace(before, clients=tuple(each for each in before.clients if each.session in here))
+    takes = {(choice.variant, choice.batch): choice.seconds for choice in problem.choices}
+    workers = tuple(_today(worker, takes) for worker in before.workers)
+    kept = replace(before, workers=workers, clients=tuple(each for each in before.clients if each.session in here))
     if any(wrong(problem, kept)):
         return None
     return replace(kept, accuracy=accuracy(problem, {each.session: each.variant for each in kept.clients}))
+
+
+def _today(worker: Worker, takes: dict[tuple[str, int], float]) -> Worker:
+    slots = tuple(replace(slot, seconds=takes.get((slot.variant, slot.batch), slot.seconds)) for slot in worker.slots)
+    return Worker(sum(slot.seconds for slot in slots), slots)
 
 
 def _placed(found: Plan, before: Plan | None) -> Plan:

@@ -85,7 +85,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One moment's question. `shares`: workers may share their time. `previous` is the plan in force, kept unless a better one gains
-    more than `epsilon` of accuracy or it no longer holds."""
+    more than `epsilon` of accuracy or it no longer holds. A new plan leaves `slack`: as if batches took longer, and goals were nearer,
+    by this part, so that the next noise does not break it."""
 
     workers: int
     clients: tuple[Client, ...]
@@ -93,6 +94,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     shares: bool = True
     previous: Plan | None = None
     epsilon: float = 0.005
+    slack: float = 0.0
 
 
 def budget(client: Client, variant: str) -> float:
