@@ -99,6 +99,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
     simulation.add_argument("scenario", nargs="?", help="a .toml or .json file; default: a random one for each seed")
     simulation.add_argument("--seeds", type=int, help="how many (default 100, with --seed 1)")
     simulation.add_argument("--seed", type=int, help="the first (default 0)")
+    simulation.add_argument("--overload", action="store_true", help="more is asked for than a server can do: who gets what?")
     simulation.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     return parser
 
@@ -217,7 +218,8 @@ def _cuts(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
 
 
 def _simulate(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
-    return check_seeds(options.scenario, options.seed or 0, options.seeds or (100 if options.seed is None else 1), options.jobs)
+    count = options.seeds or (100 if options.seed is None else 1)
+    return check_seeds(options.scenario, options.seed or 0, count, options.jobs, overload=options.overload)
 
 
 def _lab(options: Any) -> Lab:

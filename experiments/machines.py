@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cloud_server.events import Profiled
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
 from experiments.folds import moves
 from experiments.replanning import Replanning
@@ -98,7 +99,16 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
         memory=plan.memory, credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
     )
     replans = plan.replans > 0.0 and app.variants
-    return Replanning(config, tuple(app.variants), plan.replans) if replans else Scheduler(config), []
+    machine = Replanning(config, tuple(app.variants), plan.replans) if replans else Scheduler(config)
+    return machine, machine.handle(_profile(scenario, info), 0.0) if plan.profiled else []
+
+
+def _profile(scenario: Scenario, info: AppInfo) -> Profiled:
+    """As `cloud-server profile` would have found it: the stages that a server may run, alone and in batches."""
+    first = next(stage for stage, here in enumerate(info.here) if here)
+    sizes = (1, 2, 4, 8, scenario.server.max_batch)
+    samples = [(first, scenario.n, each.name, size, each.seconds(size)) for each in scenario.varieties for size in sizes]
+    return Profiled(info.name, tuple(samples))
 
 
 def _task(index: int, stage: Stage) -> Task:

@@ -1,4 +1,4 @@
-"""Random servers that are asked for more than they can do, while devices join, leave and die and the server is killed; and what is fair then.
+"""Random servers that are asked for more than they can do, while devices join, leave and die and servers are killed; what is fair?
 
 Fair is max-min in server seconds: of what was answered in time in a window, each device has what it asked for, or the same as all
 others that did not get what they asked for. No device may have less than 0.8 of that in any 10 s throughout which it was there.
@@ -6,14 +6,16 @@ others that did not get what they asked for. No device may have less than 0.8 of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import cloud_server.events as cloud
 import iot_client.events as iot
 from experiments.dice import Dice
 from experiments.fleet.variety import TABLES, Variety
 from experiments.record import Died, Record, Started, Trace
 from experiments.scenario import Device, Network, Scenario, Server, Stage
+from experiments.simulate import FIRST_SESSION
 from iot_client.outcome import Done
 
 __all__ = ["LEAST", "WINDOW", "Share", "draw_overload", "shares", "unfair"]
@@ -56,14 +58,18 @@ def draw_overload(seed: int) -> Scenario:
 
 
 def _device(dice: Dice, wanted: float, varieties: tuple[Variety, ...], *, late: bool) -> Device:
-    """One that asks for so many seconds of a worker each second; its frames may take at least five times what one of them does."""
+    """One that asks for so many seconds of a worker each second.
+
+    Its frames may take at least ten times what the slowest one does: a shorter deadline ends before all others had their turn.
+    """
     variety = dice.pick(*varieties)
     fps = min(40.0, max(2.0, wanted / variety.seconds(1)))
     slowest = max(each.seconds(1) for each in varieties)
     start = dice.pick(0.0, 0.0, dice.scaled(1.0, 12.0)) if late else 0.0
     dies = dice.scaled(6.0, 19.0) if late and dice.chance(0.15) else None
     return Device(
-        k=2, frames=10**9, fps=round(fps, 2), deadline_ms=round(1e3 * max(0.1, slowest * dice.scaled(5.0, 12.0)), 1), variant=variety.name,
+        k=2, frames=10**9, fps=round(fps, 2), variant=variety.name,
+        deadline_ms=round(1e3 * max(0.15, slowest * dice.scaled(10.0, 20.0)), 1),
         starts_at=start + dice.scaled(0.001, 0.2), stops_at=dice.pick(_SECONDS, _SECONDS, dice.scaled(15.0, 19.0)) if late else _SECONDS,
         patience=0.5, dies_at=dies, network=Network(latency_ms=dice.scaled(0.2, 5.0), mbit_s=1_000.0),
     )
@@ -87,7 +93,8 @@ def shares(trace: Trace) -> Iterator[Share]:
         partly = [host for host, (start, end) in present.items() if start < at + WINDOW and end > at and host not in here]
         if quiet and here:
             got = {host: sum(cost for when, cost in answered.get(host, ()) if at <= when < at + WINDOW) for host in [*here, *partly]}
-            fair = _fair({host: _asked(trace.scenario, host) if host in here else got[host] for host in got}, sum(got.values()))
+            asked = {host: _asked(trace.scenario, host, answered.get(host, ())) if host in here else got[host] for host in got}
+            fair = _fair(asked, sum(got.values()))
             yield from (Share(at, host, got[host], fair[host]) for host in here)
         at += _STEP
 
@@ -102,26 +109,25 @@ def _fair(asked: Mapping[str, float], total: float) -> dict[str, float]:
     return fair
 
 
-def _asked(scenario: Scenario, host: str) -> float:
+def _asked(scenario: Scenario, host: str, answered: Sequence[tuple[float, float]]) -> float:
+    """Seconds of a worker that all its frames of a window would take, as those take that were answered."""
     plan = scenario.devices[int(host[6:])]
-    return plan.fps * WINDOW * _cost(scenario, plan)
-
-
-def _cost(scenario: Scenario, plan: Device) -> float:
-    """Seconds one frame of a device is worth, whatever batch it was in: so all are weighed alike."""
     variety = scenario.variety(plan.variant)
     assert variety is not None
-    return variety.seconds(scenario.server.max_batch if scenario.server.batched else 1) / (
-        scenario.server.max_batch if scenario.server.batched else 1
-    )
+    each = sum(cost for _, cost in answered) / len(answered) if answered else variety.seconds(1)
+    return plan.fps * WINDOW * each
 
 
 def _answered(trace: Trace) -> dict[str, list[tuple[float, float]]]:
-    """By device (when, seconds) of each answer in time."""
+    """By device (when, seconds) of each answer in time: its part of the batch it was in."""
     found: dict[str, list[tuple[float, float]]] = {}
+    costs: dict[tuple[int, int], float] = {}
     for record in trace.records:
-        if type(record.what) is iot.Deliver and type(record.what.outcome) is Done:
-            cost = _cost(trace.scenario, trace.scenario.devices[int(record.host[6:])])
+        if type(record.what) is cloud.BatchDone:
+            ran = [job for job in record.what.jobs if job.kind == "done"]
+            costs.update({(job.session, job.seq): sum(record.what.times) / len(ran) for job in ran})
+        elif type(record.what) is iot.Deliver and type(record.what.outcome) is Done:
+            cost = costs.get((FIRST_SESSION + int(record.host[6:]), record.what.seq), 0.0)
             found.setdefault(record.host, []).append((record.at, cost))
     return found
 

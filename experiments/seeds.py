@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from experiments.checker import validate
 from experiments.draw import draw
+from experiments.overload import draw_overload, unfair
 from experiments.scenario import Scenario
 from experiments.sightings import sightings
 from experiments.simulate import simulate
@@ -28,15 +29,17 @@ class Verdict(NamedTuple):
     seen: Counter[str]
 
 
-def run_seed(seed: int, scenario: Scenario | None = None) -> Verdict:
-    """Simulate and check one seed, of a random scenario unless one is given."""
-    trace = simulate(draw(seed) if scenario is None else scenario, seed)
-    return Verdict(seed, trace.seconds, len(trace.records), validate(trace), sightings(trace))
+def run_seed(seed: int, scenario: Scenario | None = None, *, overload: bool = False) -> Verdict:
+    """Simulate and check one seed, of a random scenario unless one is given; in overload also that everybody has a fair share."""
+    plan = scenario or (draw_overload(seed) if overload else draw(seed))
+    trace = simulate(plan, seed)
+    problems = validate(trace) + (unfair(trace) if overload else [])
+    return Verdict(seed, trace.seconds, len(trace.records), problems, sightings(trace))
 
 
-def run_seeds(seeds: Iterable[int], scenario: Scenario | None = None, jobs: int = 1) -> Iterator[Verdict]:
+def run_seeds(seeds: Iterable[int], scenario: Scenario | None = None, jobs: int = 1, *, overload: bool = False) -> Iterator[Verdict]:
     """The verdicts of many seeds, in order."""
-    work = partial(run_seed, scenario=scenario)
+    work = partial(run_seed, scenario=scenario, overload=overload)
     if jobs == 1:
         yield from map(work, seeds)
         return

@@ -65,7 +65,7 @@ def scenario_of(lab: FleetLab, case: Case, system: str, seed: int) -> Scenario:
     devices = tuple(_device(lab, client, number, seed, pinned) for number, client in enumerate(case.clients))
     server = Server(
         workers=lab.workers, spread=lab.spread, batched=True, max_batch=lab.max_batch, resident=lab.resident,
-        planner="" if pinned else rest or PLANNERS[0],
+        planner="" if pinned else rest or PLANNERS[0], profiled=True,
     )
     return Scenario(name=case.name, stages=stages, devices=devices, server=server, varieties=varieties, limit=lab.seconds + 60.0)
 
@@ -86,9 +86,11 @@ def _phase(client: Client, number: int) -> float:
 def _with_unread(shots: list[ShotRow], case: Case, scenario: Scenario) -> tuple[ShotRow, ...]:
     """With the frames a camera showed while its device read none."""
     found = list(shots)
+    seen: list[set[int]] = [set() for _ in case.clients]
+    for shot in shots:
+        seen[shot.device].add(round((shot.shown - scenario.devices[shot.device].starts_at) * case.clients[shot.device].fps))
     for number, client in enumerate(case.clients):
-        plan = scenario.devices[number]
-        read = {round((shot.shown - plan.starts_at) * client.fps) for shot in shots if shot.device == number}
+        plan, read = scenario.devices[number], seen[number]
         count = math.floor(((plan.stops_at or 0.0) - plan.starts_at) * client.fps)
         found += [ShotRow(number, plan.starts_at + index / client.fps, 0.0, "unread") for index in range(1, count) if index not in read]
     return tuple(sorted(found, key=lambda shot: (shot.shown, shot.device)))
