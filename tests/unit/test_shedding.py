@@ -76,13 +76,13 @@ def test_jobs_that_wait_in_vain_are_swept_away() -> None:
 
 
 def test_a_batch_says_how_long_each_of_its_jobs_may_wait_for_a_worker() -> None:
-    """Deadline less what such a job takes, here 30 ms; nothing where there is no deadline."""
+    """Deadline less what such a job takes, here 30 ms and 36 if it is slow, so 33; nothing where there is no deadline."""
     server = serving()
     assert server.submits(0, 1.0)[0].slack == ()
     server.done(0, 1.1)
     (slack,) = server.submits(1, 2.0, budget=0.5, stamp=1.0)[-1].slack
     assert slack is not None
-    assert abs(slack - 0.47) < 1e-9
+    assert abs(slack - 0.467) < 1e-9
 
 
 def test_answers_that_are_not_fetched_hold_back_what_would_add_to_them() -> None:
