@@ -73,7 +73,8 @@ class Dispatch:
         stream, config = self._stream, self._config
         budget_us = -1
         if stream.live:
-            budget_us = max(0, int((frame.captured_at + config.age_bound - now) * 1e6))
+            # The server counts from the arrival: what the way there and back takes at the least is not its to use.
+            budget_us = max(0, int((frame.captured_at + config.age_bound - self._peer.min_rtt - now) * 1e6))
         self.resent += frame.attempts > 0
         frame.attempts += 1
         frame.out = True

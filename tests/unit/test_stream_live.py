@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.device import alone, deliver, folding, run
+from tests.unit.device import alone, deliver, folding, run, served
 
-from iot_client.events import Capture, Finished, Release
+from iot_client.events import Capture, Finished, Release, SendMessage
 from iot_client.outcome import Done, Dropped
+from wire.protocol import Submit
 
 
 # -- live: the newest frame wins -----------------------------------------------------------------------
@@ -148,3 +149,12 @@ def test_the_more_urgent_of_two_stops_holds() -> None:
     device.stop(1.5, patience=0.5)
     device.stop(1.6, patience=9.0)
     assert device.session.next_wakeup() == 2.0
+
+
+def test_a_server_may_use_the_time_that_its_way_leaves() -> None:
+    """Of a second, 60 ms are gone before the frame leaves and 40 the shortest way there and back takes."""
+    device = served(mode="live")
+    device.pong(0.0, 0.04)
+    device.capture(1.0)
+    (sent,) = [each for each in device.ran(0, 0, 1, 1.06) if isinstance(each, SendMessage) and isinstance(each.message, Submit)]
+    assert sent.message.budget_us == pytest.approx(900_000, abs=1)
