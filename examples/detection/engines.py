@@ -17,7 +17,7 @@ import numpy as np
 
 from examples.detection.formats import ModelFile
 
-__all__ = ["Engine", "engine_of", "tensor_of"]
+__all__ = ["Engine", "engine_of", "in_batches", "tensor_of"]
 
 _Array = np.ndarray[Any, Any]
 Engine = Callable[[Sequence[_Array]], list[dict[str, _Array]]]
@@ -74,7 +74,7 @@ class _TorchScript:
         self._takes_list = first == ["List[Tensor]"]
 
     def __call__(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
-        return _in_batches(canvases, self._device.type == "cuda", self._run)
+        return in_batches(canvases, self._device.type == "cuda", self._run)
 
     def _run(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
         whole = self._torch.from_numpy(np.stack([tensor_of(canvas, self._model) for canvas in canvases])).to(self._device)
@@ -109,7 +109,7 @@ class _Detr:
         self._module = loaded.eval().to(self._device)
 
     def __call__(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
-        return _in_batches(canvases, self._device.type == "cuda", self._run)
+        return in_batches(canvases, self._device.type == "cuda", self._run)
 
     def _run(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
         whole = self._torch.from_numpy(np.stack([tensor_of(canvas, self._model) for canvas in canvases])).to(self._device)
@@ -139,7 +139,7 @@ class _Onnx:
         self._together = any_batch and session.get_providers()[0].startswith("CUDA")
 
     def __call__(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
-        return _in_batches(canvases, self._together, self._run)
+        return in_batches(canvases, self._together, self._run)
 
     def _run(self, canvases: Sequence[_Array]) -> list[dict[str, _Array]]:
         whole = np.stack([tensor_of(canvas, self._model) for canvas in canvases])
@@ -153,28 +153,29 @@ def _torch_device(torch: Any, device: str) -> Any:
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _in_batches(
+def in_batches(
     canvases: Sequence[_Array], together: bool, run: Callable[[Sequence[_Array]], list[dict[str, _Array]]]
 ) -> list[dict[str, _Array]]:
-    """The answers in order; of those of one shape together, or one by one."""
+    """The answers in order; of those of one shape together, or one by one, as where a network does not tell them apart."""
     groups: dict[Any, list[int]] = {}
     for index, canvas in enumerate(canvases):
         groups.setdefault(canvas.shape if together else index, []).append(index)
     answers: dict[int, dict[str, _Array]] = {}
     for rows in groups.values():
-        answers.update(zip(rows, run([canvases[row] for row in rows])))
+        found = run([canvases[row] for row in rows])
+        answers.update(zip(rows, found if len(found) == len(rows) else [run([canvases[row]])[0] for row in rows]))
     return [answers[index] for index in range(len(canvases))]
 
 
 def _apart(answer: Any, count: int) -> list[dict[str, _Array]]:
-    """What a network answered, for each of `count` pictures: tensors by name, or by their place where they have none."""
+    """What a network answered, for each of `count` pictures, tensors by name or by their place; one alone where that has no such axis."""
     pictures = next((part for part in _lists(answer) if len(part) == count and all(isinstance(each, Mapping) for each in part)), None)
     if pictures is not None:  # a list of dicts, one for each picture, beside what else there may be
         return [{str(name): _array(value) for name, value in each.items()} for each in pictures]
     named = answer.items() if isinstance(answer, Mapping) else enumerate(answer if isinstance(answer, (list, tuple)) else [answer])
     arrays = {str(name): _array(value) for name, value in named}
     if max((array.ndim for array in arrays.values()), default=0) < 3:  # no form has three axes but for the batch's
-        return [arrays] * count
+        return [arrays]
     return [{name: array[row] for name, array in arrays.items() if array.ndim} for row in range(count)]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from examples.detection.engines import in_batches
 from examples.detection.own import app
 from tasks import App, ParameterError, Runner, SetupFailed, check_declarations
 from tests.detectors import save_detr, save_onnx, save_torchscript
@@ -97,6 +100,21 @@ def test_a_detr_folder_finds_what_transformers_says(tmp_path: Path) -> None:
     assert found.count == 5 and found.labels.tolist() == share.indices.tolist()
     assert found.scores == pytest.approx(share.values.numpy(), abs=1e-5)
     assert found.boxes == pytest.approx(np.clip(expected, 0, (120, 60, 120, 60)), abs=1e-3)
+
+
+def test_pictures_of_one_shape_are_computed_together() -> None:
+    """On a GPU, that is; answers keep their order, and a network that does not tell pictures apart gets them one by one."""
+    seen: list[int] = []
+
+    def run(canvases: Sequence[Any], axis: bool = True) -> list[dict[str, Any]]:
+        seen.append(len(canvases))
+        return [{"mean": canvas.mean()} for canvas in (canvases if axis else canvases[:1])]
+
+    canvases = [np.full((4, 4 + number % 2, 3), number, np.uint8) for number in range(5)]
+    for together, axis, sizes in ((True, True, [3, 2]), (False, True, [1] * 5), (True, False, [3, 1, 1, 1, 2, 1, 1])):
+        seen.clear()
+        answers = in_batches(canvases, together, partial(run, axis=axis))
+        assert [answer["mean"] for answer in answers] == [0, 1, 2, 3, 4] and seen == sizes
 
 
 def refused(path: Path, **options: Any) -> str:
