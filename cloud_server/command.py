@@ -202,6 +202,7 @@ class _Run:
             apps[app.name], self._paths[app.name] = app, path
             for index, packages in app.missing().items():
                 text = f"app {app.name!r}: stage {app.names[index]!r} is not offered, since {', '.join(packages)} is missing here"
+                text += f" ({app.chain[index].install})" if app.chain[index].install else ""
                 self._console.note("warning", text)
         return apps
 

@@ -11,6 +11,7 @@ import inspect
 import os
 import sys
 import threading
+from types import ModuleType
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -167,7 +168,8 @@ class App:
             if stage.placement not in ("any", here):
                 return f"stage {stage.stage_name!r} may only run on the {stage.placement}"
             if index in (cloud_lacks if here == "cloud" else device_lacks):
-                return f"stage {stage.stage_name!r} needs {', '.join(stage.requires)}, missing on the {here}"
+                remedy = f" ({stage.install})" if stage.install else ""
+                return f"stage {stage.stage_name!r} needs {', '.join(stage.requires)}, missing on the {here}{remedy}"
         if stop == k < self.n:
             return f"stage {self.names[k]!r} keeps state and stays on the device, so nothing would be left for the cloud"
         return ""
@@ -267,7 +269,8 @@ def _source_of(code: Any) -> str:
 def load(path: str) -> App:
     """The App at "module:attribute" or "file.py:attribute"; modules in the working directory are found too.
 
-    Where a `@factory` stands there it makes the App, from the parameters behind a "?": "mine:app?model=mine.onnx&size=416".
+    "package:module" is the `app` of that module. Where a `@factory` stands there it makes the App, from the parameters behind a
+    "?": "mine:app?model=mine.onnx&size=416".
 
     Raises:
         AppNotFound: the text says whether the module, the attribute or its type is wrong.
@@ -283,9 +286,9 @@ def load(path: str) -> App:
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
+        found = _named(module, attribute)
     except (Exception, SystemExit) as error:
         raise AppNotFound(f"app {bare!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
-    found = getattr(module, attribute, None)
     if isinstance(found, Factory):
         return _made(bare, found, words)
     if not isinstance(found, App):
@@ -293,6 +296,14 @@ def load(path: str) -> App:
     if words:
         raise ParameterError(f"app {bare!r} takes no parameters: it is an App, and not a function that makes one (@factory)")
     return found
+
+
+def _named(module: Any, attribute: str) -> Any:
+    """The attribute; where a module in the package has that name, the `app` in it: examples.detection:pedestrians."""
+    found = getattr(module, attribute, None)
+    if found is None and hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.{attribute}") is not None:
+        found = importlib.import_module(f"{module.__name__}.{attribute}")
+    return getattr(found, "app", None) if isinstance(found, ModuleType) else found
 
 
 def _made(path: str, found: Factory, words: dict[str, str]) -> App:

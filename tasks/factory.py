@@ -93,7 +93,7 @@ class Factory:
         kind = _kinds(self._hint(name))
         if default is inspect.Parameter.empty:
             return f"{name} ({kind})"
-        return f"{name} ({kind}{'' if default is None else f'; default {_shown(default)}'})"
+        return f"{name} ({kind}{'' if default in (None, '') else f'; default {_shown(default)}'})"
 
     def _hint(self, name: str) -> Any:
         try:

@@ -56,6 +56,7 @@ class Task:
         name: stage name, unique in its app; default: the class name in snake_case.
         placement: "device", "cloud" or "any" (default): where the stage may run.
         requires: import names the stage needs; a host that lacks one cannot run it.
+        install: the command that brings them, told to whom lacks one.
         mutates: True if `run` writes into its input; it then gets a private copy.
         shared: True if one instance may serve all workers at once (`run` must be thread-safe).
         once: True if a frame must never be run twice here, even when its answer was lost.
@@ -73,6 +74,7 @@ class Task:
     name: str = ""
     placement: str = "any"
     requires: tuple[str, ...] = ()
+    install: str = ""
     mutates: bool = False
     shared: bool = False
     once: bool = False
@@ -276,7 +278,9 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-_OPTIONS = ("name", "placement", "requires", "mutates", "shared", "once", "parameters", "reads", "writes", "accepts", "run_batch")
+_OPTIONS = (
+    "name", "placement", "requires", "install", "mutates", "shared", "once", "parameters", "reads", "writes", "accepts", "run_batch",
+)
 _LEGAL = {"task": _OPTIONS, "source": ("name", "fps", "requires", "parameters", "writes")}
 
 

@@ -123,6 +123,7 @@ class Network(Task):
 
     varies = True
     requires = ("torch",)
+    install = "pip install -c constraints.txt '.[detection]'"
     parameters = ("stage",)
     reads = ("features",)
     writes = ("features",)
@@ -135,7 +136,7 @@ class Network(Task):
         try:
             from examples.detection.inference import use_one_core
         except ImportError as error:
-            raise ImportError(f"the network's stages need torch ({error}); install it: pip install 'spillway[detection]'") from error
+            raise ImportError(f"the network's stages need torch ({error}); in Spillway's checkout: {self.install}") from error
         use_one_core()
 
     def load(self, variant: Variant) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.detection.formats import ModelFile
+from examples.detection.formats import INSTALL, ModelFile, extra_of
 
 __all__ = ["Engine", "engine_of", "in_batches", "tensor_of"]
 
@@ -39,10 +39,9 @@ def engine_of(model: ModelFile, device: str = "auto", threads: int = 0) -> Engin
     try:
         return kinds[model.kind](model, device, threads)
     except ImportError as error:
-        extra = {"torchscript": "detection"}.get(model.kind, model.kind)
         needed = " and ".join(model.needs)
         raise ImportError(
-            f"{model.path} needs {needed} ({error}): pip install 'spillway[{extra}]' (from a checkout: '.[{extra}]')"
+            f"{model.path} needs {needed} ({error}); in Spillway's checkout: {INSTALL.format(extra=extra_of(model))}"
         ) from error
 
 

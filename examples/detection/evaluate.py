@@ -112,7 +112,8 @@ def score(truth: list[list[Thing]], found: list[Detections]) -> dict[str, float]
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise ImportError(f"the evaluation needs pycocotools ({error}); install it: pip install 'spillway[evaluation]'") from error
+        remedy = "in Spillway's checkout: pip install -c constraints.txt '.[evaluation]'"
+        raise ImportError(f"the evaluation needs pycocotools ({error}); {remedy}") from error
     with contextlib.redirect_stdout(io.StringIO()):  # both talk of each step
         real = COCO()
         real.dataset = {

@@ -19,9 +19,10 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["BYTES", "IMAGENET", "UNIT", "ModelFile", "Pixels", "read_model_file"]
+__all__ = ["BYTES", "IMAGENET", "INSTALL", "UNIT", "ModelFile", "Pixels", "extra_of", "read_model_file"]
 
-ONNX_MISSING = "{path}: an ONNX file needs onnxruntime, which is missing here: pip install 'spillway[onnx]' (from a checkout: '.[onnx]')"
+INSTALL = "pip install -c constraints.txt '.[{extra}]'"
+ONNX_MISSING = "{path}: an ONNX file needs onnxruntime, which is missing here; in Spillway's checkout: {install}"
 
 _SUFFIXES = (".pt", ".pth", ".ts", ".torchscript", ".jit")
 _LEGAL = f"legal are a TorchScript file ({', '.join(_SUFFIXES)}), an ONNX file (.onnx) and a Hugging Face folder with config.json"
@@ -66,6 +67,11 @@ class ModelFile(msgspec.Struct, frozen=True):
         return {"torchscript": ("torch",), "onnx": ("onnxruntime",), "detr": ("torch", "transformers")}[self.kind]
 
 
+def extra_of(model: ModelFile) -> str:
+    """The extra of Spillway that brings what runs it."""
+    return {"torchscript": "detection"}.get(model.kind, model.kind)
+
+
 def read_model_file(path: Path, size: int = 0) -> ModelFile:
     """What is known of the model at `path`.
 
@@ -105,7 +111,7 @@ def _onnx(path: Path, size: int) -> ModelFile:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ValueError(ONNX_MISSING.format(path=path)) from error
+        raise ValueError(ONNX_MISSING.format(path=path, install=INSTALL.format(extra="onnx"))) from error
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # it is only looked at
     options.log_severity_level = 3

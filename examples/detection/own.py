@@ -22,7 +22,7 @@ from examples.detection.boxes import Detections, Letterbox, kept, letterbox, pad
 from examples.detection.camera import Camera, Shot, annotate
 from examples.detection.counts import Counts
 from examples.detection.engines import Engine, engine_of
-from examples.detection.formats import BYTES, IMAGENET, UNIT, ModelFile, read_model_file
+from examples.detection.formats import BYTES, IMAGENET, INSTALL, UNIT, ModelFile, extra_of, read_model_file
 from examples.detection.outputs import decode, form_of
 from examples.detection.tracker import Object, Track
 from tasks import Aggregate, App, Task, factory
@@ -86,7 +86,7 @@ class Infer(Task):
     accepts = {"canvas": ("jpeg:50",)}
 
     def __init__(self, model: ModelFile, form: str, *, device: str, threads: int) -> None:
-        self.requires = model.needs
+        self.requires, self.install = model.needs, INSTALL.format(extra=extra_of(model))
         self.form, self.kind, self.layout, self.dtype = form, model.kind, model.layout, model.dtype
         self.pixels = msgspec.structs.astuple(model.pixels)
         self._model, self._device, self._threads = model, device, threads

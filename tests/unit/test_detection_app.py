@@ -174,7 +174,7 @@ def test_without_torch_the_device_does_what_it_can() -> None:
     """Capture, letterbox and normalize run; setting up the network names the extra to install."""
     ran = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert "'stem'" in ran.stdout and "spillway[detection]" in ran.stdout
+    assert "'stem'" in ran.stdout and "pip install -c constraints.txt '.[detection]'" in ran.stdout
 
 
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:

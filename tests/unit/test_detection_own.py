@@ -155,10 +155,13 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path, monkeypatch: 
 
     onnx, script = save_onnx(tmp_path / "means.onnx", "nchw"), save_torchscript(tmp_path / "red.pt", "corners")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "needs onnxruntime, which is missing here: pip install 'spillway[onnx]'" in refused(onnx)
+    assert "needs onnxruntime, which is missing here; in Spillway's checkout: pip install -c constraints.txt '.[onnx]'" in refused(onnx)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(SetupFailed, match=r"red.pt needs torch .*: pip install 'spillway\[detection\]'"):
+    with pytest.raises(SetupFailed, match=r"red.pt needs torch .*: pip install -c constraints.txt '.\[detection\]'"):
         objects(app(script, size=96), IMAGE)
+    assert "'infer' needs torch, missing on the device (pip install -c constraints.txt '.[detection]')" in app(script, size=96).why_not(
+        5, frozenset({2})
+    )
 
 
 def test_two_models_are_two_apps(tmp_path: Path) -> None:

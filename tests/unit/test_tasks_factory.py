@@ -70,7 +70,7 @@ def test_words_become_values(model: Path) -> None:
     ("words", "text"),
     [
         ({}, "it needs --param model=...; legal are model (a file or folder); count (a whole number; default 3); kind (fast or good; "
-             "default fast); threads (a whole number; default 1); half (yes or no; default no); score (a number); name (text; default )"),
+             "default fast); threads (a whole number; default 1); half (yes or no; default no); score (a number); name (text)"),
         ({"modle": "x"}, "no parameter 'modle' (did you mean model?); legal are model (a file or folder); count"),
         ({"model": "/no/such"}, "model='/no/such': there is no such file or folder on this host"),
         ({"model": ".", "count": "4.5"}, "count='4.5': must be a whole number"),

@@ -38,6 +38,17 @@ def test_load_says_which_half_is_wrong(path: str, words: str) -> None:
     assert words in str(refused.value) and repr(path) in str(refused.value)
 
 
+def test_a_module_in_a_package_stands_for_its_app() -> None:
+    """`package:module` gives the module's `app`, imported before or not; a package without that module has no such attribute."""
+    for _ in range(2):
+        assert load("examples.detection:pedestrians").name == "pedestrians"
+    assert load("examples.ball_tracking:app?").name == "ball_tracking"
+    with pytest.raises(AppNotFound, match="there is no such attribute; apps in 'examples.detection': none"):
+        load("examples.detection:pedestrian")
+    with pytest.raises(AppNotFound, match="there is no such attribute"):
+        load("examples.detection:boxes")
+
+
 def test_load_finds_the_app_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is imported with what lies beside it; one in a package under the package's name."""
     monkeypatch.setattr(sys, "path", sys.path[:])
