@@ -59,3 +59,16 @@ class Check(Task):
 
 app = App("models", [Input(), Model()], variants=VARIANTS)
 tagged = App("tagged", [Input(), Tag(), Check()], variants=VARIANTS[:2])
+
+
+class Slow(Task):
+    """Takes its time: 10 ms with the small variant, 150 ms with the large one."""
+
+    varies = True
+
+    def run(self, item: int) -> str:
+        time.sleep(self.variant.parameters["seconds"])
+        return self.variant.name
+
+
+slow = App("slow", [Input(), Slow()], variants=[Variant("small", 0.4, {"seconds": 0.01}), Variant("large", 0.6, {"seconds": 0.15})])
