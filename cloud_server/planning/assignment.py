@@ -103,11 +103,12 @@ def _every_way(state: _State) -> tuple[list[int], float]:
     for number, variant in enumerate(variants):
         room = state.rooms[variant]
         level = np.array([state.level[variant].get(client, len(room)) for client in range(clients)])
-        needs = np.where(level[:, None] <= np.arange(len(room) + 1), fps[:, None], 0.0)
+        steps = np.flatnonzero(np.diff(room, append=np.inf) > 0)  # of levels with equal room the last one bounds the others
+        needs = np.where(level[:, None] <= np.append(steps, len(room)), fps[:, None], 0.0)
         needs[:, -1] = np.where(level == len(room), 1.0, 0.0)  # who may not have it at all
         loads = ways[number] @ needs
-        legal = legal & (loads <= np.append(room, 0.0) + _GRAIN).all(axis=1)
-        value = value + loads[:, len(room) - 1] * state.accuracy[variant]
+        legal = legal & (loads <= np.append(room[steps], 0.0) + _GRAIN).all(axis=1)
+        value = value + loads[:, len(steps) - 1] * state.accuracy[variant]
     best = int(np.argmax(np.where(legal, value, -1.0)))
     held = [next((variant for variant, way in zip(variants, ways) if way[best, client]), -1) for client in range(clients)]
     return held, sum(state.fps[client] * state.accuracy[variant] for client, variant in enumerate(held) if variant >= 0)

@@ -18,9 +18,9 @@ __all__ = ["finish", "greedy", "small"]
 
 _PAIRS = 150
 """Up to so many modes all pairs of them are tried for two workers."""
-_TRIED = 8
+_TRIED = 4
 """Of these, the sets whose clients are assigned in every way."""
-_SHARED = 6
+_SHARED = 5
 """Variants that workers share their time between, at most: those in use and their neighbours."""
 _FEW = 16
 """Clients that are few."""
