@@ -5,8 +5,9 @@ A device of `iot_client` would hold frames back that cannot be in time, so that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, inf
 from typing import Any
 
 import zmq
@@ -16,7 +17,7 @@ from benchmarks.serving_load import Answer
 from chaos.raw_device import RawDevice
 from tasks import App
 from wire.payload import Packer
-from wire.protocol import Bye, Result
+from wire.protocol import Bye, Envelope, Pong, Result
 
 __all__ = ["SpillwayLink"]
 
@@ -25,6 +26,14 @@ class _Device(RawDevice):
     """Collects answers instead of judging them."""
 
     heard: list[tuple[int, bool]]
+    way = inf
+    """Seconds of the shortest round trip so far."""
+
+    def _hear(self, envelope: Envelope) -> None:
+        message = envelope.message
+        if isinstance(message, Pong):
+            self.way = min(self.way, time.monotonic() - (message.stamp_us + message.held_us) / 1e6)
+        super()._hear(envelope)
 
     def _answered(self, message: Result) -> None:
         if self.under_way.pop(message.seq, None) is not None:
@@ -58,6 +67,8 @@ class SpillwayLink:
         """As Link.send."""
         one = self._devices[device]
         one.next_seq = seq
+        if budget >= 0.0 and one.way < budget:
+            budget -= one.way  # as a device of iot_client does
         return one.submit(self._packer.pack(image), budget=budget)
 
     def receive(self, timeout: float) -> list[Answer]:
