@@ -139,7 +139,7 @@ def _presence(trace: Trace) -> dict[str, tuple[float, float]]:
             plan = trace.scenario.devices[int(record.host[6:])]
             if type(record.what) is Started:
                 found[record.host] = record.at, plan.stops_at or trace.seconds
-            elif type(record.what) is Died:
+            elif type(record.what) is Died and record.host in found:
                 found[record.host] = found[record.host][0], record.at
     return found
 
