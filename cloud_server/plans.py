@@ -68,6 +68,7 @@ class Plans:
         self._at: float | None = None
         self._asked_at = float("-inf")
         self._numbers = 0
+        self._there = 0
 
     def earlier(self, due: float | None) -> float | None:
         """The next question's time if that is before `due`, else that; None for neither."""
@@ -99,7 +100,8 @@ class Plans:
                 out.append(SendMessage(command.peer, self.told[command.session], command.session))
             elif type(command) is RunBatch and command.app in self._apps:
                 self._begun[command.batch] = now
-        if len(self.uplinks) and any(number not in self._sessions for number in self.uplinks):
+        if len(self._sessions) != self._there:  # looked at only then: the devices may be a thousand, and this is every event
+            self._there = len(self._sessions)
             self._left(now)
         if self._at is not None and now >= self._at and not self.asked:
             self._ask(out, now)
