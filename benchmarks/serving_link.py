@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil
 from typing import Any
 
 import zmq
@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from benchmarks.serving_load import Answer
 from chaos.raw_device import RawDevice
+from iot_client.admission import Window
 from tasks import App
 from wire.payload import Packer
-from wire.protocol import Bye, Envelope, Pong, Result
+from wire.protocol import Bye, Result
 
 __all__ = ["SpillwayLink"]
 
@@ -26,17 +27,15 @@ class _Device(RawDevice):
     """Collects answers instead of judging them."""
 
     heard: list[tuple[int, bool]]
-    way = inf
-    """Seconds of the shortest round trip so far."""
-
-    def _hear(self, envelope: Envelope) -> None:
-        message = envelope.message
-        if isinstance(message, Pong):
-            self.way = min(self.way, time.monotonic() - (message.stamp_us + message.held_us) / 1e6)
-        super()._hear(envelope)
+    window: Window
+    """Knows, as in the product's device, how long the way is."""
 
     def _answered(self, message: Result) -> None:
-        if self.under_way.pop(message.seq, None) is not None:
+        began = self.under_way.pop(message.seq, None)
+        if began is not None:
+            now = time.monotonic()
+            if message.outcome == "done":
+                self.window.cloud_took(0.0, max(0.0, now - began[0] - message.held_us / 1e6), now)
             self.heard.append((message.seq, message.outcome != "dropped"))
             if message.outcome == "failed":
                 raise RuntimeError(f"{self.hello.device}: frame {message.seq} failed: {message.reason}")
@@ -58,7 +57,7 @@ class SpillwayLink:
         for index, rate in enumerate(rates):
             device = _Device(self._app, self._port, self._context, name=f"camera-{index}")
             device.hello = replace(device.hello, mode="live" if slo else "lossless", fps=rate if slo else 0.0, slo_us=int(slo * 1e6))
-            device.heard = []
+            device.heard, device.window = [], Window(1)
             self._devices.append(device)
             self._poller.register(device.socket, zmq.POLLIN)
             device.connect()
@@ -67,8 +66,8 @@ class SpillwayLink:
         """As Link.send."""
         one = self._devices[device]
         one.next_seq = seq
-        if budget >= 0.0 and one.way < budget:
-            budget -= one.way  # as a device of iot_client does
+        if budget >= 0.0:
+            budget = max(0.0, budget - one.window.way(one.hello.slo_us / 1e6))  # as a device of iot_client does
         return one.submit(self._packer.pack(image), budget=budget)
 
     def receive(self, timeout: float) -> list[Answer]:

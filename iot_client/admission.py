@@ -17,6 +17,11 @@ _GAIN = 1.25
 _JITTER = 0.001
 """Seconds of thread hand-over and batching that any frame may meet on its way."""
 _ALPHA = 0.1
+_HIGH = 0.95
+_STEP = 0.0001
+"""Seconds by which the slow way moves at the least, so that it never stands still."""
+_QUEUES = 0.1
+"""Of the age bound: the server charges the uplink's queue as well, and what counts twice must stay small."""
 _PAUSE = 0.25
 """A gap longer than this is a pause of the source, not a rate."""
 
@@ -37,6 +42,7 @@ class Window:
         self._cloud = 0.0
         self._network = 0.0
         self._network_at = 0.0
+        self._slow = self._scatter = 0.0
         self._interval = 0.0
         self._last = float("-inf")
         self.size = fixed or max(_FIRST, self._floor)
@@ -53,6 +59,15 @@ class Window:
         # The lowest of the last ten seconds: queues pass, the path stays (BBR's min_rtt filter).
         if network < self._network or not self._network or now - self._network_at > 10.0:
             self._network, self._network_at = network, now
+        # 19 of 20 take no longer than `_slow`: up by much where one did, else down by little (Robbins & Monro, 1951).
+        slow = self._slow or network
+        self._scatter += _ALPHA * (abs(network - slow) - self._scatter)
+        self._slow = slow + (0.5 * self._scatter + _STEP) * (_HIGH if network > slow else _HIGH - 1.0)
+
+    def way(self, bound: float) -> float:
+        """Seconds that 19 of 20 answers take there and back, 0.0 if unknown; of queues no more than a tenth of `bound`."""
+        most = self._network + _QUEUES * bound
+        return self._network if self._slow < self._network else self._slow if self._slow < most else most
 
     def cloud_ran(self, execution: float) -> None:
         """One job whose frame is gone: seconds in its stages."""

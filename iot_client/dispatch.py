@@ -73,8 +73,9 @@ class Dispatch:
         stream, config = self._stream, self._config
         budget_us = -1
         if stream.live:
-            # The server counts from the arrival: what the way there and back takes at the least is not its to use.
-            budget_us = max(0, int((frame.captured_at + config.age_bound - self._peer.min_rtt - now) * 1e6))
+            # The server counts from the arrival to its answer: what the way there and back takes is not its to use.
+            way = stream.window.way(config.age_bound) or self._peer.min_rtt
+            budget_us = max(0, int((frame.captured_at + config.age_bound - way - now) * 1e6))
         self.resent += frame.attempts > 0
         frame.attempts += 1
         frame.out = True

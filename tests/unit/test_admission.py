@@ -88,3 +88,13 @@ def test_a_pause_of_the_source_is_no_rate() -> None:
     window.device_took(0.099)
     window.completed(0.31)
     assert window.size == 1 + 13  # still 100/s
+
+
+def test_the_way_is_what_nineteen_of_twenty_answers_take() -> None:
+    """Between the shortest and the longest; queues count for a tenth of the bound at most."""
+    window = Window(1)
+    assert window.way(1.0) == 0.0
+    for number in range(400):
+        window.cloud_took(0.01, 0.020 if number % 10 else 0.026, number / 30)
+    assert 0.0205 < window.way(1.0) < 0.028
+    assert window.way(0.01) == pytest.approx(0.021)
