@@ -59,9 +59,9 @@ def report(seq: int, pending: int = 1, discarded: int = 0) -> SendMessage:
     return SendMessage(Report(seq, pending, discarded), SESSION, EPOCH, seq)
 
 
-def ping(now: float, acked: int = 0, sent: int = 0) -> SendMessage:
+def ping(now: float, acked: int = 0, sent: int = 0, rtt: float = 0.0) -> SendMessage:
     """The command to send a heartbeat at time `now`."""
-    return SendMessage(Ping(round(now * 1e6), acked, sent), SESSION, EPOCH)
+    return SendMessage(Ping(round(now * 1e6), acked, sent, rtt_us=round(rtt * 1e6)), SESSION, EPOCH)
 
 
 def deliver(seq: int, outcome: Outcome, latency: Any, *, captured_at: float, **fields: Any) -> Deliver:

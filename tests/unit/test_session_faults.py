@@ -169,7 +169,7 @@ def test_a_result_at_the_deadline_is_on_time() -> None:
     device.answered(0, 2.0)
     assert device.outcomes == [Done("cloud")]
     assert Dropped("late") not in device.outcomes
-    assert without_permits(device.tick(2.0)) == [ping(2.0, acked=1, sent=100)]
+    assert without_permits(device.tick(2.0)) == [ping(2.0, acked=1, sent=100, rtt=1.4)]
 
 
 @pytest.mark.parametrize("ticked", [True, False])
