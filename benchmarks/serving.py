@@ -32,8 +32,8 @@ __all__ = ["main"]
 SPILLWAY, FIFO, TIMER, BOUNDED, RAY = "Spillway", "FIFO", "timer", "timer, bounded queue", "Ray Serve"
 NAMES = (SPILLWAY, FIFO, TIMER, BOUNDED, RAY)
 TARGETS = {"goodput / capacity": 0.90, "late work": 0.02, "Jain": 0.95, "least share": 0.80}
-SIZES = (1, 2, 4, 8, 16, 32)
-"""Batch sizes tried for the capacity."""
+SIZES = (1, 2, 4, 8, 16)
+"""Batch sizes tried for the capacity, up to cloud-server's own --max-batch."""
 SWEEP = tuple(Rule(size, wait, bound * size) for size in (4, 8, 16) for wait in (0.002, 0.01, 0.03) for bound in (0, 1, 2))
 SWEEP_RAY = tuple(Rule(size, wait, bound * size) for size in (8, 16) for wait in (0.005, 0.02) for bound in (0, 2))
 SWEPT_DEVICES, SWEPT_SLO = 4, 0.1

@@ -20,7 +20,7 @@ SHAPE = (64, 64, 3)
 """Of a frame, uint8."""
 TIMED = (0.006, 0.002)
 """Seconds of a batch, and of each frame in it."""
-_NET = (32, 96, 192, 384)
+_NET = (48, 160, 320, 640)
 """Channels; each step halves the sides and is followed by `_DEPTH` layers of the same width."""
 _DEPTH = 2
 
