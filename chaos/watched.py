@@ -136,7 +136,7 @@ def _main(plan: dict[str, Any]) -> None:
     print(server.port, flush=True)
     for _ in sys.stdin:
         fresh, notes[:] = list(notes), []
-        print(json.dumps({**_tell(server), "notes": fresh}), flush=True)
+        print(msgspec.json.encode({**_tell(server), "notes": fresh}).decode(), flush=True)
     server.stop()
     thread.join(8.0)
 
