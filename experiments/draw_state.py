@@ -11,6 +11,7 @@ from experiments.machines import app_of
 from experiments.scenario import Cpu, Device, Scenario, Stage, Steer
 from iot_client.goal import Goal
 from iot_client.ways import regions_of
+from tasks import App
 
 __all__ = ["draw_state"]
 
@@ -23,10 +24,10 @@ def draw_state(seed: int, moves: int = 12) -> Scenario:
     dice = Dice(f"state {seed}")
     plain = draw(seed)
     stages = _stages(dice, plain.stages)
-    app = app_of(Scenario(stages=stages, devices=(Device(),)))
+    app = app_of(Scenario(stages=stages, devices=(Device(),), varieties=plain.varieties))
     legal = app.legal_cuts(state_moves=True)
     devices = tuple(_device(dice, device, legal, moves) for device in plain.devices[:2])
-    devices = tuple(_steered(Dice(f"steered {seed} {index}"), device, stages) for index, device in enumerate(devices))
+    devices = tuple(_steered(Dice(f"steered {seed} {index}"), device, stages, app) for index, device in enumerate(devices))
     server = plain.server
     if dice.chance(0.25):
         server = msgspec.structs.replace(server, kills=(), stops=(), hangs=())
@@ -56,11 +57,10 @@ def _device(dice: Dice, device: Device, legal: tuple[int, ...], moves: int) -> D
     )
 
 
-def _steered(dice: Dice, device: Device, stages: tuple[Stage, ...]) -> Device:
+def _steered(dice: Dice, device: Device, stages: tuple[Stage, ...], app: App) -> Device:
     """Every fourth device moves its split by itself, across its stages with state, for a rate its CPU has now and then."""
     if not dice.chance(0.25):
         return device
-    app = app_of(Scenario(stages=stages, devices=(Device(),)))
     regions = tuple(
         msgspec.structs.replace(region, ways=tuple(way for way in region.ways if way[1] in ("", "raw")))
         for region in regions_of(app, frozenset(), device.k, "lossless", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -66,6 +66,8 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.builds(hint, **{name: _values(field) for name, field in get_type_hints(hint).items()})
     if get_origin(hint) in (Union, types.UnionType):
         return st.one_of(*map(_values, get_args(hint)))
+    if get_origin(hint) is Mapping:
+        return st.dictionaries(*map(_values, get_args(hint)), max_size=3)
     if get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis:
         return st.lists(_values(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) is tuple:
