@@ -6,9 +6,10 @@
            round((x - low) / step): within half a step. Zero stays exactly zero.
 
 Groups are runs, as many leading axes as leave runs of 64 elements or more, or columns, the last axis: whichever gives the
-smaller steps. So channels of a network have scales of their own both as (1, 32, 52, 52) and as (52, 52, 32), and nobody has
-to say which axis they are. On the outputs of convolutions that halves the error of one scale for the whole array and
-takes 0.1 ms longer (86 528 elements; benchmarks/codecs.py).
+smaller steps, by their mean square in binary32 (either, where that is the same to 1e-6). So channels of a network have
+scales of their own both as (1, 32, 52, 52) and as (52, 52, 32), and nobody has to say which axis they are. On the outputs of
+convolutions that halves the error of one scale for the whole array and takes 0.1 ms longer (86 528 elements;
+benchmarks/codecs.py).
 
 Coded bytes are deflated without looking for repeats but those of one byte (zlib's Z_RLE): after a ReLU half of them
 are zeros, and a Huffman code takes the rest to its entropy: 0.54 of the bytes at 140 MB/s, where zlib's usual search

@@ -9,6 +9,8 @@ The detector is in OpenCV 4; of OpenCV 5 only the contrib package has it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +110,27 @@ class DetectPeople(Task):
         return replace(item, gray=None, candidates=kept(found, self.score, item.size))
 
     def _windows(self, gray: _Array) -> tuple[_Array, _Array]:
-        """(N, 4) x, y, width and height, (N,) scores; in an order of their own, since OpenCV's is that of its threads."""
-        if gray.shape[0] < WINDOW[1] or gray.shape[1] < WINDOW[0]:
-            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-        found, weights = self._detector.detectMultiScale(
-            gray, hitThreshold=self.score, winStride=(8, 8), padding=(8, 8), scale=LADDER, groupThreshold=0
-        )
-        boxes, scores = np.array(found, np.float32).reshape(-1, 4), np.array(weights, np.float32).ravel()
+        """(N, 4) x, y, width and height, (N,) scores, the best first.
+
+        Not by detectMultiScale: its threads append windows and scores under a lock each, so that with two threads a score now and then
+        goes to the window of another size. Here each size has its own list, on as many threads as OpenCV may use.
+        """
+        sizes = list(_ladder(gray.shape[1], gray.shape[0]))
+        with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as threads:
+            found = list(threads.map(lambda size: self._windows_at(gray, *size), sizes))
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(each for each, _ in found)])
+        scores = np.concatenate([np.zeros(0, np.float32), *(each for _, each in found)])
         order = np.lexsort((*boxes.T, -scores))
         return boxes[order], scores[order]
+
+    def _windows_at(self, gray: _Array, size: tuple[int, int], scale: float) -> tuple[_Array, _Array]:
+        """Those of one size: the picture is made `scale` times smaller."""
+        small = gray if size == gray.shape[::-1] else cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR_EXACT)
+        corners, weights = self._detector.detect(small, hitThreshold=self.score, winStride=(8, 8), padding=(8, 8))
+        corner = np.rint(np.array(corners, np.float64).reshape(-1, 2) * scale)
+        far = np.minimum(corner + np.rint(np.array(WINDOW) * scale), gray.shape[::-1])
+        corner = np.maximum(corner, 0)
+        return np.concatenate((corner, far - corner), axis=1).astype(np.float32), np.array(weights, np.float32).ravel()
 
 
 class Suppress(Task):
@@ -145,6 +159,15 @@ def people_detector() -> Any:
     detector = cv2.HOGDescriptor()
     detector.setSVMDetector(cv2.HOGDescriptor_getDefaultPeopleDetector())  # type: ignore[attr-defined]
     return detector
+
+
+def _ladder(width: int, height: int) -> Iterator[tuple[tuple[int, int], float]]:
+    """(width, height) of a picture of this size, smaller and smaller while the detector's window fits, and how many times smaller."""
+    size, scale = (width, height), 1.0
+    while size[0] >= WINDOW[0] and size[1] >= WINDOW[1]:
+        yield size, scale
+        scale *= LADDER
+        size = round(width / scale), round(height / scale)
 
 
 def _bodies(windows: _Array, scale: float) -> _Array:

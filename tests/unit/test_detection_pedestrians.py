@@ -14,7 +14,7 @@ import pytest
 from examples.detection.boxes import iou
 from examples.detection.camera import Camera, Shot, annotate
 from examples.detection.counts import Counts
-from examples.detection.pedestrians import View, app
+from examples.detection.pedestrians import LADDER, DetectPeople, View, app, people_detector
 from examples.detection.tracker import Object
 from tasks import END, App, ParameterError, Runner, SetupFailed, check_declarations
 
@@ -75,6 +75,22 @@ def test_the_detector_s_order_is_not_that_of_its_threads(frames: list[Any]) -> N
     cv2.setNumThreads(before)
     assert found[0].count > 8
     assert all(np.array_equal(found[0].boxes, other.boxes) and np.array_equal(found[0].scores, other.scores) for other in found[1:])
+
+
+def test_each_window_has_its_own_score(frames: list[Any]) -> None:
+    """Windows and scores are those of OpenCV's own search of all sizes with one thread; with more, that mixes them up now and then."""
+    before, made = cv2.getNumThreads(), DetectPeople(0.0)
+    made.setup()
+    for frame in frames:
+        gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        cv2.setNumThreads(1)
+        found, scores = people_detector().detectMultiScale(
+            gray, hitThreshold=0.0, winStride=(8, 8), padding=(8, 8), scale=LADDER, groupThreshold=0
+        )
+        cv2.setNumThreads(before)
+        theirs = sorted(zip(map(tuple, np.array(found, np.float32)), np.array(scores, np.float32).ravel()))
+        windows, ours = made._windows(gray)
+        assert len(ours) > 8 and sorted(zip(map(tuple, windows), ours)) == theirs
 
 
 @pytest.mark.parametrize("shape", [(20, 20, 3), (576, 10, 3), (300, 400)])

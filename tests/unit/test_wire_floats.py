@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.unit.wire_values import over_the_wire, same
 
@@ -65,11 +65,22 @@ def arrays(draw: st.DrawFn) -> Array:
     return made
 
 
+def level_steps() -> Array:
+    """Steps of runs and columns differ by less than binary32 tells: three far elements, each in a run and a column of its own."""
+    array = (np.random.default_rng(0).normal(size=(70, 70)) * 0.1 + 3.0).astype(np.float32)
+    rng = np.random.default_rng(0)
+    rng.normal(size=array.shape)
+    array.reshape(-1)[rng.integers(array.size, size=3)] = -1e6
+    return array
+
+
 @settings(max_examples=300, deadline=None)
 @given(arrays(), st.sampled_from(["fp16", "int8"]))
+@example(level_steps(), "int8")
 def test_any_floats_come_back_as_near_as_the_codec_says(array: Array, word: str) -> None:
-    """Dtype and shape are kept; NaN and infinity stay; finite elements are within binary16's rounding or half a step of
-    their run; nobody can write into what came, and it is never more than raw and a few bytes."""
+    """Dtype and shape are kept; NaN and infinity stay; finite elements are within binary16's rounding or half a step of their run,
+    or of their column if those steps are smaller, of either where both are the same to 1e-6; nobody can write into what came,
+    and it is never more than raw and a few bytes."""
     back = coded(array, word)
     assert back.dtype == array.dtype and back.shape == array.shape and not back.flags.writeable
     assert PACKER.pack(array, word).nbytes <= array.nbytes + 60
@@ -88,9 +99,10 @@ def test_any_floats_come_back_as_near_as_the_codec_says(array: Array, word: str)
         steps = [np.broadcast_to(np.ptp(run, axis=1)[:, None] / 254, run.shape).reshape(wide.shape)]
         if columns.shape[0] >= 64:
             steps.append(np.broadcast_to(np.ptp(columns, axis=0) / 254, wide.shape))
-        step = min(steps, key=lambda step: float((step * step).mean()))
+        means = [float((step * step).mean()) for step in steps]
         slack = 2.0**-21 * np.abs(wide).max() + (2.0**-11 * np.abs(wide).max() + 3e-8 if array.dtype.itemsize == 2 else 0)
-        assert np.all(error <= 0.5001 * step + slack + 1e-30)
+        level = [step for step, mean in zip(steps, means) if mean <= (1 + 1e-6) * min(means)]
+        assert any(np.all(error <= 0.5001 * step + slack + 1e-30) for step in level)
         assert np.all(back[array == 0] == 0)
 
 
