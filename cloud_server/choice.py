@@ -21,7 +21,7 @@ def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, behin
         behind: how many others wait behind these.
     """
     n = len(slacks)
-    most = latency.largest(segment, slacks[0], n)
+    most = latency.largest(segment, slacks[0], n, tries=True)
     if most >= n:
         return 0, n
     first = max(most, 1)
@@ -33,7 +33,7 @@ def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, behin
     price = n / latency.tail(segment, n)
     best, skip, size = first - price * took, 0, first
     for k in range(1, n):
-        b = min(latency.largest(segment, slacks[k], n), n - k)
+        b = min(latency.largest(segment, slacks[k], n, tries=True), n - k)
         worth = b - price * latency.tail(segment, b)
         if worth > best + 1e-9:
             best, skip, size = worth, k, b

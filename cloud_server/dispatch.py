@@ -31,6 +31,10 @@ _TRIES = 1.0
 """Seconds after which one job of what is predicted to be late, and hence never runs, does: it may be faster by now."""
 _ACTIVE = 1.0
 """Seconds after its last frame in which a device's deadlines are reckoned with."""
+_CROWDED = 1.0
+"""Seconds after a refusal in which there is more to do than can be done."""
+_CROWDED_WAITS, _WORTH = 0.25, 1.25
+"""Of a batch's time, how much one must be ready to wait then, if so many times as much is done in batches that large."""
 _LOOKS = 0.25
 """Seconds between two looks at all devices' deadlines."""
 
@@ -64,6 +68,8 @@ class Dispatcher:
         """Of a batch's time, how much one that comes meanwhile must be ready to wait."""
         self._tightest = inf
         self._looked = -inf
+        self._refused = -inf
+        """When a job that could have been in time was refused last."""
 
     def open(self, name: str, app: AppInfo, workers: int) -> None:
         """A shipped app has workers of its own now: a slow one, or one that hangs, holds up nobody else's jobs."""
@@ -148,13 +154,20 @@ class Dispatcher:
 
     def _most(self, segment: Segment, now: float) -> int:
         """How many jobs a batch may have: any device's job must be in time that waits for such a batch before its own (Nexus, SOSP'19),
-        or, where workers take turns, for the part of one until the next is free."""
+        or, where workers take turns, for the part of one until the next is free. Where not all can be done anyway, and much more is
+        done in larger ones, it is enough if the job of one who comes late in a batch is."""
         if now - self._looked >= _LOOKS:
             self._looked = now
             self._tightest = min([session.budget for session in self._sessions.values() if self._reckoned(session)], default=inf)
         if self._tightest == inf:
             return self._config.max_batch
-        return max(1, self.latency.largest(segment, self._tightest - _LEAD, self._config.max_batch, self._waits))
+        crowded, largest, room = now - self._refused < _CROWDED, self.latency.largest, self._tightest - _LEAD
+        most = max(1, largest(segment, room, self._config.max_batch, self._waits, tries=crowded))
+        if crowded and most < self._config.max_batch:
+            more = max(1, largest(segment, room, self._config.max_batch, _CROWDED_WAITS))
+            if more * self.latency.seconds(segment, most) > _WORTH * most * self.latency.seconds(segment, more):
+                return more
+        return most
 
     def _reckoned(self, session: Session) -> bool:
         """True of a device that has deadlines, which could be met."""
@@ -262,7 +275,11 @@ class Dispatcher:
         wait = forecast.free(now) + batches * self.latency.seconds(segment, most) / forecast.workers
         size = most if self.backlog.size >= most else 1
         late = job.deadline is not None and wait + self.latency.tail(segment, size) > job.deadline
-        return ("dropped", LATE_ON_ARRIVAL) if late else None
+        if not late:
+            return None
+        if now - self._refused > _LOOKS and self._reckoned(session):
+            self._refused = now
+        return "dropped", LATE_ON_ARRIVAL
 
     def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
         session = self._sessions[job.session]

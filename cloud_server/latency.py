@@ -4,7 +4,8 @@
 
 Pure arithmetic. The line is a least-squares fit with exponential forgetting, in which a batch of b counts as 1/b since its
 seconds scatter by more: it follows a machine that gets busier, begins with one batch, and knows with one of another size what batching
-saves.
+saves. Real models bend: two jobs can take twice as long as one and eight no longer than two, by which kernel the library picks. So the
+line holds for sizes that ran lately, and now and then a batch beyond them is tried where there is something to win.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ _SPREAD = 0.1
 """By which fraction of the way its estimate follows the mean deviation."""
 _FIRST_MARGIN = 1.2
 _LARGEST_MARGIN = 3.0
+_BEYOND = 1.5
+"""Times the largest size of late: what is larger ran on a guess."""
+_FASTER = 0.8
+"""Of the expected seconds, beyond the sizes of late: the line was wrong, since nothing makes a batch faster by chance."""
+_SOON, _SELDOM = 8, 256
+"""Batches between two trials of a larger one: at first, and at most, since each that was in vain doubles them."""
 _SMALLEST = 1e-6
 """Seconds; nothing is predicted to be faster."""
 
@@ -70,19 +77,21 @@ class Latency:
         line = self.lines.get(segment)
         return unknown if line is None else line.share
 
-    def largest(self, segment: Segment, seconds: float, most: int, waits: float = 0.0) -> int:
+    def largest(self, segment: Segment, seconds: float, most: int, waits: float = 0.0, *, tries: bool = False) -> int:
         """How many jobs a batch may have, up to `most`, that ends within `seconds` by `tail`; 0 if not even one. Before it, there
         must be time for `waits` such batches as they are in the mean.
 
-        What is not known is tried: with one size seen, twice that is taken to fit where it fits itself.
+        What is not known is tried: with one size seen, twice that is taken to fit where it fits itself; later, if the caller
+        `tries`, now and then twice the largest of late.
         """
         line = self.lines.get(segment)
         if line is None:
             return most
         room = seconds / (line.margin + waits) - line.a
         size = most if room >= line.c * most else int(room / line.c + 1e-9) if room > 0.0 else 0
-        if not line.known and line.a + line.c * line.mean <= seconds:
-            size = max(size, int(2.0 * line.mean))
+        tried = line.mean if not line.known else line.top if tries and line.curious else 0.0
+        if tried and line.a + line.c * tried <= seconds:
+            size = max(size, int(2.0 * tried + 0.5))
         return min(size, most)
 
     def forget(self, app: str) -> None:
@@ -92,16 +101,22 @@ class Latency:
 
 
 class Line:
-    """The latency of one segment: `a` and `c`, the `margin` of the slow batches, a job's `share`, and weighted sums of both."""
+    """The latency of one segment: `a` and `c`, the `margin` of the slow batches, a job's `share`, the `top` of the sizes of late,
+    whether it is `curious` of larger ones, and weighted sums of sizes and seconds."""
 
-    __slots__ = ("_beyond", "_count", "_deviation", "_w", "_wb", "_wbb", "_wby", "_wy", "a", "c", "known", "margin", "mean", "share")
+    __slots__ = (
+        "_beyond", "_count", "_deviation", "_patience", "_since", "_w", "_wb", "_wbb", "_wby", "_wy",
+        "a", "c", "curious", "known", "margin", "mean", "share", "top",
+    )
 
     def __init__(self, size: int, seconds: float) -> None:
         self.a, self.c = seconds * _FIXED, seconds * (1.0 - _FIXED) / size
         self.known = False
         self.margin = _FIRST_MARGIN
-        self.mean = float(size)
+        self.mean = self.top = float(size)
         self.share = seconds / size
+        self._since, self._patience = 0, _SOON
+        self.curious = False
         self._deviation = 0.0
         self._beyond = 0
         self._count, self._w, self._wb, self._wbb, self._wy, self._wby = 1.0, 1.0 / size, 1.0, float(size), seconds / size, seconds
@@ -126,6 +141,11 @@ class Line:
                     self._step(ratio)
                 else:
                     self._beyond, seconds = side, expected * (jump if side > 0 else 1.0 / jump)  # what happens once is for the margin
+        self._since += 1
+        if size > _BEYOND * self.top or (self.curious and size > self.top + 0.5):
+            self._tried(size, ratio)
+        self.curious = self._since >= self._patience
+        self.top = float(size) if size >= self.top else self.top + (size - self.top) * (1.0 - _KEEPS)
         share = seconds / size
         self.share += (share - self.share) * (1.0 - _KEEPS)
         self._count = self._count * _KEEPS + 1.0
@@ -145,10 +165,21 @@ class Line:
         self.c = 0.0 if slope < 0.0 else min(slope, level / mean)
         self.a = max(level - self.c * mean, _SMALLEST)
 
+    def _tried(self, size: int, ratio: float) -> None:
+        """A batch beyond the sizes of late: if it was fast, all older ones together count no more than it does."""
+        self._since, self._patience = 0, min(2 * self._patience, _SELDOM)
+        if self.known and ratio < _FASTER:
+            self._patience = _SOON
+            self._fade(min(1.0, 1.0 / (size * self._w)))
+
     def _step(self, ratio: float) -> None:
         """A new pace: all that is remembered is taken to last `ratio` times as long, and to count for less."""
         self._beyond = 0
-        fewer = min(1.0, _AFTER_STEP / self._count)
-        self._count, self._w, self._wb, self._wbb = self._count * fewer, self._w * fewer, self._wb * fewer, self._wbb * fewer
-        self._wy, self._wby = self._wy * fewer * ratio, self._wby * fewer * ratio
+        self._fade(min(1.0, _AFTER_STEP / self._count))
+        self._wy, self._wby = self._wy * ratio, self._wby * ratio
         self.a, self.c, self.share = self.a * ratio, self.c * ratio, self.share * ratio
+
+    def _fade(self, part: float) -> None:
+        """Let what is remembered count for that part of what it did."""
+        self._count, self._w, self._wb, self._wbb = self._count * part, self._w * part, self._wb * part, self._wbb * part
+        self._wy, self._wby = self._wy * part, self._wby * part

@@ -89,6 +89,14 @@ def test_no_batch_takes_so_long_that_one_who_comes_meanwhile_is_late() -> None:
     assert 4 <= under_way(server)[0] <= 7
 
 
+def test_where_frames_are_refused_anyway_batches_are_larger_if_much_more_is_done_so() -> None:
+    """With 40 ms for each of thirty frames at once batches of three could wait for one another; of seven, twice as many are done."""
+    server = taught(depth=1)
+    assert "late on arrival" in [reason for *_, reason in sent(server, 1.0, *[0.040] * 30)]
+    server.done(max(server._batches), 1.012, times=(0.012,))
+    assert under_way(server)[0] >= 6
+
+
 def test_what_would_wait_too_long_is_told_on_arrival() -> None:
     """With sixteen in the queue a frame of 40 ms would be late: it is refused at once; one of 200 ms waits."""
     server = taught(depth=1)

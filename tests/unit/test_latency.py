@@ -48,6 +48,30 @@ def test_with_one_size_seen_twice_as_much_is_tried() -> None:
     assert latency.largest(A, 0.03, 64) < 4
 
 
+def test_a_model_whose_larger_batches_cost_nothing_more_is_found_out() -> None:
+    """Two take twice as long as one, and sixteen no longer: whoever saw ones and twos tries more, and runs sixteen within forty batches."""
+    latency, ran = Latency(), list[int]()
+    for size in [1, 2] * 20:
+        latency.learn(A, size, 0.012 * size)
+    assert latency.largest(A, 0.07, 16, 1.0) == 2
+    for _ in range(40):
+        ran.append(latency.largest(A, 0.07, 16, 1.0, tries=True))
+        latency.learn(A, ran[-1], 0.012 * min(ran[-1], 2))
+    assert ran[-1] == 16
+
+
+def test_a_larger_batch_that_did_not_pay_is_tried_seldom() -> None:
+    """Of four hundred batches of what each job adds as much to, at most seven are larger than fits."""
+    latency, larger = Latency(), 0
+    for size in [1, 2] * 20:
+        latency.learn(A, size, 0.012 * size)
+    for _ in range(400):
+        size = latency.largest(A, 0.07, 16, 1.0, tries=True)
+        larger += size > latency.largest(A, 0.07, 16, 1.0)
+        latency.learn(A, size, 0.012 * size)
+    assert 2 <= larger <= 7
+
+
 @pytest.mark.parametrize(("a", "c"), [(0.01, 0.001), (0.002, 0.01), (0.05, 0.0), (0.0, 0.004)])
 def test_the_line_is_recovered_under_noise(a: float, c: float) -> None:
     """Of times that scatter by 10 %, the mean of a batch is known within 10 % after sixty, whatever the share of each part."""
