@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import os
 import platform
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from metrics.whole_file import write_whole
 
 if TYPE_CHECKING:  # it brings in numpy, which reads its number of threads then
     from tasks import App
@@ -86,16 +87,7 @@ def save_profile(path: Path, profile: LatencyProfile) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".latency-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(profile), indent=1))
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    write_whole(path, msgspec.json.format(msgspec.json.encode(profile), indent=1))
 
 
 def samples(profile: LatencyProfile) -> Iterator[Sample]:

@@ -26,7 +26,7 @@ from wire.payload import Packer
 
 __all__ = ["CODECS", "accuracy_by_way", "main"]
 
-CODECS = ("raw", "fp16", "int8", "jpeg:95", "jpeg:90", "jpeg:60", "jpeg:75@416")
+CODECS = ("raw", "fp16", "int8", "jpeg:95", "jpeg:90", "jpeg:85", "jpeg:75@416")
 """Of the ways that an app's declarations permit, those that are measured."""
 
 
