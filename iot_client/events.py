@@ -14,10 +14,11 @@ from iot_client.outcome import Outcome
 from wire.protocol import Message
 
 __all__ = [
-    "Capture", "Command", "Decided", "Deliver", "Event", "ExportState", "Finished", "FrameCaptured", "Garbled", "HostSampled",
-    "ImportState", "KeepState", "LinkDown", "LinkUp", "LoadVariant", "MessageReceived", "Note", "Recall", "Refuse", "Release", "Reopen",
-    "Reported", "ReportsRecalled", "RunStages", "SendMessage", "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone",
-    "StateExported", "StopRequested", "Tick", "VariantReady",
+    "Capture", "Choose", "Combine", "Combined", "Command", "Decided", "Deliver", "Event", "ExportState", "Extrapolate", "Finished",
+    "FrameCaptured", "Garbled", "HookFailed", "HostSampled", "ImportState", "KeepState", "LinkDown", "LinkUp", "LoadVariant",
+    "MessageReceived", "Note", "OfferLate", "Recall", "Refuse", "Release", "Reopen", "Reported", "ReportsRecalled", "RunStages",
+    "SendMessage", "Sending", "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone", "StateExported", "StopRequested", "Tick",
+    "VariantReady",
 ]
 
 
@@ -35,11 +36,26 @@ class SourceEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     error: str = ""
 
 
+class Sending(msgspec.Struct, frozen=True, gc=False):
+    """What `send_when` says of one frame: its deadline, how its value is encoded, and which clouds get it.
+
+    `deadline` is in seconds after capture, `deadline_at` on the device's clock and stronger; None for that of the race.
+    `codec` "" is the session's. `clouds` are entrants by index, None for all of them; () is nothing to be sent.
+    """
+
+    deadline: float | None = None
+    deadline_at: float | None = None
+    codec: str = ""
+    clouds: tuple[int, ...] | None = None
+
+
 class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The answer to one RunStages: `kind` is done, filtered, ended, failed or cancelled (see tasks.run).
 
     `cpu_s` is the CPU time of the whole run and its encoding, if it is measured; of a run that is studied `cpus`
-    has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds). `variant` is that of its RunStages.
+    has each stage's and `sizes` the ways encoded: (k, codec, bytes, CPU seconds). `variant` and `answers` are those of its
+    RunStages. Behind a gate `send` is what `send_when` said; if it raised, `kind` is failed, `stage` the one behind the gate, and
+    `error` begins with "send_when: ".
     """
 
     seq: int
@@ -56,6 +72,8 @@ class StagesDone(msgspec.Struct, frozen=True, gc=False, tag=True):
     cpus: tuple[float, ...] = ()
     sizes: tuple[tuple[int, str, int, float], ...] = ()
     variant: str = ""
+    answers: int = -1
+    send: Sending | None = None
 
 
 class StateExported(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -72,6 +90,24 @@ class VariantReady(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     variant: str
     error: str = ""
+
+
+class Combined(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The answer to Combine and Extrapolate: `kind` is done (what it gave is the frame's value there), filtered or failed.
+
+    `error` begins with the hook's name: "merge: ...", "extrapolate: ...".
+    """
+
+    seq: int
+    kind: str
+    error: str = ""
+
+
+class HookFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A hook raised whose frame has its verdict already."""
+
+    hook: str
+    error: str
 
 
 class LinkUp(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -145,7 +181,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event = Union[
     FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested,
-    StartedAlone, ReportsRecalled, StateExported, VariantReady, Tick,
+    StartedAlone, ReportsRecalled, StateExported, VariantReady, Combined, HookFailed, Tick,
 ]
 
 
@@ -160,6 +196,8 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     each stage, and for the size of the value at these (k, codec). An `urgent` run goes before others that wait, and
     ends between two stages when it is wanted no more. Jobs end before stage `until`, -1 for the usual one. A
     `replay` is run whatever became of its frame, for the state after it. The stages run with `variant`, "" of an app that has none.
+    Of a run that `answers` a race as this entrant the value is kept as that entrant's answer, -1 for none; with a `gate` these
+    stages are followed by `send_when`, which may leave nothing to encode.
     """
 
     seq: int
@@ -173,6 +211,48 @@ class RunStages(msgspec.Struct, frozen=True, gc=False, tag=True):
     until: int = -1
     replay: bool = False
     variant: str = ""
+    answers: int = -1
+    gate: bool = False
+
+
+class Choose(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The verdict: this entrant's answer is the value of seq before stage `stop`; other runs of it are for nothing now.
+
+    `entrant` -1: no value stands (filtered, failed, dropped), and runs of it are for nothing all the same.
+    """
+
+    seq: int
+    stop: int
+    entrant: int
+
+
+class Combine(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Call merge(the local answer, that of this entrant); what it gives is the value of seq before stage `stop`."""
+
+    seq: int
+    stop: int
+    entrant: int
+
+
+class Extrapolate(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Call extrapolate(value, seconds); what it gives is the value of seq before stage `stop`.
+
+    The value is what stood for frame `last`, the latest before this one whose answer or merged value stood: it is kept for this
+    until a later one of these is delivered.
+    """
+
+    seq: int
+    stop: int
+    seconds: float
+    last: int
+
+
+class OfferLate(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Call on_late with the answer of this entrant, which came after the verdict; nothing comes back but HookFailed."""
+
+    seq: int
+    stop: int
+    entrant: int
 
 
 class LoadVariant(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -216,7 +296,8 @@ class SendMessage(msgspec.Struct, frozen=True, gc=False):
 class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The outcome of seq, final, in seq order; the body hands it to the user.
 
-    With `keep` its value at the cut is still needed, until KeepState with a later seq or Release.
+    With `keep` its value at the cut is still needed, until KeepState with a later seq or Release. Of a race `entrant` says whose
+    answer it is, or "merged" or "extrapolated", and `late` that it stood after the deadline.
     """
 
     seq: int
@@ -230,6 +311,8 @@ class Deliver(msgspec.Struct, frozen=True, gc=False, tag=True):
     codec: str = ""
     keep: bool = False
     variant: str = ""
+    entrant: str = ""
+    late: bool = False
 
 
 class Release(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -301,5 +384,5 @@ class Finished(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Command = Union[
     Capture, RunStages, LoadVariant, ExportState, ImportState, KeepState, SendMessage, Deliver, Release, Reported, Recall, Reopen, Note,
-    Refuse, Decided, Finished,
+    Refuse, Decided, Choose, Combine, Extrapolate, OfferLate, Finished,
 ]

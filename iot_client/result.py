@@ -22,6 +22,8 @@ class Result(msgspec.Struct, frozen=True):
     `value` is the final value if `outcome` is Done (of a record: a dict of the wanted fields). `device_s` are
     the times of the stages run on the device, in order; `cloud_s` of those run by the server. `item` is the
     captured item if the client keeps items. `variant` is what its stages ran with, "" where the app has none.
+    Where local and cloud answers race `entrant` is who gave it ("local", "cloud", "cloud2", ..., "merged", "extrapolated"),
+    and `late` is True if that was after the deadline.
     """
 
     stream: str
@@ -37,13 +39,16 @@ class Result(msgspec.Struct, frozen=True):
     codec: str = ""
     item: Any = None
     variant: str = ""
+    entrant: str = ""
+    late: bool = False
 
     @classmethod
     def of(cls, command: Deliver, stream: str, value: Any, item: Any) -> Result:
         """What a Deliver brings to whoever reads results."""
         return cls(
             stream, command.seq, command.outcome, command.split, value, command.latency, command.captured_at, command.device_s,
-            command.cloud_s, command.sent_bytes, command.codec, item, command.variant,
+            command.cloud_s, command.sent_bytes, command.codec, item, command.variant, command.entrant,
+            command.late,
         )
 
 

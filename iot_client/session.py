@@ -144,11 +144,14 @@ class Session:
         """Captured frames without a delivered outcome."""
         return len(self.stream.frames)
 
-    def awaits(self, message: Result, session: int, epoch: int) -> bool:
-        """True if a RESULT of this session and epoch is its frame's answer: the body keeps no other's value."""
-        frame, peer = self.stream.frames.get(message.seq), self.peer
+    def awaits(self, message: Result, session: int, epoch: int, peer: int = 0) -> bool:
+        """True if a RESULT of this session and epoch is its frame's answer: the body keeps no other's value.
+
+        In a race it is that of the entrant with the index of the peer.
+        """
+        frame, home = self.stream.frames.get(message.seq), self.peer
         its = frame is not None and frame.awaits(message.start, message.generation)
-        return its and peer is not None and peer.knows(session, epoch)
+        return its and home is not None and home.knows(session, epoch)
 
     @property
     def waiting_for_server(self) -> int:

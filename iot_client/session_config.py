@@ -8,6 +8,7 @@ import msgspec
 
 from iot_client.peer import PeerConfig
 from iot_client.policy import SteerConfig
+from iot_client.race_config import RaceConfig
 from wire.protocol import Hello
 
 __all__ = ["SessionConfig"]
@@ -24,6 +25,8 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     time, what the server does not; in live mode it is the bound of a frame's age, which else is `max_age`; 0.0 is none.
     `variants` are the app's, the first for when nobody plans; `variant` is the one the user fixed, "" for none; `varies` says
     per stage which run with it, () for none. With `fits` a frame may take one below what is planned, if the link asks for it.
+    A `race` is one that is declared, or has several servers: jobs end at the pivot, and `pivot` is behind its stage. `hello` is then
+    that of entrant 0, and `rivals` are those of the other clouds, with a session each; `session` and these ids differ.
     """
 
     session: int
@@ -54,6 +57,9 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     variant: str = ""
     varies: tuple[bool, ...] = ()
     fits: bool = False
+    race: RaceConfig | None = None
+    rivals: tuple[Hello, ...] = ()
+    rival_sessions: tuple[int, ...] = ()
 
     @property
     def period(self) -> float:
