@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from iot_client.aggregate import LocalAggregate
-from iot_client.coordinator import Coordinator, Kept
+from iot_client.coordinator import Coordinator
 from iot_client.cuts import Crossings
 from iot_client.errors import AuthError, ClientError, Closed, ServerRefused, ServerUnreachable, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
@@ -32,6 +32,7 @@ from iot_client.outcome import Done
 from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.saved import Saved
 from iot_client.session import Session
+from iot_client.shelf import Kept
 from iot_client.shipping import LOADS_S, Ship, make_bundle
 from iot_client.spool import Spool
 from iot_client.spooling import Spooling, open_spool
@@ -356,7 +357,7 @@ class Client:
     def _loop(self) -> None:
         try:
             if self._server is not None:
-                self._coordinator.channel = ZmqChannel(self._server, MAX_JOB, keys=self._keys)
+                self._coordinator.links.add(ZmqChannel(self._server, MAX_JOB, keys=self._keys))
             self._coordinator.run()
         except BaseException as error:
             self._crash = error

@@ -1,12 +1,11 @@
 """The device's loop: wait -> session.handle(event, now) -> perform the commands. One thread, no decisions.
 
-The loop owns the machine, the socket and what is kept of every frame: its value before each stage where it
-stopped, and its payload. Workers and the source reach it through the inbox.
+The loop owns the machine, the links to the servers and what is kept of every frame. Workers and the source reach it
+through the inbox.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
@@ -18,20 +17,21 @@ from iot_client.events import (
 )
 from iot_client.cuts import Crossings
 from iot_client.executor import Executor
-from iot_client.outcome import Done
+from iot_client.links import Link, Links
 from iot_client.session import Session
+from iot_client.shelf import Kept, Shelf
 from metrics.clock import Clock
 from metrics.pulse import Pulse
 from metrics.trace import TraceWriter
 from wire import protocol
-from wire.channel import Channel, Parts
+from wire.channel import Parts
 from wire.checksum import damage, stated
-from wire.errors import RemoteProtocolError, UnsupportedValue, VersionMismatch
+from wire.errors import RemoteProtocolError, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
 from wire.protocol import Bundle, Message, Payload, Report, Result, State, Welcome
 
-__all__ = ["Coordinator", "Kept"]
+__all__ = ["Coordinator"]
 
 _BURST = 32
 """Messages received before other work gets its turn."""
@@ -39,30 +39,8 @@ _BRISK = 0.002
 """Seconds: after a shorter sleep it looks once more for something to do before it sleeps again, which costs less."""
 
 
-class Kept:
-    """What the loop holds of one frame: `values[i]` is its value before stage i."""
-
-    __slots__ = ("payload", "values")
-
-    def __init__(self, item: Any) -> None:
-        self.values: dict[int, Any] = {0: item}
-        self.payload: Payload | None = None
-
-    def thin(self, n: int) -> None:
-        """Let go of all but the value behind the last stage."""
-        self.payload = None
-        self.values = {n: self.values.get(n)}
-
-    @classmethod
-    def final(cls, n: int, value: Any) -> Kept:
-        """Of a frame that an earlier run delivered: the value behind the last stage."""
-        kept = cls(None)
-        kept.values = {n: value}
-        return kept
-
-
 class Coordinator:
-    """Carries one Session over real time, threads and a channel.
+    """Carries one Session over real time, threads and links.
 
     Args:
         session: the machine.
@@ -87,9 +65,9 @@ class Coordinator:
     ) -> None:
         self.session = session
         self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
-        self.kept: dict[int, Kept] = {}
-        self.states: dict[int, Payload] = {}
-        self._thick: deque[int] = deque()
+        self.shelf = Shelf(packer, n, crossings=crossings, want=want, resumed=bool(session.config.first))
+        self.links = Links()
+        self.wants = self.shelf.wants
         self.bytes_sent = self.bytes_received = self.bad_messages = 0
         self.finished = self._delivered = False
         self._brisk = True
@@ -97,30 +75,24 @@ class Coordinator:
         self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
         self.executor: Executor | None = None
         self.bundle: Payload | None = None
-        self.channel: Channel | None = None
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
         self.on_welcome: Callable[[], None] = lambda: None
         self.on_delivered: Callable[[], None] = lambda: None
         self.on_reported: Callable[[int], None] = lambda seq: None
         self.on_recall: Callable[[int, int], None] = lambda after, count: None
-        self._packer = packer
         self._clock = clock
-        self._n = n
         self._deliver = deliver
         self._on_note = on_note
         self._on_refuse = on_refuse
         self._permits = permits
-        self._crossings = crossings
-        self._want = want
         self.decided: Decided | None = None
         self.on_decided: Callable[[Decided], None] = lambda decided: None
         self._trace = trace
-        self._outbox: list[Parts] = []
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
-            Release: self._release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
-            ExportState: self._change_state, ImportState: self._change_state, KeepState: self._keep_state,
+            Release: self.shelf.release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
+            ExportState: self._change_state, ImportState: self._change_state, KeepState: self.shelf.keep_state,
             LoadVariant: self._load_variant, Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
             Recall: lambda command: self.on_recall(command.after, command.count),
         }
@@ -130,11 +102,6 @@ class Coordinator:
     def put(self, event: Event | None, value: Any = None, payload: Payload | None = None) -> None:
         """Tell the loop something, from any thread; None only wakes it."""
         self.inbox.put((event, value, payload))
-
-    def wants(self, seq: int, stop: int) -> bool:
-        """False if a run of this frame up to `stop` is for nothing: it is delivered, or its value is there. Any thread."""
-        kept = self.kept.get(seq)
-        return kept is not None and stop not in kept.values
 
     # -- the loop ----------------------------------------------------------------------------------
 
@@ -146,9 +113,7 @@ class Coordinator:
                 self.turn()
         finally:
             self._permits.put(None)
-            if self.channel is not None:
-                self._flush()
-                self.channel.close()
+            self.links.close()
 
     def begin(self) -> None:
         """Perform what the machine asks for before the first event."""
@@ -164,8 +129,8 @@ class Coordinator:
         """
         self.turns += 1
         busy = self._drain_inbox()
-        if self.channel is not None:
-            busy |= self._drain_channel(self.channel)
+        for link in self.links.all:
+            busy |= self._drain(link)
         again = busy and self._brisk
         due = self.session.next_wakeup()
         if due is not None and due <= self._clock.now():
@@ -173,8 +138,9 @@ class Coordinator:
             busy = again = True
         if self.held_permits and self.may_capture():
             self._grant_held()
-        if self._outbox:
-            self._flush()
+        for link in self.links.all:
+            if link.outbox:
+                link.flush()
         if self._delivered:
             self._delivered = False
             self.on_delivered()
@@ -190,30 +156,30 @@ class Coordinator:
             if event is None:
                 continue
             if type(event) is StagesDone:
-                self._keep_run(event, value, payload)
+                self.shelf.ran(event, value, payload)
             elif type(event) is StateExported:
                 if payload is not None:
-                    self.states[event.seq] = payload
+                    self.shelf.states[event.seq] = payload
             elif type(event) is FrameCaptured:
-                self.kept[event.seq] = Kept(value)
+                self.shelf.captured(event.seq, value)
             elif type(event) is ReportsRecalled:
-                self.kept.update((seq, Kept.final(self._n, final)) for seq, final in zip(event.seqs, value))
+                self.shelf.recalled(event.seqs, value)
             self.handle(event)
         return busy
 
-    def _drain_channel(self, channel: Channel) -> bool:
-        busy = False
-        for change in channel.changes():
+    def _drain(self, link: Link) -> bool:
+        busy, receive = False, link.channel.receive
+        for change in link.channel.changes():
             busy = True
             if not change.up:
-                self._outbox.clear()
-            self.handle(LinkUp() if change.up else LinkDown(0, change.reason, change.denied))
+                link.outbox.clear()
+            self.handle(LinkUp(link.index) if change.up else LinkDown(link.index, change.reason, change.denied))
         for _ in range(_BURST):
-            parts = channel.receive()
+            parts = receive()
             if parts is None:
                 return busy
             busy = True
-            self._receive(parts)
+            self._receive(link.index, parts)
         return True
 
     def _sleep(self, due: float | None, patience: float | None) -> None:
@@ -223,10 +189,7 @@ class Coordinator:
             timeout = patience if timeout is None else min(timeout, patience)
         if not self.inbox.arm():
             return
-        if self.channel is None:
-            self.inbox.wait(timeout)
-        else:
-            self.inbox.disarm(self.channel.wait(self.inbox.fileno, timeout, bool(self._outbox)))
+        self.links.wait(self.inbox, timeout)
         self._brisk = self._clock.now() - before < _BRISK
 
     def handle(self, event: Event) -> None:
@@ -248,7 +211,7 @@ class Coordinator:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def _receive(self, parts: Parts) -> None:
+    def _receive(self, peer: int, parts: Parts) -> None:
         try:
             protocol.check_size(parts)
             envelope = protocol.decode(parts)
@@ -257,21 +220,21 @@ class Coordinator:
             if isinstance(error, VersionMismatch):
                 self._on_refuse("version", f"the server speaks {error}")
             else:
-                self.handle(Garbled())
+                self.handle(Garbled(peer))
             return
         message, payload = envelope.message, envelope.payload
         nbytes = 0 if payload is None else payload.nbytes
         self.bytes_received += nbytes
         if payload is not None and damage(message, payload):
             self.bad_messages += 1
-            self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, damaged=True))
+            self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, peer, True))
             return
         awaited = type(message) is Result and self.session.awaits(message, envelope.session, envelope.epoch)
         if type(message) is Result and awaited and message.outcome == "done":
-            message = self._keep_result(message, payload)
+            message = self.shelf.answered(message, payload)
         if type(message) is State and payload is not None and self._expected(message, envelope.session, envelope.epoch):
-            self.states.setdefault(message.seq, payload)
-        self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes))
+            self.shelf.states.setdefault(message.seq, payload)
+        self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, peer))
         if type(message) is Welcome:
             self.on_welcome()
 
@@ -279,56 +242,23 @@ class Coordinator:
         owner = self.session.owner
         return owner is not None and owner.expects(message, session, epoch)
 
-    def _keep_result(self, message: Result, payload: Payload | None) -> Result:
-        kept = self.kept.get(message.seq)
-        if kept is None or message.stop in kept.values:
-            return message  # the first answer stands: a twin and a RESULT may both come
-        if message.start not in kept.values and self.session.config.first:
-            return message  # of a job that an earlier run cut elsewhere; the machine does not take it either
-        try:
-            if payload is None:
-                raise RemoteProtocolError("a result without a value")
-            value = self._packer.unpack(payload)
-            if self._crossings is not None:
-                if message.start not in kept.values:
-                    raise RemoteProtocolError(f"a result of stage {message.start} on, where nothing was cut")
-                value = self._crossings.merge(message.start, kept.values[message.start], value, self._want, message.stop)
-            kept.values[message.stop] = value
-        except (RemoteProtocolError, ValueError) as error:
-            return Result(message.seq, "failed", message.start, message.stop, message.stop - 1, f"result unreadable: {error}")
-        return message
-
     def _send_message(self, command: SendMessage) -> None:
         message = command.message
         payload = None
         if type(message) is Bundle and self.bundle is not None:
             payload, message = self.bundle, stated(message, self.bundle)
         if command.payload >= 0:
-            payload = self.states[command.payload] if type(message) is State else self._payload_of(self.kept[command.payload], message)
+            payload = self._payload_of(message, command.payload)
             if payload is not None:
                 self.bytes_sent += payload.nbytes
                 if self.session.peer is not None and self.session.peer.checksum:
                     message = stated(message, payload)
-        parts = protocol.encode(command.session, command.epoch, message, payload)
-        self._outbox.append(parts)
+        self.links.send(command.peer, protocol.encode(command.session, command.epoch, message, payload))
 
-    def _payload_of(self, kept: Kept, message: Message) -> Payload | None:
-        if type(message) is not Report:
-            return kept.payload
-        try:
-            return self._packer.pack(kept.values.get(self._n))
-        except UnsupportedValue as error:
-            self._on_note("warning", f"a final value cannot be reported: {error}")
-            return None
-
-    def _flush(self) -> None:
-        assert self.channel is not None
-        sent = 0
-        for parts in self._outbox:
-            if not self.channel.send(parts):
-                break
-            sent += 1
-        del self._outbox[:sent]
+    def _payload_of(self, message: Message, seq: int) -> Payload | None:
+        if type(message) is State:
+            return self.shelf.states[seq]
+        return self.shelf.final(seq, self._on_note) if type(message) is Report else self.shelf.kept[seq].payload
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -345,46 +275,24 @@ class Coordinator:
 
     def _run_stages(self, command: RunStages) -> None:
         assert self.executor is not None
-        self.executor.run(command, self.kept[command.seq].values[command.start])
+        self.executor.run(command, self.shelf.kept[command.seq].values[command.start])
 
     def _load_variant(self, command: LoadVariant) -> None:
         assert self.executor is not None
         self.executor.load(command)
 
-    def _keep_run(self, event: StagesDone, value: Any, payload: Payload | None) -> None:
-        kept = self.kept.get(event.seq)
-        if kept is not None and event.kind == "done":
-            kept.values.setdefault(event.stop, value)  # the first answer stands: a twin and a RESULT may both come
-            kept.payload = payload or kept.payload
-
     def _hand_over(self, command: Deliver) -> None:
-        kept = self.kept[command.seq]
+        kept = self.shelf.kept[command.seq]
         self._deliver(command, kept)
         self._delivered = True
-        if command.keep:
-            kept.values = {stage: value for stage, value in kept.values.items() if stage in (command.split, self._n)}
-            self._thick.append(command.seq)
-        elif type(command.outcome) is Done:  # of what follows, only a REPORT needs anything, and that is the final value
-            kept.thin(self._n)
-
-    def _keep_state(self, command: KeepState) -> None:
-        self.states = {command.seq: self.states[command.seq]}
-        while self._thick and self._thick[0] < command.seq:
-            kept = self.kept.get(self._thick.popleft())
-            if kept is not None:
-                kept.thin(self._n)
+        self.shelf.delivered(command, kept)
 
     def _change_state(self, command: ExportState | ImportState) -> None:
         assert self.executor is not None
-        self.executor.change_state(command, self.states[command.seq] if isinstance(command, ImportState) else None)
-
-    def _release(self, command: Release) -> None:
-        del self.kept[command.seq]
+        self.executor.change_state(command, self.shelf.states[command.seq] if isinstance(command, ImportState) else None)
 
     def _reopen(self, command: Reopen) -> None:
-        assert self.channel is not None
-        self._outbox.clear()
-        self.channel.reopen(command.rtt)
+        self.links.all[command.peer].reopen(command.rtt)
 
     def _note(self, command: Note) -> None:
         self._on_note(command.level, command.text)

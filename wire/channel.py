@@ -36,8 +36,11 @@ class Channel(Protocol):
     def changes(self) -> list[LinkChange]:
         """What happened to the link since the last call."""
 
-    def wait(self, wake: int, timeout: float | None, sending: bool) -> bool:
+    def wait(self, wake: int, timeout: float | None, sending: bool, beside: Sequence[tuple[Channel, bool]] = ()) -> bool:
         """Sleep until something can be received (or sent, if `sending`), `wake` is readable or time is up.
+
+        Args:
+            beside: other channels of this kind to wait for as well, each with its own `sending`.
 
         Returns:
             True if `wake` is readable.
@@ -60,7 +63,7 @@ class Listener(Protocol):
         """The next message and the peer it came from, or None."""
 
     def wait(self, wake: int, timeout: float | None, sending: bool) -> bool:
-        """As Channel.wait."""
+        """As Channel.wait, of this one alone."""
 
     def close(self) -> None:
         """Give everything back."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import zmq
 from zmq.backend import zmq_poll
 
-from wire.channel import LinkChange, Parts
+from wire.channel import Channel, LinkChange, Parts
 from wire.dialing import HANDSHAKE_FAILED, Dial, Trials
 from wire.identity import DeviceKeys, ServerKeys
 from wire.keys import make_pair, text_of
@@ -165,12 +165,14 @@ class ZmqChannel(_Owned):
         self._give_up_trials()
         found.append(LinkChange(True))
 
-    def wait(self, wake: int, timeout: float | None, sending: bool) -> bool:
+    def wait(self, wake: int, timeout: float | None, sending: bool, beside: Sequence[tuple[Channel, bool]] = ()) -> bool:
         self._check_process()
         interests: list[Any] = [(self._socket, _POLLIN | _POLLOUT if sending else _POLLIN), (self._dial.monitor, _POLLIN), (wake, _POLLIN)]
         if self._trials is not None:
-            interests += [(monitor, _POLLIN) for monitor in self._trials.monitors]
-            timeout = self._trials.wakeup() if timeout is None else min(timeout, self._trials.wakeup())
+            timeout = self._await_trials(self._trials, interests, timeout)
+        for other, its in beside:
+            assert isinstance(other, ZmqChannel)
+            timeout = other._join(interests, timeout, its)
         ready: list[Any] = zmq_poll(interests, -1 if timeout is None else max(0, math.ceil(timeout * 1000)))
         woken = False
         for socket, _ in ready:
@@ -178,7 +180,23 @@ class ZmqChannel(_Owned):
                 self._changes_due = 0
             elif socket == wake:
                 woken = True
+        for other, _ in beside:
+            other._notice(ready)  # type: ignore[attr-defined]  # one of ours, as asserted above
         return woken
+
+    def _await_trials(self, trials: Trials, interests: list[Any], timeout: float | None) -> float:
+        interests += [(monitor, _POLLIN) for monitor in trials.monitors]
+        return trials.wakeup() if timeout is None else min(timeout, trials.wakeup())
+
+    def _join(self, interests: list[Any], timeout: float | None, sending: bool) -> float | None:
+        """Be part of another channel's sleep."""
+        interests += [(self._socket, _POLLIN | _POLLOUT if sending else _POLLIN), (self._dial.monitor, _POLLIN)]
+        return timeout if self._trials is None else self._await_trials(self._trials, interests, timeout)
+
+    def _notice(self, ready: list[Any]) -> None:
+        """What ended that sleep."""
+        if any(socket is self._dial.monitor for socket, _ in ready):
+            self._changes_due = 0
 
     def reopen(self, rtt: float = 0.0) -> None:
         """As Channel.reopen; where the round trip is known, attempts overlap until one stands."""

@@ -137,7 +137,7 @@ class Bodies:
         self.executor.start(app.n)
 
     def connect(self) -> None:
-        self.coordinator.channel = ZmqChannel(f"tcp://127.0.0.1:{self.server.port}", 2**20)
+        self.coordinator.links.add(ZmqChannel(f"tcp://127.0.0.1:{self.server.port}", 2**20))
         until = time.monotonic() + _PATIENCE
         while self.session.peer is not None and self.session.peer.state != "up":
             assert time.monotonic() < until, "no session"
@@ -152,8 +152,7 @@ class Bodies:
 
     def close(self) -> None:
         self.executor.close()
-        if self.coordinator.channel is not None:
-            self.coordinator.channel.close()
+        self.coordinator.links.close()
         self.server.close()
 
     def _turn(self) -> bool:
@@ -205,5 +204,5 @@ def script(bodies: Bodies, records: list[Any]) -> None:
             bodies.connect()
         elif name in ("FrameCaptured", "SourceEnded", "SplitRequested"):
             bodies.coordinator.put(record.what, record.what.seq if name == "FrameCaptured" else None)
-        if bodies.coordinator.channel is not None:
+        if bodies.coordinator.links.all:
             bodies.settle()

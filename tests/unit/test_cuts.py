@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,12 @@ import pytest
 from examples.ball_tracking import clip
 from examples.ball_tracking.app import Ball, positions
 from examples.ball_tracking.app import app as ball
-from iot_client.coordinator import Coordinator, Kept
 from iot_client.cuts import Crossings
-from metrics.clock import ManualClock
+from iot_client.shelf import Shelf
 from tasks import App
 from tasks.crossing import applies, returned
 from tasks.run import DONE, Runner
 from tasks.values import fields_of, freeze, keep_fields
-from tests.unit.device import served
 from wire.payload import Packer
 from wire.protocol import Result
 
@@ -102,22 +99,18 @@ def test_a_field_that_bears_no_loss_crosses_without() -> None:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def coordinator(**values: Any) -> Coordinator:
+def shelf(**values: Any) -> Shelf:
     """One that keeps frame 0 with these values, {0: item, k: value}."""
-    packer = Packer(positions.types)
-    made = Coordinator(
-        served(6).session, packer, ManualClock(), 6, deliver=lambda command, kept: None, on_note=lambda level, text: None,
-        on_refuse=lambda code, text: None, permits=SimpleQueue(), crossings=Crossings(positions, 6),
-    )
-    made.kept[0] = Kept(IMAGE)
+    made = Shelf(Packer(positions.types), 6, crossings=Crossings(positions, 6))
+    made.captured(0, IMAGE)
     made.kept[0].values.update({int(k[1:]): value for k, value in values.items()})
     return made
 
 
 def test_a_result_for_a_cut_never_made_is_a_failed_frame_with_words() -> None:
     """The server answers from stage 3 on, but the frame was cut at 5: nothing is merged, and it says why."""
-    packer, made = Packer(positions.types), coordinator(k5=Ball(x=1.0, y=2.0, radius=3.0))
-    found = made._keep_result(Result(0, "done", 3, 6), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
+    packer, made = Packer(positions.types), shelf(k5=Ball(x=1.0, y=2.0, radius=3.0))
+    found = made.answered(Result(0, "done", 3, 6), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
     assert found.outcome == "failed" and "stage 3" in found.reason and "nothing was cut" in found.reason
     assert 6 not in made.kept[0].values
 
@@ -125,25 +118,25 @@ def test_a_result_for_a_cut_never_made_is_a_failed_frame_with_words() -> None:
 @pytest.mark.parametrize("answer", [None, 7, (True, {"frame": 1}), (1, {"place": 2}), (True, 3), {"place": 1}])
 def test_an_answer_no_server_gives_is_a_failed_frame_with_words(answer: Any) -> None:
     """Whatever it holds, the frame fails and the client goes on."""
-    packer, made = Packer(positions.types), coordinator(k5=Ball(x=1.0, y=2.0, radius=3.0))
-    found = made._keep_result(Result(0, "done", 5, 6), packer.pack(answer))
+    packer, made = Packer(positions.types), shelf(k5=Ball(x=1.0, y=2.0, radius=3.0))
+    found = made.answered(Result(0, "done", 5, 6), packer.pack(answer))
     assert found.outcome == "failed" and found.reason.startswith("result unreadable: ")
 
 
 @pytest.mark.parametrize("start", [0, 6, 9])
 def test_a_result_that_starts_where_no_cut_can_be_is_a_failed_frame(start: int) -> None:
     """Also where a value is kept at that stage: the item itself is one."""
-    packer, made = Packer(positions.types), coordinator(k5=Ball(x=1.0, y=2.0, radius=3.0))
+    packer, made = Packer(positions.types), shelf(k5=Ball(x=1.0, y=2.0, radius=3.0))
     stop = max(6, start + 1)
-    found = made._keep_result(Result(0, "done", start, stop), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
+    found = made.answered(Result(0, "done", start, stop), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
     assert found.outcome == "failed"
 
 
 def test_the_first_answer_stands() -> None:
     """A second one changes nothing, even if it is another."""
-    packer, made = Packer(positions.types), coordinator(k5=Ball(x=1.0, y=2.0, radius=3.0))
-    made._keep_result(Result(0, "done", 5, 6), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
-    made._keep_result(Result(0, "done", 5, 6), packer.pack((True, {"place": (9.0, 9.0, 9.0)})))
+    packer, made = Packer(positions.types), shelf(k5=Ball(x=1.0, y=2.0, radius=3.0))
+    made.answered(Result(0, "done", 5, 6), packer.pack((True, {"place": (1.0, 2.0, 3.0)})))
+    made.answered(Result(0, "done", 5, 6), packer.pack((True, {"place": (9.0, 9.0, 9.0)})))
     assert made.kept[0].values[6]["place"] == (1.0, 2.0, 3.0)
 
 
