@@ -105,7 +105,7 @@ def _milp(lists: Lists, core: Numbers, room: float, bound: float) -> list[int] |
     if result.x is None:
         return None
     held = [0] * len(lists)
-    for column in np.flatnonzero(result.x > 0.5):
+    for column in np.flatnonzero(result.x > 0.5).tolist():
         service, number = pairs[column]
         held[service] = number
     total = sum(grants[number].rate for grants, number in zip(lists, held))
