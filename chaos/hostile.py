@@ -26,7 +26,7 @@ from wire.protocol import (
     decode, encode,
 )
 
-__all__ = ["corpus", "fuzz", "mutated_messages"]
+__all__ = ["corpus", "fuzz", "hear", "mutated_messages"]
 
 _SESSION, _EPOCH = 7, 9
 _STAGES = ("source", "a", "b")
@@ -182,6 +182,20 @@ def fuzz(seed: int, count: int) -> tuple[int, int]:
             shown = " ".join(part.hex() for part in parts)[:2000]
             raise Broken(f"seed {seed}, message {number}: {type(error).__name__}: {error}; {shown}") from error
     return messages, values
+
+
+def hear(messages: Iterable[list[bytes]]) -> None:
+    """A fresh server and a fresh device hear these messages; raises what is not refused as it should be."""
+    packer, server, device = Packer([]), _Server(), _Device()
+    for parts in messages:
+        try:
+            envelope = decode(parts)
+        except RemoteProtocolError:
+            continue
+        if envelope.payload is not None:
+            _readable(packer, envelope)
+        server.hear(envelope)
+        device.hear(envelope)
 
 
 def _readable(packer: Packer, envelope: Envelope) -> bool:

@@ -220,7 +220,7 @@ def requirements() -> set[str]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
-    return {re.split(r"[<>=\[]", line)[0] for line in "\n".join(lines).split()}
+    return {re.split(r"[<>=\[; ]", line)[0] for line in "\n".join(lines).splitlines() if line}
 
 
 def test_every_import_is_a_declared_dependency() -> None:
