@@ -20,7 +20,7 @@ import cloudpickle
 import msgspec
 
 from iot_client.errors import ClientError
-from tasks import App
+from tasks import App, Speculative
 from tasks.structs import define, definition_of, give_members
 
 __all__ = ["pickle_app"]
@@ -38,6 +38,7 @@ def pickle_app(app: App) -> bytes:
     stripped = copy.copy(app)
     stripped.annotate = None
     stripped._crossings = {}
+    stripped.chain = tuple(stage.bare() if isinstance(stage, Speculative) else stage for stage in app.chain)
     by_value, file = list(_by_value(app)), io.BytesIO()
     for module in by_value:
         cloudpickle.register_pickle_by_value(module)
@@ -79,7 +80,7 @@ def _by_value(app: App) -> Iterator[ModuleType]:
 
 
 def _modules(app: App) -> Iterator[str]:
-    parts: list[Any] = [stage._code() for stage in app.chain] + [type(stage) for stage in app.chain] + list(app.types)
+    parts: list[Any] = [code for stage in app.chain for code in stage._codes()] + [type(stage) for stage in app.chain] + list(app.types)
     if app.aggregate is not None:
         parts.append(type(app.aggregate))
     return (part.__module__ for part in parts if part.__module__.partition(".")[0] not in _OURS)

@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tasks.checks import canonical, check_name, check_stages, check_types, check_variants, type_fields
+from tasks.checks import check_name, check_race, check_stages, check_types, check_variants, type_fields
+from tasks.complaints import canonical
 from tasks.crossing import Crossing, crossing_of, declaration
 from tasks.errors import AppError, AppNotFound, IllegalCut, ParameterError, UnknownVariant
 from tasks.factory import Factory, split_path
+from tasks.speculative import Speculative, speculation_of
 from tasks.task import Aggregate, Source, Task
 from tasks.variant import NONE, Variant
 
@@ -51,7 +53,9 @@ class App:
         annotate: `(item, value) -> image`; draws a result onto the captured item for video and display.
             `value` has the fields the client wanted, or is None for a frame without a result.
         variants: what its stages that vary can run with, see `Variant`; a device without a plan runs with the first, so list
-            the cheapest first.
+            the cheapest first. An app with a Speculative stage has its alternatives as variants.
+
+    `speculation` says in plain values how the alternatives race, None for an app without.
 
     Raises:
         AppError: the chain makes no sense; the text says which rule it breaks.
@@ -73,7 +77,8 @@ class App:
         self.chain, self.aggregate = check_stages(name, stages)
         self.types = check_types(name, types)
         self.annotate = annotate
-        self.variants = check_variants(name, variants, self.chain)
+        self.speculation = speculation_of(self.chain)
+        self.variants = check_race(name, variants, self.chain) or check_variants(name, variants, self.chain)
         self._crossings: dict[tuple[int, int], Crossing] = {}
 
     @property
@@ -87,6 +92,12 @@ class App:
         first = self.chain[0]
         assert isinstance(first, Source)
         return first
+
+    @property
+    def race(self) -> Speculative | None:
+        """The stage whose alternatives race, with its hooks."""
+        stage = None if self.speculation is None else self.chain[self.speculation.stage]
+        return stage if isinstance(stage, Speculative) else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,10 +115,14 @@ class App:
             raise UnknownVariant(f"app {self.name!r} has no variant {name!r}; it has {', '.join(self.variants) or 'none'}")
         return found
 
-    def missing(self) -> dict[int, tuple[str, ...]]:
-        """Stages that cannot run on this host, with the packages they lack."""
-        lacking = {index: tuple(p for p in stage.requires if not _installed(p)) for index, stage in enumerate(self.chain)}
+    def missing(self, side: str = "device") -> dict[int, tuple[str, ...]]:
+        """Stages that cannot run on this host as a "device" or in the "cloud", with the packages they lack."""
+        lacking = {index: stage.lacks(side, _installed) for index, stage in enumerate(self.chain)}
         return {index: packages for index, packages in lacking.items() if packages}
+
+    def lacking(self, variant: str) -> tuple[str, ...]:
+        """The packages that an alternative of the race lacks on this host."""
+        return () if self.race is None else self.race.lacking(variant, _installed)
 
     def legal_cuts(
         self, device_lacks: Iterable[int] = (), cloud_lacks: Iterable[int] = (), *, state_moves: bool = False
@@ -153,6 +168,9 @@ class App:
 
         A job with state in it may be run again from its last checkpoint, so it has no stage marked `once`.
         """
+        if self.speculation is not None and k < self.n:
+            stop = self._stop(k)
+            return () if self._problem(k, stop, device_lacks, cloud_lacks) else (stop,)
         held = [index for index in range(k, self.n) if self.chain[index].stateful]
         found = []
         for stop in (self.n, *reversed(held)):
@@ -163,20 +181,31 @@ class App:
 
     def _problem(self, k: int, stop: int, device_lacks: frozenset[int], cloud_lacks: frozenset[int]) -> str:
         """Why stages [k, stop) cannot run on the cloud and the others on the device; "" if they can."""
+        if self.speculation is not None and k < self.n and (problem := self._outside(k, stop, self.speculation.stage)):
+            return problem
         for index, stage in enumerate(self.chain):
             here = "cloud" if k <= index < stop else "device"
             if stage.placement not in ("any", here):
                 return f"stage {stage.stage_name!r} may only run on the {stage.placement}"
             if index in (cloud_lacks if here == "cloud" else device_lacks):
                 remedy = f" ({stage.install})" if stage.install else ""
-                return f"stage {stage.stage_name!r} needs {', '.join(stage.requires)}, missing on the {here}{remedy}"
+                return f"stage {stage.stage_name!r} needs {', '.join(stage.needs(here))}, missing on the {here}{remedy}"
         if stop == k < self.n:
             return f"stage {self.names[k]!r} keeps state and stays on the device, so nothing would be left for the cloud"
         return ""
 
+    def _outside(self, k: int, stop: int, race: int) -> str:
+        """Why stages [k, stop) cannot be raced, in words; "" if they can."""
+        if not k <= race < stop:
+            until = f"at most {race} stages on the device, or all {self.n}"
+            return f"a frame leaves for the race of {self.names[race]!r} and comes back behind it, no stage with state between: {until}"
+        once = next((stage for stage in self.chain[k:race] if stage.once), None)
+        return "" if once is None else f"stage {once.stage_name!r} runs at most once for a frame, and every server of a race would run it"
+
     def _stop(self, k: int) -> int:
-        """Where state stays on the device: a job ends before the first stage with state at or after k."""
-        return next((i for i in range(k, self.n) if self.chain[i].stateful), self.n)
+        """Where state stays on the device: a job ends before the first stage with state at or after k, and behind the race."""
+        stop = self.n if self.speculation is None or k > self.speculation.stage else self.speculation.stage + 1
+        return next((i for i in range(k, stop) if self.chain[i].stateful), stop)
 
     def crossing(self, start: int, stop: int) -> Crossing:
         """What a job of stages [start, stop) must be sent, what may be lost of it, and what must come back.
@@ -241,7 +270,7 @@ class App:
 
     def source_hash(self) -> str:
         """A hash over the source text of the stages; a difference only warns. "" if unknown."""
-        codes = [stage._code() for stage in self.chain] + ([type(self.aggregate)] if self.aggregate else [])
+        codes = [code for stage in self.chain for code in stage._codes()] + ([type(self.aggregate)] if self.aggregate else [])
         try:
             texts = [_source_of(code) for code in codes]
         except (OSError, TypeError, SystemError):  # SystemError: the parser of CPython 3.11, see below

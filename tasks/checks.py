@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-import numpy as np
-
-from tasks.crossing import loss_of
+from tasks.complaints import canonical, complaints, defines
 from tasks.errors import AppError
-from tasks.task import PLACEMENTS, Aggregate, Source, StatefulTask, Task
+from tasks.speculative import Speculative
+from tasks.task import Aggregate, Source, Task
 from tasks.variant import Variant
 
-__all__ = ["canonical", "check_name", "check_stages", "check_types", "check_variants", "type_fields"]
-
-_TUPLES = ("requires", "parameters", "reads", "writes")
+__all__ = ["check_name", "check_race", "check_stages", "check_types", "check_variants", "type_fields"]
 
 
 def check_name(name: Any) -> None:
@@ -34,9 +30,9 @@ def check_stages(app: str, stages: Any) -> tuple[tuple[Task, ...], Aggregate | N
     aggregate = chain.pop() if isinstance(chain[-1], Aggregate) else None
     for index, stage in enumerate(chain):
         _check_kind(app, index, stage)
-        for complaint in _complaints(index, stage):
+        for complaint in complaints(index, stage):
             raise AppError(f"app {app!r}, stage {stage.stage_name!r}: {complaint}")
-    if aggregate is not None and not _defines(aggregate, Aggregate, "add"):
+    if aggregate is not None and not defines(aggregate, Aggregate, "add"):
         raise AppError(f"app {app!r}: aggregate {aggregate.stage_name!r} has no add(device, seq, value) method")
     _check_unique(app, [*chain, *([aggregate] if aggregate else [])])
     if not chain or not isinstance(chain[0], Source):
@@ -80,26 +76,37 @@ def check_variants(app: str, variants: Iterable[Variant], chain: Iterable[Task])
     return found
 
 
+def check_race(app: str, variants: Iterable[Variant], chain: Sequence[Task]) -> dict[str, Variant]:
+    """The alternatives of a Speculative stage as the variants of its app; {} of an app without one.
+
+    Raises:
+        AppError: there are two such stages, or what stands beside one makes no sense.
+    """
+    races = [index for index, stage in enumerate(chain) if isinstance(stage, Speculative)]
+    if not races:
+        return {}
+    names = [repr(chain[index].stage_name) for index in races]
+    if len(races) > 1:
+        raise AppError(f"app {app!r}: {' and '.join(names)} are both Speculative; a frame has one race: make one stage of them")
+    if list(variants):
+        raise AppError(f"app {app!r}: variants beside {names[0]}, whose alternatives are the variants; leave variants out")
+    for index, stage in enumerate(chain):
+        if stage.varies and index not in races:
+            raise AppError(
+                f"app {app!r}, stage {stage.stage_name!r}: it varies, and the variants are the alternatives of {names[0]}; put it into them"
+            )
+        if index > races[0] and stage.placement == "cloud":
+            raise AppError(
+                f"app {app!r}, stage {stage.stage_name!r}: it may only run in the cloud, and what stands behind {names[0]} runs on the "
+                "device: a frame makes the trip once; put it into the alternatives"
+            )
+    race = chain[races[0]]
+    return race.variants if isinstance(race, Speculative) else {}
+
+
 def type_fields(kind: type) -> tuple[str, ...]:
     """Field names of a dataclass or msgspec struct type, in order."""
     return tuple(getattr(kind, "__dataclass_fields__", getattr(kind, "__struct_fields__", ())))
-
-
-def canonical(value: Any) -> bytes:
-    """Bytes that are equal for equal plain data, on any host and in any run.
-
-    Raises:
-        TypeError: `value` holds something whose text would differ from run to run.
-    """
-    return msgspec.msgpack.encode(value, enc_hook=_as_plain, order="deterministic")
-
-
-def _as_plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return (value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a {type(value).__name__} is not plain data")
 
 
 def _check_kind(app: str, index: int, stage: Any) -> None:
@@ -110,66 +117,6 @@ def _check_kind(app: str, index: int, stage: Any) -> None:
     if not isinstance(stage, Task):
         hint = "; mark it with @task, or use from_functions() for (continue, args) functions" if callable(stage) else ""
         raise AppError(f"app {app!r}, stage {index}: {type(stage).__name__} is not a Task{hint}")
-
-
-def _complaints(index: int, stage: Task) -> Iterable[str]:
-    """What is wrong with one stage, in words that finish "stage 'x': "."""
-    for field in _TUPLES:
-        if isinstance(getattr(stage, field), str):
-            yield f"{field} must be a tuple of names, not the string {getattr(stage, field)!r}"
-        elif not all(isinstance(name, str) for name in getattr(stage, field) or ()):
-            yield f"{field} must be a tuple of names, not {getattr(stage, field)!r}"
-    if stage.placement not in PLACEMENTS:
-        yield f"placement {stage.placement!r}; legal are {', '.join(PLACEMENTS)}"
-    if isinstance(stage, Source) and index > 0:
-        yield f"a source at position {index}; only the first stage may be a source"
-    if isinstance(stage, Source) and stage.placement != "device":
-        yield f"a source runs on the device, so its placement cannot be {stage.placement!r}"
-    if stage.stateful and stage.placement == "cloud":
-        yield "it keeps state, so it must be able to run on the device"
-    yield from _bad_accepts(stage)
-    yield from _missing_methods(stage)
-    yield from _bad_parameters(stage)
-
-
-def _missing_methods(stage: Task) -> Iterable[str]:
-    signature = "run(value, state)" if stage.stateful else "run(item)"
-    base = StatefulTask if stage.stateful else Task
-    if not _defines(stage, base, "run"):
-        yield f"{type(stage).__name__} has no {signature} method"
-    if isinstance(stage, StatefulTask) and not _defines(stage, StatefulTask, "initial"):
-        yield f"{type(stage).__name__} has no initial() method"
-
-
-def _bad_parameters(stage: Task) -> Iterable[str]:
-    for key in stage.parameters:
-        if not hasattr(stage, key):
-            yield f"parameters names {key!r}, which is no attribute of it"
-            continue
-        try:
-            canonical(getattr(stage, key))
-        except (TypeError, ValueError, OverflowError) as error:
-            yield f"parameter {key!r} must be plain data that both sides can compare: {error}"
-
-
-def _bad_accepts(stage: Task) -> Iterable[str]:
-    accepts = stage.accepts
-    if isinstance(accepts, str) or not isinstance(accepts, (tuple, list, Mapping)):
-        yield f"accepts must be a tuple of words or a dict of field -> tuple of words, not {accepts!r}"
-        return
-    for field, words in accepts.items() if isinstance(accepts, Mapping) else [("", accepts)]:
-        where = f"accepts[{field!r}]" if isinstance(accepts, Mapping) else "accepts"
-        if isinstance(accepts, Mapping) and stage.reads is not None and field not in stage.reads:
-            yield f"accepts names the field {field!r}, which it does not read (reads: {', '.join(stage.reads) or 'none'})"
-        try:
-            loss_of(words)
-        except ValueError as error:
-            yield f"{where}: {error}"
-
-
-def _defines(stage: Any, base: type, method: str) -> bool:
-    found: Callable[..., Any] = getattr(stage, method)
-    return getattr(found, "__func__", found) is not getattr(base, method)
 
 
 def _check_unique(app: str, elements: list[Any]) -> None:
@@ -185,6 +132,13 @@ def _check_order(app: str, chain: list[Task]) -> None:
     cloud = back = ""
     for stage in chain:
         name = stage.stage_name
+        if isinstance(stage, Speculative):
+            if back:
+                raise AppError(
+                    f"app {app!r}: {name!r} races on servers, but {back!r} before it keeps state on the device, after {cloud!r} in the "
+                    "cloud: a frame makes the trip once"
+                )
+            return  # what follows a race runs on the device
         if stage.stateful:
             back = back or (cloud and name)
         elif stage.placement == "cloud" and back:

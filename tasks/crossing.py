@@ -27,12 +27,16 @@ import msgspec
 from tasks.task import Task
 from tasks.values import fields_of, is_record, keep_fields, with_fields
 
-__all__ = ["Crossing", "Loss", "applies", "crossing_of", "declaration", "loss_of", "merged", "returned"]
+__all__ = [
+    "Crossing", "Loss", "applies", "crossing_of", "declaration", "loss_of", "losses_of_first", "merged", "returned", "strictest",
+    "words_of",
+]
 
 Want = tuple[str, ...] | None
 
 _WORD = re.compile(r"(jpeg|width):([1-9][0-9]{0,4})|(fp16|int8)")
 _BITS = {"fp16": 16, "int8": 8}
+_FLOATS = {0: "", 16: "fp16", 8: "int8"}
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -80,7 +84,7 @@ def crossing_of(stages: Sequence[Task]) -> Crossing:
     """
     if all(stage.reads is not None and stage.writes is not None for stage in stages):
         return _declared(stages)
-    return Crossing(None, None, _losses_of_first(stages[0]))
+    return Crossing(None, None, losses_of_first(stages[0]))
 
 
 def applies(value: Any, crossing: Crossing) -> Crossing:
@@ -163,6 +167,12 @@ def loss_of(words: Iterable[str]) -> Loss | None:
     return Loss(found.get("jpeg", 0), found.get("width", 0), found.get("bits", 0)) if found else None
 
 
+def words_of(loss: Loss) -> tuple[str, ...]:
+    """The words of `Task.accepts` that permit this loss."""
+    found = f"jpeg:{loss.quality}" if loss.quality else "", f"width:{loss.width}" if loss.width else "", _FLOATS[loss.bits]
+    return tuple(filter(None, found))
+
+
 def declaration(stage: Task) -> list[Any]:
     """What a stage declares about fields, as plain data that is equal for equal declarations."""
     fields = [None if names is None else sorted(names) for names in (stage.reads, stage.writes)]
@@ -176,7 +186,7 @@ def _declared(stages: Sequence[Task]) -> Crossing:
     for stage in stages:
         sends |= set(stage.reads or ()) - writes
         writes |= set(stage.writes or ())
-    losses = {field: _strictest([_loss(stage, field) for stage in _readers(stages, field)]) for field in sorted(sends)}
+    losses = {field: strictest([_loss(stage, field) for stage in _readers(stages, field)]) for field in sorted(sends)}
     return Crossing(frozenset(sends), frozenset(writes), {field: loss for field, loss in losses.items() if loss})
 
 
@@ -194,7 +204,7 @@ def _loss(stage: Task, field: str) -> Loss | None:
     return loss_of(accepts.get(field, ()) if isinstance(accepts, Mapping) else accepts)
 
 
-def _strictest(losses: Sequence[Loss | None]) -> Loss | None:
+def strictest(losses: Sequence[Loss | None]) -> Loss | None:
     """What all of them permit."""
     known = [loss for loss in losses if loss is not None]
     if len(known) < len(losses):
@@ -204,7 +214,8 @@ def _strictest(losses: Sequence[Loss | None]) -> Loss | None:
     return most if most.quality or most.bits else None
 
 
-def _losses_of_first(first: Task) -> dict[str, Loss]:
+def losses_of_first(first: Task) -> dict[str, Loss]:
+    """What may be lost where everything crosses both ways, by the first stage of a job."""
     if isinstance(first.accepts, Mapping):
         names: Iterable[str] = first.accepts
     elif first.reads is not None:

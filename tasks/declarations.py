@@ -27,7 +27,7 @@ def check_declarations(app: App, items: Iterable[Any]) -> list[str]:
     Each stage that declares both `reads` and `writes` runs on the whole value and on one that has only the fields
     it reads (others at their default, else None); what it writes must be the same, what it does not write must
     stay. Stages that are stateful or marked `once` run once, so only their writes are checked. An app with variants is
-    looked at with each of them.
+    looked at with each of them, one with a race with each of its clouds.
 
     Args:
         app: its stages are copied, and set up as for a run.
@@ -41,7 +41,7 @@ def check_declarations(app: App, items: Iterable[Any]) -> list[str]:
     try:
         runner.setup(0, app.n)
         for number, item in enumerate(items):
-            for variant in app.variants or ("",):
+            for variant in (app.variants if app.speculation is None else app.speculation.clouds) or ("",):
                 found.update(dict.fromkeys(_walk(runner, number, item, variant)))
     finally:
         runner.close()

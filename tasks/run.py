@@ -5,17 +5,18 @@ Both sides use this runner, so a stage behaves the same wherever it runs.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from tasks.app import App
+from tasks.causes import BROKEN, ERROR_TEXT, cause, place, words
 from tasks.errors import SetupFailed
 from tasks.resident import Resident
-from tasks.task import DROP, END, StatefulTask, Task
+from tasks.speculative import Speculative
+from tasks.task import DROP, STOPPED, Signal, StatefulTask, Task
+from tasks.users import give, take
 from tasks.values import PLAIN, copy_value, freeze
 
 __all__ = ["CANCELLED", "DONE", "ENDED", "FAILED", "FILTERED", "RESIDENT", "Ran", "Residency", "Runner"]
@@ -24,12 +25,6 @@ DONE, FILTERED, ENDED, FAILED, CANCELLED = "done", "filtered", "ended", "failed"
 
 RESIDENT = 3
 """Variants that a stage instance keeps loaded, unless told otherwise: the planned one, the one before it, and the next."""
-
-ERROR_TEXT = 4096
-"""Longest error text kept of a failed stage, in characters."""
-
-_BROKEN = (Exception, SystemExit)
-"""What a stage may do without harm to others: sys.exit() in a stage ends the frame, not the worker."""
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -83,6 +78,7 @@ class Runner:
         ]
         self._residents = {index: Resident(stage, resident) for index, stage in enumerate(self.stages) if stage.varies}
         self._hits = self._misses = 0
+        self._race = next((stage for stage in self.stages if isinstance(stage, Speculative)), None)
 
     def states(self, start: int, stop: int) -> list[Any]:
         """The states of the stages with state in [start, stop), in order; one that has seen no frame is at its beginning."""
@@ -103,6 +99,22 @@ class Runner:
             raise ValueError(f"a list of {len(held)} states is needed for stages {start} to {stop}, not {type(states).__name__}")
         self._states.update(zip(held, map(copy_value, states)))
 
+    def correct(self, index: int, frame: int, value: Any) -> str:
+        """Offer a cloud's answer for `frame` that came after the verdict to a stage with state, between two runs.
+
+        Returns:
+            "", or what its `on_late` raised, in words; its state is then as it was.
+        """
+        stage = self.stages[index]
+        if not isinstance(stage, StatefulTask) or stage.on_late is None:
+            return ""
+        state = self._states[index] if index in self._states else stage.initial()
+        try:
+            self._states[index] = stage.on_late(frame, value, copy_value(state))
+        except BROKEN as error:
+            return self.explain(index, error)
+        return ""
+
     def setup(self, start: int, stop: int) -> None:
         """Set up stages [start, stop) that are not yet; an instance that several runners share, once.
 
@@ -111,7 +123,7 @@ class Runner:
         """
         for index in range(start, stop):
             if index not in self._ready:
-                _take(self.stages[index])
+                take(self.stages[index])
                 self._ready.append(index)
 
     def close(self) -> None:
@@ -122,8 +134,8 @@ class Runner:
             try:
                 if index in self._residents:
                     self._residents[index].clear()
-                _give(self.stages[index])
-            except _BROKEN as error:
+                give(self.stages[index])
+            except BROKEN as error:
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -139,9 +151,8 @@ class Runner:
         for index in self._varying():
             try:
                 self._residents[index].preload(wanted)
-            except _BROKEN as error:
-                text = f"{_words(error)}{_place(error.__traceback__)}"
-                raise SetupFailed(f"stage {self.stages[index].stage_name!r} cannot load variant {variant!r}: {text}") from error
+            except BROKEN as error:
+                raise SetupFailed(f"stage {self.stages[index].stage_name!r} cannot load variant {variant!r}: {cause(error)}") from error
 
     def residency(self) -> Residency:
         """What is loaded, and how often runs found it so; on any thread."""
@@ -153,13 +164,16 @@ class Runner:
     def run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None, *, variant: str = "") -> Ran:
         """Run stages [start, stop) on `value` with a variant of the app; never raises for what a stage does.
 
-        `wanted` is asked between two stages; where it says no, the run ends there, as CANCELLED. Loading a variant that is
+        `wanted` is asked between two stages, and between two tasks of an alternative; where it says no, the run ends there, as
+        CANCELLED. Loading a variant that is
         not there is in no stage's time.
 
         Raises:
             UnknownVariant: the app has none of that name.
         """
         broken = self._use(start, stop, variant) if variant or self._residents else None
+        if self._race is not None:
+            self._race.wanted = wanted
         return broken or self._run(start, stop, value, wanted)
 
     def _run(self, start: int, stop: int, value: Any, wanted: Callable[[], bool] | None = None) -> Ran:
@@ -174,14 +188,12 @@ class Runner:
                 times.append(now - before)
                 before = now
                 if value.__class__ not in PLAIN:
-                    if value is DROP:
-                        return Ran(FILTERED, None, tuple(times), index)
-                    if value is END:
-                        return self._ended(index, tuple(times))
+                    if value.__class__ is Signal:
+                        return self._signalled(index, value, tuple(times))
                     freeze(value)
                 if wanted is not None and index + 1 < stop and not wanted():
                     return Ran(CANCELLED, None, tuple(times))
-        except _BROKEN as error:
+        except BROKEN as error:
             times[index - start :] = [timer() - before]
             return Ran(FAILED, None, tuple(times), index, self.explain(index, error))
         return Ran(DONE, value, tuple(times))
@@ -215,15 +227,15 @@ class Runner:
 
     def explain(self, index: int, error: BaseException) -> str:
         """The error of a stage in words, with the flag that cures it where there is one."""
-        hint = ""
-        text = _words(error)
+        hint, name = "", self.stages[index]._at_fault()
+        text = words(error)
         if ("read-only" in text or "readonly" in text) and not isinstance(error, OSError):
             hint = (
-                f" (stage {self.stages[index].stage_name!r} writes into its input, or into a value it returned before; these are"
+                f" (stage {name!r} writes into its input, or into a value it returned before; these are"
                 " read-only: declare mutates=True on it to get a private copy of its input, and return a new array each time)"
             )
-        place = _place(error.__traceback__)
-        return text[: ERROR_TEXT - len(hint) - len(place)] + hint + place
+        where = place(error.__traceback__)
+        return text[: ERROR_TEXT - len(hint) - len(where)] + hint + where
 
     def _varying(self) -> list[int]:
         """The stages that vary and are set up."""
@@ -237,7 +249,7 @@ class Runner:
         for index in varying:
             try:
                 missed += not self._residents[index].use(wanted)
-            except _BROKEN as error:
+            except BROKEN as error:
                 return Ran(FAILED, None, (0.0,) * (index - start + 1), index, self.explain(index, error))
         if varying:
             self._hits, self._misses = self._hits + (not missed), self._misses + (missed > 0)
@@ -249,7 +261,7 @@ class Runner:
             return [self._run(index, index + 1, value) for value in values]
         try:
             return self._try_batch(index, values)
-        except _BROKEN as error:
+        except BROKEN as error:
             if stage.once:
                 return [Ran(FAILED, None, (), index, self.explain(index, error))] * len(values)
             return self._bisect(index, values)
@@ -277,15 +289,13 @@ class Runner:
         else:
             try:
                 before, guilty = self._try_batch(index, first), False
-            except _BROKEN:
+            except BROKEN:
                 before, guilty = self._bisect(index, first), True
         return before + (self._step_batch(index, second) if guilty else self._bisect(index, second))
 
     def _judge(self, index: int, value: Any) -> Ran:
-        if value is DROP:
-            return Ran(FILTERED, None, (), index)
-        if value is END:
-            return self._ended(index, ())
+        if value.__class__ is Signal:
+            return self._signalled(index, value, ())
         freeze(value)
         return Ran(DONE, value, ())
 
@@ -298,49 +308,13 @@ class Runner:
 
         return step
 
-    def _ended(self, index: int, times: tuple[float, ...]) -> Ran:
+    def _signalled(self, index: int, signal: Any, times: tuple[float, ...]) -> Ran:
+        """What a run comes to whose stage returned one of these instead of a value."""
+        if signal is DROP:
+            return Ran(FILTERED, None, times, index)
+        if signal is STOPPED:
+            return Ran(CANCELLED, None, times[:-1])
         if index == 0:
             return Ran(ENDED, None, times, 0)
         name = self.stages[index].stage_name
         return Ran(FAILED, None, times, index, f"stage {name!r} returned END; only the source may (use DROP to filter)")
-
-
-_setup_lock = threading.RLock()
-"""Held while instances that runners share are counted; a setup() may itself build an app and its runner."""
-
-
-def _take(stage: Task) -> None:
-    """One more runner uses this instance: the first sets it up."""
-    with _setup_lock:
-        if stage._users == 0:
-            try:
-                stage.setup()
-            except _BROKEN as error:
-                raise SetupFailed(f"setup of stage {stage.stage_name!r} failed: {_words(error)}{_place(error.__traceback__)}") from error
-        stage._users += 1
-
-
-def _give(stage: Task) -> None:
-    """One runner less uses this instance: the last closes it."""
-    with _setup_lock:
-        stage._users -= 1
-        if stage._users == 0:
-            stage.close()
-
-
-def _words(error: BaseException) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception as second:
-        text = f"{type(error).__name__}, whose text cannot be had ({type(second).__name__})"
-    return text[:ERROR_TEXT].encode("utf-8", "replace").decode()  # a lone surrogate could not be sent
-
-
-def _place(trace: TracebackType | None) -> str:
-    """The line of the stage that failed and the line, further in, that raised: " [app.py:12, numpy.py:7]"."""
-    places: list[str] = []
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename != __file__:
-            places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return f" [{', '.join(dict.fromkeys([places[0], places[-1]]))}]" if places else ""

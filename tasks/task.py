@@ -22,12 +22,14 @@ from typing import Any, ClassVar, overload
 from tasks.errors import AppError
 from tasks.variant import NONE, Variant
 
-__all__ = ["DROP", "END", "PLACEMENTS", "Aggregate", "Input", "Source", "StatefulTask", "Task", "source", "task"]
+__all__ = [
+    "DROP", "END", "PLACEMENTS", "STOPPED", "Aggregate", "Input", "Signal", "Source", "StatefulTask", "Task", "source", "task",
+]
 
 PLACEMENTS = ("device", "cloud", "any")
 
 
-class _Signal:
+class Signal:
     """A unique marker a task returns instead of a value; survives copying, compares by identity."""
 
     __slots__ = ("name",)
@@ -42,11 +44,14 @@ class _Signal:
         return self.name
 
 
-DROP = _Signal("DROP")
+DROP = Signal("DROP")
 """Returned by `run`: this frame is filtered here; its outcome is `Filtered(stage)`."""
 
-END = _Signal("END")
+END = Signal("END")
 """Returned by a source: there is nothing more to read."""
+
+STOPPED = Signal("STOPPED")
+"""Returned by a stage whose run is wanted no more; no task of a user returns it."""
 
 
 class Task:
@@ -123,9 +128,25 @@ class Task:
         """The name this stage goes by in the app."""
         return self.name or snake_case(type(self).__name__)
 
+    def needs(self, side: str) -> tuple[str, ...]:
+        """The packages it needs where it runs, on the "device" or in the "cloud"."""
+        return self.requires
+
+    def lacks(self, side: str, installed: Callable[[str], bool]) -> tuple[str, ...]:
+        """Those of them that are missing, so that it cannot run there."""
+        return tuple(package for package in self.needs(side) if not installed(package))
+
     def _code(self) -> Any:
         """The class or function whose source text says what this stage does."""
         return type(self)
+
+    def _codes(self) -> list[Any]:
+        """All of them, of a stage made of several tasks."""
+        return [self._code()]
+
+    def _at_fault(self) -> str:
+        """Whom an error of this stage is told to."""
+        return self.stage_name
 
 
 class Source(Task):
@@ -172,6 +193,11 @@ class StatefulTask(Task):
     """
 
     stateful = True
+
+    on_late: Callable[[int, Any, Any], Any] | None = None
+    """Optional, behind a Speculative stage: `on_late(frame, value, state) -> state` is called with a cloud's answer that came after
+    the verdict on its frame, to correct what was folded: between two runs, on their thread. `frame` is the frame's number,
+    counted from 0, `value` what came back behind the race. The state is a copy; where this raises, the old one stands."""
 
     def initial(self) -> Any:
         """The state before the first frame of a stream."""
