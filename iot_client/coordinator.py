@@ -10,14 +10,16 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from iot_client.events import (
-    Capture, Command, Decided, Deliver, Event, ExportState, Finished, FrameCaptured, Garbled, ImportState, KeepState, LinkDown,
-    LinkUp, LoadVariant, MessageReceived, Note, Recall, Refuse, Release, Reopen, Reported, ReportsRecalled, RunStages, SendMessage,
-    StagesDone, StateExported, Tick,
-)
 from iot_client.cuts import Crossings
+from iot_client.events import (
+    Capture, Choose, Combine, Combined, Command, Decided, Deliver, Event, ExportState, Extrapolate, Finished, FrameCaptured, Garbled,
+    ImportState, KeepState, LinkDown, LinkUp, LoadVariant, MessageReceived, Note, OfferLate, Recall, Refuse, Release, Reopen, Reported,
+    ReportsRecalled, RunStages, SendMessage, StagesDone, StateExported, Tick,
+)
 from iot_client.executor import Executor
+from iot_client.hooks import Hooks
 from iot_client.links import Link, Links
+from iot_client.raced import RaceShelf
 from iot_client.session import Session
 from iot_client.shelf import Kept, Shelf
 from metrics.clock import Clock
@@ -65,7 +67,9 @@ class Coordinator:
     ) -> None:
         self.session = session
         self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
-        self.shelf = Shelf(packer, n, crossings=crossings, want=want, resumed=bool(session.config.first))
+        race = session.config.race
+        self._raced = None if race is None else RaceShelf(race, packer, n, crossings=crossings, want=want)
+        self.shelf = self._raced or Shelf(packer, n, crossings=crossings, want=want, resumed=bool(session.config.first))
         self.links = Links()
         self.wants = self.shelf.wants
         self.bytes_sent = self.bytes_received = self.bad_messages = 0
@@ -74,6 +78,7 @@ class Coordinator:
         self.turns = 0
         self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
         self.executor: Executor | None = None
+        self.hooks: Hooks | None = None
         self.bundle: Payload | None = None
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
@@ -96,6 +101,10 @@ class Coordinator:
             LoadVariant: self._load_variant, Decided: self._decide, Reported: lambda command: self.on_reported(command.seq),
             Recall: lambda command: self.on_recall(command.after, command.count),
         }
+        if self._raced is not None:
+            self._perform |= {
+                Choose: self._raced.choose, Combine: self._combine, Extrapolate: self._extrapolate, OfferLate: self._offer_late,
+            }
 
     # -- from other threads ------------------------------------------------------------------------
 
@@ -161,9 +170,11 @@ class Coordinator:
                 if payload is not None:
                     self.shelf.states[event.seq] = payload
             elif type(event) is FrameCaptured:
-                self.shelf.captured(event.seq, value)
+                self.shelf.captured(event, value)
             elif type(event) is ReportsRecalled:
                 self.shelf.recalled(event.seqs, value)
+            elif type(event) is Combined and self._raced is not None:
+                self._raced.combined(event, value)
             self.handle(event)
         return busy
 
@@ -229,9 +240,9 @@ class Coordinator:
             self.bad_messages += 1
             self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, peer, True))
             return
-        awaited = type(message) is Result and self.session.awaits(message, envelope.session, envelope.epoch)
+        awaited = type(message) is Result and self.session.awaits(message, envelope.session, envelope.epoch, peer)
         if type(message) is Result and awaited and message.outcome == "done":
-            message = self.shelf.answered(message, payload)
+            message = self.shelf.answered(message, payload, peer)
         if type(message) is State and payload is not None and self._expected(message, envelope.session, envelope.epoch):
             self.shelf.states.setdefault(message.seq, payload)
         self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, peer))
@@ -280,6 +291,18 @@ class Coordinator:
     def _load_variant(self, command: LoadVariant) -> None:
         assert self.executor is not None
         self.executor.load(command)
+
+    def _combine(self, command: Combine) -> None:
+        assert self._raced is not None and self.hooks is not None
+        self.hooks.put(command, *self._raced.pair(command))
+
+    def _extrapolate(self, command: Extrapolate) -> None:
+        assert self._raced is not None and self.hooks is not None
+        self.hooks.put(command, self._raced.last(command), command.seconds)
+
+    def _offer_late(self, command: OfferLate) -> None:
+        assert self._raced is not None and self.executor is not None
+        self.executor.offer_late(command, *self._raced.late(command))
 
     def _hand_over(self, command: Deliver) -> None:
         kept = self.shelf.kept[command.seq]

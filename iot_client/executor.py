@@ -16,13 +16,18 @@ from msgspec.structs import replace
 
 from iot_client.cuts import Crossings
 from iot_client.errors import StageError
-from iot_client.events import ExportState, ImportState, LoadVariant, RunStages, StagesDone, StateExported, VariantReady
+from iot_client.events import (
+    ExportState, ImportState, LoadVariant, OfferLate, RunStages, Sending, StagesDone, StateExported, VariantReady,
+)
+from iot_client.hooks import Hooks
 from iot_client.spool_file import Damaged
 from iot_client.states import export, restore
 from iot_client.study import Study
 from iot_client.urgency import UrgentFirst
 from tasks import App, SetupFailed, Source, TaskError
+from tasks.causes import BROKEN, cause
 from tasks.run import CANCELLED, DONE, FAILED, Ran, Runner
+from tasks.speculation import LateFrame
 from tasks.values import keep_fields
 from wire.errors import UnsupportedValue
 from wire.payload import Packer
@@ -33,7 +38,7 @@ __all__ = ["Executor"]
 Answer = Callable[[Union[StagesDone, StateExported, VariantReady], Any, Union[Payload, None]], None]
 _RESIDENT = 2
 """Variants that a device keeps loaded: that of new frames, and that of those under way."""
-_Job = tuple[Union[RunStages, ExportState, ImportState], Any]
+_Job = tuple[Union[RunStages, OfferLate, ExportState, ImportState], Any]
 
 
 class Executor:
@@ -52,12 +57,13 @@ class Executor:
         measured: take the CPU time of every run too.
         variant: loaded with the stages that vary, at first.
         on_note: told of stages that do not close.
+        hooks: those of the app's race, if it has one.
     """
 
     def __init__(
         self, app: App, packer: Packer, *, workers: int, want: tuple[str, ...] | None, answer: Answer,
         wanted: Callable[[int, int], bool] = lambda seq, stop: True, stop: int | None = None, measured: bool = False,
-        on_note: Callable[[str, str], None] = lambda level, text: None, variant: str = "",
+        on_note: Callable[[str, str], None] = lambda level, text: None, variant: str = "", hooks: Hooks | None = None,
     ) -> None:
         self._app = app
         self._packer = packer
@@ -67,6 +73,7 @@ class Executor:
         self._on_note = on_note
         self._measured = measured
         self._variant = variant
+        self._hooks = hooks
         self._crossings = Crossings(app, app.n if stop is None else stop)
         self._jobs: UrgentFirst[_Job | None] = UrgentFirst()
         self._lane: UrgentFirst[_Job | None] = UrgentFirst()
@@ -125,7 +132,7 @@ class Executor:
         if value.__class__ is Damaged:
             self._finish(command, Ran(FAILED, None, (), 0, "its item in the spool is damaged"))
             return
-        bare = command.codec in ("raw", "") and command.study is None
+        bare = command.codec in ("raw", "") and command.study is None and not command.gate
         if command.stop == 1 and command.start == 0 and self._empty_source and bare:
             begun = thread_time() if self._measured else 0.0
             self._finish(command, self._inline.run(0, 1, value), begun)
@@ -137,6 +144,14 @@ class Executor:
     def change_state(self, command: ExportState | ImportState, payload: Payload | None = None) -> None:
         """Take states from the stages of the lane, or give it to them, between the runs before and after."""
         self._lane.put((command, payload))
+
+    def offer_late(self, command: OfferLate, frame: LateFrame, value: Any) -> None:
+        """Have a late answer offered between two runs of the stages with state, or beside them if there are none."""
+        assert self._hooks is not None
+        if self._lane_worker is None:
+            self._hooks.put(command, frame, value)
+        else:
+            self._lane.put((command, (frame, value)))
 
     def load(self, command: LoadVariant) -> None:
         """Load a variant in every stage that is set up, on a thread of its own; runs go on meanwhile."""
@@ -165,6 +180,10 @@ class Executor:
         while (job := queue.get()) is not None:
             if isinstance(job[0], RunStages):
                 self._execute(worker, job[0], job[1])
+            elif isinstance(job[0], OfferLate):
+                assert self._hooks is not None
+                frame, late = job[1]
+                self._hooks.late(frame, late, worker.runner)
             else:
                 self._change_state(worker, job[0], job[1])
             del job  # else the last value's memory is kept until the next comes
@@ -191,7 +210,7 @@ class Executor:
             self._finish(command, Ran(FAILED, None, (), start, worker.stateless))
             return
         if not command.replay and not self._wanted(command.seq, stop):
-            self._answer(StagesDone(command.seq, start, stop, CANCELLED, variant=command.variant), None, None)
+            self._answer(_done(command, Ran(CANCELLED, None, ())), None, None)
             return
         begun = thread_time() if self._measured else 0.0
         notes: Study | None = None
@@ -209,31 +228,49 @@ class Executor:
         self._finish(command, ran, begun, notes)
 
     def _finish(self, command: RunStages, ran: Ran, begun: float = 0.0, notes: Study | None = None) -> None:
-        seq, start, stop = command.seq, command.start, command.stop
-        value, payload = ran.value, None
-        done = StagesDone(seq, start, stop, ran.kind, ran.times, ran.stage, ran.error, variant=command.variant)
-        if ran.kind == DONE and command.encode:
-            done, payload = self._encode(command, ran)
-        elif ran.kind == DONE and stop == self._app.n:
+        value, payload, send = ran.value, None, None
+        if command.gate and ran.kind == DONE:
+            ran, send = self._ask(command, ran)
+        done = _done(command, ran)
+        if ran.kind == DONE and command.encode and (send is None or send.clouds != ()):
+            done, payload = self._encode(command, ran, command.codec if send is None else send.codec or command.codec)
+        elif ran.kind == DONE and command.stop == self._app.n:
             value = keep_fields(ran.value, self._want)
+        if send is not None:
+            done = replace(done, send=send)
         if self._measured and begun:
             done = replace(done, cpu_s=thread_time() - begun - (notes.encoding_s if notes else 0.0))
         if notes is not None:
             done = replace(done, cpus=notes.cpus, sizes=tuple(notes.sizes))
         self._answer(done, value if done.kind == DONE else None, payload)
 
-    def _encode(self, command: RunStages, ran: Ran) -> tuple[StagesDone, Payload | None]:
-        seq, start, stop = command.seq, command.start, command.stop
-        before = perf_counter()
+    def _ask(self, command: RunStages, ran: Ran) -> tuple[Ran, Sending | None]:
+        """What `send_when` says of the value at the cut; if it raises, the frame has failed there."""
+        assert self._hooks is not None
         try:
-            payload = self._crossings.pack(self._packer, stop, ran.value, command.codec, command.until)
+            return ran, self._hooks.sending(ran.value)
+        except BROKEN as error:
+            return Ran(FAILED, None, ran.times, command.stop, f"send_when: {cause(error)}"), None
+
+    def _encode(self, command: RunStages, ran: Ran, codec: str) -> tuple[StagesDone, Payload | None]:
+        stop, before = command.stop, perf_counter()
+        try:
+            payload = self._crossings.pack(self._packer, stop, ran.value, codec, command.until)
         except UnsupportedValue as error:
             text = f"stage {self._app.names[stop - 1]!r} returned what cannot travel: {error}"
-            return StagesDone(seq, start, stop, FAILED, ran.times, stop - 1, text, variant=command.variant), None
+            return _done(command, Ran(FAILED, None, ran.times, stop - 1, text)), None
         return StagesDone(
-            seq, start, stop, DONE, ran.times, nbytes=payload.nbytes, signature=payload.signature,
-            encode_s=perf_counter() - before, variant=command.variant,
+            command.seq, command.start, stop, DONE, ran.times, nbytes=payload.nbytes, signature=payload.signature,
+            encode_s=perf_counter() - before, variant=command.variant, answers=command.answers,
         ), payload
+
+
+def _done(command: RunStages, ran: Ran) -> StagesDone:
+    """The answer to a run that encodes nothing."""
+    return StagesDone(
+        command.seq, command.start, command.stop, ran.kind, ran.times, ran.stage, ran.error, variant=command.variant,
+        answers=command.answers,
+    )
 
 
 class _Worker:

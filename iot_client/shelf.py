@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from iot_client.cuts import Crossings
-from iot_client.events import Deliver, KeepState, Release, StagesDone
+from iot_client.events import Deliver, FrameCaptured, KeepState, Release, StagesDone
 from iot_client.outcome import Done
 from wire.errors import RemoteProtocolError, UnsupportedValue
 from wire.payload import Packer
@@ -68,9 +68,9 @@ class Shelf:
         kept = self.kept.get(seq)
         return kept is not None and stop not in kept.values
 
-    def captured(self, seq: int, item: Any) -> None:
+    def captured(self, event: FrameCaptured, item: Any) -> None:
         """A frame entered."""
-        self.kept[seq] = Kept(item)
+        self.kept[event.seq] = Kept(item)
 
     def recalled(self, seqs: Iterable[int], values: Iterable[Any]) -> None:
         """Final values of an earlier run came back from disk."""
@@ -83,8 +83,8 @@ class Shelf:
             kept.values.setdefault(event.stop, value)  # the first answer stands: a twin and a RESULT may both come
             kept.payload = payload or kept.payload
 
-    def answered(self, message: Result, payload: Payload | None) -> Result:
-        """A server's answer came: the value is decoded and kept; what the machine is to be told."""
+    def answered(self, message: Result, payload: Payload | None, peer: int = 0) -> Result:
+        """The answer of the server with this index came: the value is decoded and kept; what the machine is to be told."""
         kept = self.kept.get(message.seq)
         if kept is None or message.stop in kept.values:
             return message  # the first answer stands: a twin and a RESULT may both come

@@ -14,6 +14,7 @@ from tasks.app import App
 from tasks.causes import BROKEN, ERROR_TEXT, cause, place, words
 from tasks.errors import SetupFailed
 from tasks.resident import Resident
+from tasks.speculation import LateFrame
 from tasks.speculative import Speculative
 from tasks.task import DROP, STOPPED, Signal, StatefulTask, Task
 from tasks.users import give, take
@@ -99,7 +100,7 @@ class Runner:
             raise ValueError(f"a list of {len(held)} states is needed for stages {start} to {stop}, not {type(states).__name__}")
         self._states.update(zip(held, map(copy_value, states)))
 
-    def correct(self, index: int, frame: int, value: Any) -> str:
+    def correct(self, index: int, frame: LateFrame, value: Any) -> str:
         """Offer a cloud's answer for `frame` that came after the verdict to a stage with state, between two runs.
 
         Returns:

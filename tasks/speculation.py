@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-__all__ = ["CLOUD", "LOCAL", "MISSES", "PREFERENCES", "Send", "Speculation", "cloud_names"]
+__all__ = ["CLOUD", "LOCAL", "MISSES", "PREFERENCES", "LateFrame", "Send", "Speculation", "cloud_names"]
 
 LOCAL, CLOUD = "local", "cloud"
 PREFERENCES = ("accuracy", "cloud", "first")
@@ -42,6 +44,22 @@ class Send(msgspec.Struct, frozen=True):
             raise ValueError(f"Send: codec={self.codec!r}; legal: the name of an encoding, as for --codec")
         if self.clouds is not None and not _are_ranks(self.clouds):
             raise ValueError(f"Send: clouds={self.clouds!r}; legal: a tuple of ranks, 0 for the first cloud, or None for all")
+
+
+class LateFrame(msgspec.Struct, frozen=True):
+    """The frame that a late answer is about, as `on_late` sees it.
+
+    `seq` counts the stream's frames from 0, `item` is what was captured, `captured_at` when, on the device's monotonic clock.
+    `value` is what stood behind the race, and `entrant` who gave it: "local", "cloud", "merged" ...; None and "" if nothing did.
+    `cloud` is the entrant that answers now.
+    """
+
+    seq: int
+    item: Any = None
+    captured_at: float = 0.0
+    value: Any = None
+    entrant: str = ""
+    cloud: str = ""
 
 
 class Speculation(msgspec.Struct, frozen=True, kw_only=True):

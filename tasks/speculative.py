@@ -16,7 +16,7 @@ from tasks.alternative import Alternative, together
 from tasks.complaints import complaints
 from tasks.crossing import words_of
 from tasks.errors import AppError
-from tasks.speculation import LOCAL, LONGEST, MISSES, PREFERENCES, Send, Speculation, cloud_names, is_deadline
+from tasks.speculation import LOCAL, LONGEST, MISSES, PREFERENCES, LateFrame, Send, Speculation, cloud_names, is_deadline
 from tasks.task import Source, StatefulTask, Task
 from tasks.variant import Variant
 
@@ -39,7 +39,7 @@ class Speculative(Task):
         send_when: `send_when(value) -> bool | Send | None`, with the value at the cut: whether the frame is sent, and how.
         merge: `merge(local, cloud) -> value`, where both answers exist.
         extrapolate: `extrapolate(last, seconds) -> value`, for on_miss="extrapolate".
-        on_late: `on_late(frame, value)`, with a cloud's answer after the verdict; `frame` is the frame's number, from 0.
+        on_late: `on_late(frame, value)`, with a cloud's answer after the verdict; `frame` is a LateFrame.
         name: of the stage.
 
     `local`, `cloud` and what they read, write and need are the app's on both sides; the hooks are called on the device alone.
@@ -56,7 +56,7 @@ class Speculative(Task):
         self, local: Chain | None = None, cloud: Chain | tuple[Chain, ...] | None = None, *, deadline: float = 0.15,
         prefer: str = "accuracy", on_miss: str = "late", send_when: Callable[[Any], Any] | None = None,
         merge: Callable[[Any, Any], Any] | None = None, extrapolate: Callable[[Any, float], Any] | None = None,
-        on_late: Callable[[int, Any], Any] | None = None, name: str = "speculative",
+        on_late: Callable[[LateFrame, Any], Any] | None = None, name: str = "speculative",
     ) -> None:
         self.name, self.deadline, self.prefer, self.on_miss = name, deadline, prefer, on_miss
         self.send_when, self.merge, self.extrapolate, self.on_late = send_when, merge, extrapolate, on_late

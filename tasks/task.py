@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, overload
 
 from tasks.errors import AppError
+from tasks.speculation import LateFrame
 from tasks.variant import NONE, Variant
 
 __all__ = [
@@ -194,10 +195,10 @@ class StatefulTask(Task):
 
     stateful = True
 
-    on_late: Callable[[int, Any, Any], Any] | None = None
+    on_late: Callable[[LateFrame, Any, Any], Any] | None = None
     """Optional, behind a Speculative stage: `on_late(frame, value, state) -> state` is called with a cloud's answer that came after
-    the verdict on its frame, to correct what was folded: between two runs, on their thread. `frame` is the frame's number,
-    counted from 0, `value` what came back behind the race. The state is a copy; where this raises, the old one stands."""
+    the verdict on its frame, to correct what was folded: between two runs, on their thread. `frame` is a LateFrame, `value` what
+    came back behind the race. The state is a copy; where this raises, the old one stands."""
 
     def initial(self) -> Any:
         """The state before the first frame of a stream."""

@@ -11,6 +11,7 @@ from examples.ball_tracking import clip
 from examples.ball_tracking.app import Ball, positions
 from examples.ball_tracking.app import app as ball
 from iot_client.cuts import Crossings
+from iot_client.events import FrameCaptured
 from iot_client.shelf import Shelf
 from tasks import App
 from tasks.crossing import applies, returned
@@ -102,7 +103,7 @@ def test_a_field_that_bears_no_loss_crosses_without() -> None:
 def shelf(**values: Any) -> Shelf:
     """One that keeps frame 0 with these values, {0: item, k: value}."""
     made = Shelf(Packer(positions.types), 6, crossings=Crossings(positions, 6))
-    made.captured(0, IMAGE)
+    made.captured(FrameCaptured(0, 0.0), IMAGE)
     made.kept[0].values.update({int(k[1:]): value for k, value in values.items()})
     return made
 
