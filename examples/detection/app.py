@@ -58,7 +58,7 @@ class Capture(Source):
     """
 
     requires = ("cv2",)
-    writes = ("frame", "size")
+    writes: tuple[str, ...] = ("frame", "size")
 
     def __init__(self, count: int = 500, seed: int = SEED, fps: float = FPS) -> None:
         if count < 1 or seed < 0 or not 0.0 < fps <= 1000.0:
@@ -124,7 +124,7 @@ class Network(Task):
     varies = True
     requires = ("torch",)
     install = "pip install -c constraints.txt '.[detection]'"
-    parameters = ("stage",)
+    parameters: tuple[str, ...] = ("stage",)
     reads = ("features",)
     writes = ("features",)
     accepts = {"features": ("int8",)}
@@ -164,9 +164,9 @@ class Decode(Task):
     """
 
     requires = ("cv2",)
-    parameters = ("score", "overlap")
+    parameters: tuple[str, ...] = ("score", "overlap")
     reads = ("features", "size")
-    writes = ("detections", "features")
+    writes: tuple[str, ...] = ("detections", "features")
     accepts = {"features": ("int8",)}
 
     def __init__(self, score: float = SCORE, overlap: float = OVERLAP) -> None:

@@ -8,15 +8,13 @@ class, the offset of the middle from the cell's middle in cells, and the logarit
 one-stage detectors without anchors (CenterNet, arXiv:1904.07850; TTFNet, arXiv:1909.00700).
 
 The wiring is written once, over a function `conv(name, x)`; training gives one with batch normalisation, inference one with
-that folded into the weights.
+that folded into the weights, and a device without torch one of numpy (small_engine.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import torch
 
 __all__ = ["STAGES", "WIDTHS", "Layer", "layers", "run_stage", "shape_before"]
 
@@ -92,9 +90,18 @@ def run_stage(stage: str, conv: Conv, x: Any) -> Any:
         far = conv("stage3.down", near).relu_()
         for index in range(_AROUND):
             far = _residual(conv, f"stage3.{index}", far)
-        return (near + torch.nn.functional.interpolate(conv("stage3.up", far), scale_factor=2.0, mode="nearest")).relu_()
+        return (near + _doubled(conv("stage3.up", far))).relu_()
     return conv("head.out", conv("head.in", x).relu_())
 
 
 def _residual(conv: Conv, name: str, x: Any) -> Any:
     return (x + conv(f"{name}.b", conv(f"{name}.a", x).relu_())).relu_()
+
+
+def _doubled(x: Any) -> Any:
+    """Twice as high and wide, each cell four times."""
+    if hasattr(x, "doubled"):
+        return x.doubled()
+    import torch
+
+    return torch.nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")

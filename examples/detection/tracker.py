@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from examples.detection.boxes import Detections, centred, cornered, iou
 from tasks import StatefulTask
 
-__all__ = ["Object", "Track"]
+__all__ = ["Object", "Track", "grown"]
 
 _Array = np.ndarray[Any, Any]
 
@@ -54,8 +54,11 @@ class Track(StatefulTask):
         confirm: detections before a track gets its number; less and noise is counted, more and objects are seen late.
     """
 
-    parameters = ("names", "overlap", "patience", "confirm")
-    reads = ("detections",)
+    grace = 0
+    """Frames for which a track that is not certain yet goes on unseen."""
+
+    parameters: tuple[str, ...] = ("names", "overlap", "patience", "confirm")
+    reads: tuple[str, ...] | None = ("detections",)
     writes = ("objects", "entered", "detections")
 
     def __init__(self, names: Sequence[str] = (), *, overlap: float = 0.3, patience: int = 10, confirm: int = 3) -> None:
@@ -66,23 +69,23 @@ class Track(StatefulTask):
     def initial(self) -> dict[str, Any]:
         """One row or item for each track; `next` is the number that the next certain one gets."""
         box = np.zeros((0, 4))
-        return {"next": 1, "box": box, "speed": box, "label": [], "id": [], "seen": [], "missed": []}
+        return {"next": 1, "box": box, "speed": box, "label": [], "id": [], "seen": [], "missed": [], "score": []}
 
     def run(self, value: Any, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]  # as StatefulTask
         found: Detections = value.detections
-        predicted = _grown(state["box"] + state["speed"])
-        pairs = self._pairs(predicted, state["label"], found)
+        predicted = grown(state["box"] + state["speed"])
+        pairs = self.pairs(predicted, state["label"], found)
         fresh = sorted(set(range(found.count)) - set(pairs.values()))
         after = _corrected(state, predicted, pairs, fresh, found)
-        self._number(after)
+        self.number(after)
         numbers = dict.fromkeys(range(found.count), 0)
         for track, detection in (*pairs.items(), *enumerate(fresh, start=len(predicted))):
             numbers[detection] = after["id"][track]
         self._forget(after)
-        objects = self._objects(found, list(numbers.values()))
+        objects = self.objects(found, list(numbers.values()))
         return replace(value, detections=None, objects=objects, entered=after["next"] - state["next"]), after
 
-    def _pairs(self, predicted: _Array, labels: list[int], found: Detections) -> dict[int, int]:
+    def pairs(self, predicted: _Array, labels: list[int], found: Detections) -> dict[int, int]:
         """Detections by track, the best overlap first, of equal ones the older track."""
         agree = iou(cornered(predicted), found.boxes)
         agree[np.array(labels, np.int64)[:, None] != found.labels[None]] = 0.0
@@ -97,22 +100,24 @@ class Track(StatefulTask):
                 taken.add(detection)
         return pairs
 
-    def _number(self, state: dict[str, Any]) -> None:
+    def number(self, state: dict[str, Any]) -> None:
+        """Gives tracks that are certain by now their numbers, in place."""
         for track, seen in enumerate(state["seen"]):
             if state["id"][track] == 0 and seen >= self.confirm:
                 state["id"][track] = state["next"]
                 state["next"] += 1
 
     def _forget(self, state: dict[str, Any]) -> None:
-        """Tracks unseen for too long; one that is not certain yet must be seen in each frame, as in SORT."""
+        """Tracks unseen for too long; one that is not certain yet must be seen in each frame, as in SORT, but for those of its grace."""
         rows = range(len(state["id"]))
-        stay = [row for row in rows if state["missed"][row] <= (self.patience if state["id"][row] else 0)]
+        stay = [row for row in rows if state["missed"][row] <= (self.patience if state["id"][row] else self.grace)]
         for field in ("box", "speed"):
             state[field] = state[field][stay]
-        for field in ("label", "id", "seen", "missed"):
+        for field in ("label", "id", "seen", "missed", "score"):
             state[field] = [state[field][row] for row in stay]
 
-    def _objects(self, found: Detections, numbers: list[int]) -> tuple[Object, ...]:
+    def objects(self, found: Detections, numbers: list[int]) -> tuple[Object, ...]:
+        """Each of the detections with its number; 0 is none."""
         rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), numbers)
         return tuple(
             Object(self._name(label), round(score, 4), tuple(round(side, 2) for side in box), number or None)
@@ -123,7 +128,7 @@ class Track(StatefulTask):
         return self.names[label] if 0 <= label < len(self.names) else str(label)
 
 
-def _grown(boxes: _Array) -> _Array:
+def grown(boxes: _Array) -> _Array:
     """(cx, cy, w, h) at least a pixel wide and high: a size extrapolated must not vanish."""
     return np.concatenate((boxes[:, :2], np.maximum(boxes[:, 2:], 1.0)), axis=1)
 
@@ -133,7 +138,7 @@ def _corrected(state: dict[str, Any], predicted: _Array, pairs: dict[int, int], 
     seen = centred(found.boxes.astype(np.float64))
     off = np.zeros_like(predicted)
     off[list(pairs.keys())] = seen[list(pairs.values())] - predicted[list(pairs.keys())]
-    count = len(fresh)
+    count, scores = len(fresh), found.scores.tolist()
     return {
         "next": state["next"],
         "box": np.concatenate((predicted + ALPHA * off, seen[fresh])),
@@ -142,4 +147,6 @@ def _corrected(state: dict[str, Any], predicted: _Array, pairs: dict[int, int], 
         "id": state["id"] + [0] * count,
         "seen": [times + (track in pairs) for track, times in enumerate(state["seen"])] + [1] * count,
         "missed": [0 if track in pairs else times + 1 for track, times in enumerate(state["missed"])] + [0] * count,
+        "score": [scores[pairs[track]] if track in pairs else last for track, last in enumerate(state["score"])]
+        + [scores[row] for row in fresh],
     }
