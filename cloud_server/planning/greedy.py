@@ -11,19 +11,16 @@ import numpy as np
 
 from cloud_server.planning.assignment import assign, polish
 from cloud_server.planning.problem import Assignment, Plan, Problem
-from cloud_server.planning.search import better, build, enumerate_pairs
+from cloud_server.planning.search import better, build
+from cloud_server.planning.subsets import FEW, best_of_all
 from cloud_server.planning.table import Modes, Table
 
 __all__ = ["finish", "greedy", "small"]
 
 _PAIRS = 150
-"""Up to so many modes all pairs of them are tried for two workers."""
-_TRIED = 4
-"""Of these, the sets whose clients are assigned in every way."""
+"""Up to so many modes all pairs of them may be tried for two workers."""
 _SHARED = 5
 """Variants that workers share their time between, at most: those in use and their neighbours."""
-_FEW = 16
-"""Clients that are few."""
 
 Array = Any
 
@@ -39,25 +36,28 @@ def greedy(problem: Problem) -> Plan:
 
 
 def small(modes: Modes) -> bool:
-    """True if every set of modes is to be looked at."""
-    return modes.table.problem.workers <= 2 and len(modes.workers) <= _PAIRS and modes.table.clients <= _FEW
+    """True if every set of modes and of clients is to be looked at."""
+    return modes.table.problem.workers <= 2 and len(modes.workers) <= _PAIRS and modes.table.clients <= FEW
 
 
 def best_of_few(modes: Modes) -> Plan:
-    """One or two workers: all sets of modes by value, and of the best ones all assignments."""
-    if not modes.workers:
-        return finish(modes, np.zeros(0), None, "exact")
-    if modes.table.problem.workers == 1:
-        sets = list(np.eye(len(modes.workers)))
-    else:
-        sets = enumerate_pairs(modes, _TRIED)
-    best = max(((counts, *assign(modes, counts)) for counts in sets), key=lambda each: each[2])
-    return finish(modes, best[0], best[1], "exact")
+    """One or two workers and a handful of clients: the best there is, then time shared where that gains."""
+    if not modes.workers or not modes.table.clients:
+        return finish(modes, np.zeros(len(modes.workers)), None, "exact")
+    counts, held = best_of_all(modes)
+    fps, accuracy = modes.table.fps, modes.table.accuracy
+    value = float(sum(fps[client] * accuracy[variant] for client, variant in enumerate(held) if variant >= 0))
+    return _bettered(modes, counts, held, value, by="exact")
 
 
 def finish(modes: Modes, counts: Array, held: list[int] | None, by: str) -> Plan:
     """Assign the clients, and let workers share their time if that gains."""
     held, value = assign(modes, counts, held) if modes.workers else ([-1] * modes.table.clients, 0.0)
+    return _bettered(modes, counts, held, value, by=by)
+
+
+def _bettered(modes: Modes, counts: Array, held: list[int], value: float, *, by: str) -> Plan:
+    """The same, with time shared and clients exchanged where that gains."""
     plan = (modes, counts, held, value)
     if modes.table.problem.shares and modes.workers:
         shared = _share(modes, counts, held)

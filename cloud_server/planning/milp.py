@@ -113,15 +113,15 @@ class Program:
             None if nothing was found in time.
         """
         from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_matrix
+        from scipy.sparse import csc_matrix
 
         pairs, workers = len(self.pairs), self.modes.table.problem.workers
         whole = np.concatenate([np.full(pairs, int(clients)), np.full(len(self.modes.workers), int(integers))])
         most = np.concatenate([np.ones(pairs), np.full(len(self.modes.workers), workers)])
         result = milp(
             np.concatenate([-self._worth, np.zeros(len(self.modes.workers))]), integrality=whole, bounds=Bounds(0, most),
-            constraints=LinearConstraint(csr_matrix(self._entries, self._shape), -np.inf, self._most),
-            options={"mip_rel_gap": gap, "time_limit": bound},
+            constraints=LinearConstraint(csc_matrix(self._entries, self._shape), -np.inf, self._most),
+            options={"mip_rel_gap": gap, "time_limit": bound, "presolve": integers},
         )
         if result.x is None:
             return None

@@ -14,7 +14,7 @@ from cloud_server.planning.problem import Plan, Problem, Worker, accuracy, wrong
 
 __all__ = ["PLANNERS", "bound_of", "plan", "solver_here"]
 
-_PER_CLIENT = 0.0007
+_PER_CLIENT = 0.0005
 _LONGEST = 0.25
 """Half the time between two plans."""
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from cloud_server.planning.table import Modes
 
-__all__ = ["better", "build", "enumerate_pairs", "values"]
+__all__ = ["better", "build", "values"]
 
 _GRAIN = 1e-9
 _GAIN = 1e-7
+_PROMISING = 48
+"""Changes that are looked at again after the best one was made."""
 _MOST = 4096
 """Sets of modes judged in one go; bounds memory."""
 
@@ -42,20 +44,20 @@ def values(modes: Modes, base: Array, steps: Sequence[tuple[int, Array]]) -> Arr
         room = base @ modes.room[variant] + sum(sign * modes.room[variant][chosen] for sign, chosen in steps)  # type: ignore[index]
         rows = np.flatnonzero(room[:, -1] > _GRAIN)
         if len(rows):
-            value[rows] += table.accuracy[variant] * _serve(modes, variant, room[rows].T + _GRAIN, free, rows)
+            value[rows] += table.accuracy[variant] * _serve(modes, variant, np.ascontiguousarray(room[rows].T) + _GRAIN, free, rows)
     return value
 
 
 def _serve(modes: Modes, variant: int, room: Array, free: Array, rows: Array) -> Array:
     """Fill a variant's room in these sets, and say how many frames per second it serves."""
-    fps = modes.table.fps
-    used = np.zeros(len(rows))
-    room = np.ascontiguousarray(room)
+    fps: list[float] = modes.table.fps.tolist()
+    used, would, taken = np.zeros(len(rows)), np.empty(len(rows)), np.empty(len(rows), bool)
     chosen = free[:, rows]
     for client, level in modes.level[variant]:
-        taken = used + fps[client] <= room[level]
+        np.add(used, fps[client], out=would)
+        np.less_equal(would, room[level], out=taken)
         taken &= chosen[client]
-        used += fps[client] * taken
+        np.copyto(used, would, where=taken)
         chosen[client] ^= taken
     free[:, rows] = chosen
     return used
@@ -71,33 +73,26 @@ def build(modes: Modes, counts: Array, workers: int) -> Array:
 
 
 def better(modes: Modes, counts: Array, rounds: int = 50) -> tuple[Array, float]:
-    """Put one worker after the other into another mode while that gains; and the value then reached."""
+    """Put one worker after the other into another mode while that gains; and the value then reached.
+
+    In each of the rounds all changes are looked at, and the most promising ones made one after the other as long as they gain.
+    """
     counts, count = counts.copy(), len(modes.workers)
     value = float(values(modes, counts, [(1, np.array([0])), (-1, np.array([0]))])[0]) if count else 0.0
     for _ in range(rounds):
-        gone = np.flatnonzero(counts)
-        if not len(gone):
-            break
+        gone, before = np.flatnonzero(counts), value
         less, more = np.repeat(gone, count), np.tile(np.arange(count), len(gone))
-        found = values(modes, counts, [(-1, less), (1, more)])
-        best = int(np.argmax(found))
-        if found[best] <= value + _GAIN:
+        while len(less):
+            found = values(modes, counts, [(-1, less), (1, more)])
+            order = np.argsort(-found, kind="stable")[:_PROMISING]
+            best = order[0]
+            if found[best] <= value + _GAIN:
+                break
+            value = float(found[best])
+            counts[less[best]] -= 1
+            counts[more[best]] += 1
+            order = order[counts[less[order]] > 0]
+            less, more = less[order], more[order]
+        if value == before:
             break
-        value = float(found[best])
-        counts[less[best]] -= 1
-        counts[more[best]] += 1
     return counts, value
-
-
-def enumerate_pairs(modes: Modes, most: int) -> list[Array]:
-    """The best sets of two workers, at most so many, the best first."""
-    count = len(modes.workers)
-    one, other = np.triu_indices(count)
-    found = values(modes, np.zeros(count), [(1, one), (1, other)])
-    chosen = []
-    for place in np.argsort(-found, kind="stable")[:most]:
-        counts = np.zeros(count)
-        counts[one[place]] += 1
-        counts[other[place]] += 1
-        chosen.append(counts)
-    return chosen

@@ -59,6 +59,15 @@ def test_plans_are_as_good_as_the_best(seed: int) -> None:
     assert plan(problem).accuracy >= 0.995 * best
 
 
+@pytest.mark.parametrize("seed", range(24))
+def test_for_a_handful_of_devices_no_plan_is_better(seed: int) -> None:
+    """One or two workers with one choice each: the optimum itself, whichever variants it takes."""
+    problem = some_problem(seed, 1 + seed % 2, 1 + seed % 10, shares=False)
+    found = plan(problem)
+    assert found.by == "exact"
+    assert found.accuracy == pytest.approx(optimum(problem), abs=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_one_more_worker_never_harms(seed: int) -> None:
     """At the optimum a worker more gives at least the accuracy there was."""
