@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Protocol
@@ -20,12 +20,14 @@ from typing import Any, Protocol
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator
 from iot_client.cuts import Crossings
-from iot_client.errors import AuthError, ClientError, Closed, ServerRefused, ServerUnreachable, StageError
+from iot_client.errors import ClientError, Closed, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
 from iot_client.feeder import check_feed, make_feeder
 from iot_client.goal import Goal
+from iot_client.hooks import Hooks
 from iot_client.host_watch import HostWatch
+from iot_client.hosts import Folder, hosts_of, parse_hosts
 from iot_client.intake import Intake
 from iot_client.knowledge import Knowledge
 from iot_client.outcome import Done
@@ -38,20 +40,15 @@ from iot_client.spool import Spool
 from iot_client.spooling import Spooling, open_spool
 from iot_client.standing import statistics_of
 from iot_client.terms import Terms
+from iot_client.welcome import Welcome, meanwhile
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
-from wire.address import is_loopback
-from wire.identity import DeviceKeys
 from wire.payload import Packer
 from wire.protocol import DEFAULT_PORT, MAX_JOB, Payload
 from wire.zmq_channel import ZmqChannel
 
 __all__ = ["Client", "Readable", "Result", "Statistics"]
-
-
-_SPOOLED_S = 1.0
-"""Seconds to wait for the server at the start where a spool takes what comes meanwhile."""
 
 
 class Readable(Protocol):
@@ -69,7 +66,7 @@ class Client:
 
     Args:
         app: the app; the client works on copies of its tasks.
-        host, port: the server; None runs everything here.
+        host, port: the server; None runs everything here. Several, each HOST or HOST:PORT, race, and the first is home.
         mode: "lossless" (backpressure, nothing dropped) or "live" (newest frame first, bounded age).
         split: stages run on the device; default: all without a host, the fewest legal with one. With a goal: at the start.
         codec: how values are sent where the split is fixed, as in wire.codecs.
@@ -83,13 +80,15 @@ class Client:
         frames: end after so many items.
         rate: items per second read from the app's own source, at most.
         want: fields of the final record to return; None: all but images; ("*",): all.
-        keys: folder of this device's keys (wire.identity), with which the server must be enrolled; None: no keys, no encryption.
+        keys: folder of this device's keys (wire.identity), with which servers must be enrolled, or `(host, port) -> folder`; None:
+            no keys, no encryption.
         device: this device's name, default that of its key, else the host name; also the name of the stream.
         trace: file for the log of events and commands.
         keep_items: give each Result the captured item.
         connect_timeout: seconds to wait for the server at the start.
         max_age: live mode: seconds after which a frame is given up, where no deadline is given.
-        deadline: seconds from capture to outcome; what the server would answer too late is finished here, see docs/design.md.
+        deadline: seconds from capture to outcome, instead of what the app's race declares; see docs/speculation.md.
+        hedge: when this device answers itself beside its servers: "always", "never", or by the "risk" that none is in time.
         memory: bytes of frames kept, and of results not yet read.
         spool: a folder (or a Spool) that keeps items and final values over a crash and a long outage, see docs/spool.md.
         ship: brings the app along, signed, for servers that do not have it (see docs/security.md); its aggregate runs here.
@@ -107,43 +106,39 @@ class Client:
     """
 
     def __init__(
-        self, app: App, *, host: str | None = None, port: int = DEFAULT_PORT, mode: str = "lossless", split: int | None = None,
-        workers: int = 1, source: Readable | None = None, own_source: bool = True, frames: int | None = None, rate: float | None = None,
-        want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
+        self, app: App, *, host: str | Sequence[str] | None = None, port: int = DEFAULT_PORT, mode: str = "lossless",
+        split: int | None = None, workers: int = 1, source: Readable | None = None, own_source: bool = True, frames: int | None = None,
+        rate: float | None = None, want: tuple[str, ...] | None = None, device: str | None = None, trace: str | PathLike[str] | None = None,
         keep_items: bool = False, connect_timeout: float = 5.0, max_age: float = 1.0, memory: int = 256 * 2**20, window: int = 0,
         codec: str = "raw", goal: Goal | None = None, policy: str = "auto", profiles: str | PathLike[str] | None = None,
-        checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: str | PathLike[str] | None = None,
+        checksum: bool | None = None, spool: Spool | str | PathLike[str] | None = None, keys: Folder | None = None,
         on_decided: Callable[[Decided], None] | None = None, ship: Ship | None = None, variant: str | None = None,
         on_note: Callable[[str, str], None] | None = None, clock: Clock | None = None, deadline: float | None = None,
+        hedge: str = "risk",
     ) -> None:
-        if not 0 < port < 65536:
-            raise ValueError(f"port={port}; legal: 1 to 65535")
-        self._keys = None if keys is None or host is None else DeviceKeys.load(keys, host, port)
-        device = device or (self._keys and self._keys.pair.name) or socket.gethostname()
+        hosts = hosts_of(places := parse_hosts(host, port), keys, checksum)
+        home = hosts[0] if hosts else None
+        device = device or (home and home.keys and home.keys.pair.name) or socket.gethostname()
         self.app = app = app.copy()
-        self._saved = Saved(profiles if goal is not None else None, app, device, f"{host}:{port}")
+        self._saved = Saved(profiles if goal is not None else None, app, device, ":".join(map(str, places[0])) if places else "")
         self._host = HostWatch(goal is not None)
-        bundle = None if ship is None or host is None else make_bundle(app, ship, device, host)
+        bundle = None if ship is None or home is None else make_bundle(app, ship, device, home.name)
         terms = Terms(
-            device=device, bundle=bundle, remote=host is not None, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
+            device=device, bundle=bundle, hosts=hosts, hedge=hedge, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
             cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline, variant=variant,
-            checksum=checksum if checksum is not None else host is not None and self._keys is None and not is_loopback(host),
         )
         self.device = device
         self.source_error = self.trace_error = ""
-        self._server = None if host is None else f"tcp://{host}:{port}"
-        self._connect_timeout = max(connect_timeout, 0.0 if bundle is None else LOADS_S)
         self._keep_items = keep_items
         self._clock = clock or SystemClock()
         self._on_note = on_note or (lambda level, text: None)
-        self._refused: ServerRefused | None = None
-        self._answered = threading.Event()
         self._crash: BaseException | None = None
         self._results = ResultQueue()
         self._intake = Intake(self._clock, lambda event, item: self._coordinator.put(event, item), self._why_full)
         self._drained = False
         config, packer = terms.session(app), Packer(app.types)
+        self._places = terms.places(config.race)
         self._trace = TraceWriter(trace) if trace is not None else None
         feed: Any = source if source is not None or not own_source or not app.source.owns_input else app.source
         check_feed(frames, rate)
@@ -151,18 +146,22 @@ class Client:
         self._session = Session(config if spooler is None else spooler.resume(config))
         rate = None if source is not None else rate
         self._feeder = make_feeder(feed, self, frames, rate, spooler.position if spooler else 0)
-        here = app.aggregate if bundle is not None or host is None else None
+        here = app.aggregate if bundle is not None or home is None else None
         self._aggregate = None if here is None else LocalAggregate(here, device, self._on_note)
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
             permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, config.pivot), want=want,
         )
         self._coordinator.bundle = None if bundle is None else Payload(bundle.head, (bundle.body,))
+        patience, alone = max(connect_timeout, 0.0 if bundle is None else LOADS_S), meanwhile(self._session.config)
+        self._welcome = Welcome("" if home is None else home.endpoint, patience, alone)
         self._listen(self._coordinator, memory, on_decided)
         self._spooling = Spooling.of(spooler, self._intake, self._coordinator, feed, self._drained_spool, self._on_note)
+        self._hooks = self._coordinator.hooks = Hooks.of(app, config, want, self._coordinator.put)
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
-            stop=config.pivot, measured=goal is not None, on_note=self._on_note, variant=variant or "",
+            stop=config.pivot, measured=goal is not None or config.race is not None, on_note=self._on_note, variant=config.variant,
+            hooks=self._hooks,
         )
         self.pulse = self._coordinator.pulse
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
@@ -186,7 +185,7 @@ class Client:
         """
         self._set_up()
         self._thread.start()
-        if self._server is not None:
+        if self._places:
             self._await_welcome()
         self._host.start(self._coordinator.put)
         if self._session.config.steer is not None and self._session.config.steer.prior is not None:
@@ -261,6 +260,8 @@ class Client:
             self._spooling.close()
         self._host.stop()
         self._executor.close()
+        if self._hooks is not None:
+            self._hooks.close()
         self._saved.keep(self.learned(), self._on_note)
         if self._aggregate is not None:
             self._aggregate.close()
@@ -324,7 +325,7 @@ class Client:
     def _listen(self, coordinator: Coordinator, memory: int, on_decided: Callable[[Decided], None] | None) -> None:
         if on_decided is not None:
             coordinator.on_decided = on_decided
-        coordinator.on_welcome = self._answered.set
+        coordinator.on_welcome = self._welcome.come
         coordinator.on_delivered = self._results.publish
         coordinator.may_capture = lambda: self._results.unread < memory
 
@@ -337,42 +338,39 @@ class Client:
             if self._spooling is not None:
                 self._spooling.close()
             raise StageError(f"source or aggregate could not be set up: {type(error).__name__}: {error}") from error
-        raced = self._session.race is not None
-        self._executor.start(self._session.config.split, self._session.config.pivot if raced else 0)
+        config = self._session.config
+        raced = self._session.race is not None or (config.race is not None and config.race.local is not None)
+        self._executor.start(config.split, config.pivot if raced else 0)
+        if self._hooks is not None:
+            self._hooks.start()
 
     def _await_welcome(self) -> None:
-        answered = self._answered.wait(self._connect_timeout if self.spooler is None else min(self._connect_timeout, _SPOOLED_S))
-        if answered and self._refused is None and self._crash is None:
-            return
-        if not answered and self._spooling is not None:
-            self._on_note("warning", f"no server answers at {self._server} yet; what needs it waits in the spool")
-            self._coordinator.put(StartedAlone())
-            return
-        self.close(0.0)
-        if self._refused is not None:
-            raise self._refused
-        self._raise_crash()
-        raise ServerUnreachable.at(str(self._server), self._connect_timeout)
+        try:
+            if not self._welcome.wait(self._on_note):
+                self._coordinator.put(StartedAlone())
+            self._raise_crash()
+        except BaseException:
+            self.close(0.0)
+            raise
 
     def _loop(self) -> None:
         try:
-            if self._server is not None:
-                self._coordinator.links.add(ZmqChannel(self._server, MAX_JOB, keys=self._keys))
+            for place in self._places:
+                self._coordinator.links.add(ZmqChannel(place.endpoint, MAX_JOB, keys=place.keys))
             self._coordinator.run()
         except BaseException as error:
             self._crash = error
         finally:
             self._intake.permits.put(None)
-            self._answered.set()
+            self._welcome.come()
             self._results.end()
 
     def _refuse(self, code: str, text: str) -> None:
-        self._refused = AuthError(code, text) if code == "forbidden" else ServerRefused(code, text)
         final = code != "forbidden"  # a key may be allowed later
         self._on_note("error", f"refused by the server ({code}): {text}{'' if final else '; tried again every few seconds'}")
         if final and self._spooling is not None and (self._session.config.reports or not self._session.stream.can_run_all):
             self.stop(0.0)  # what needs the server waits in the spool for one that takes it
-        self._answered.set()
+        self._welcome.refuse(code, text)
 
     def _deliver(self, command: Deliver, kept: Kept) -> None:
         done = type(command.outcome) is Done

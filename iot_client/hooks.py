@@ -16,7 +16,8 @@ from typing import Any, Union
 
 from iot_client.events import Combine, Combined, Extrapolate, HookFailed, OfferLate, Sending
 from iot_client.race_config import RaceConfig
-from tasks import DROP, END, Runner, Speculative
+from iot_client.session_config import SessionConfig
+from tasks import DROP, END, App, Runner, Speculative
 from tasks.causes import BROKEN, cause
 from tasks.speculation import LateFrame
 from tasks.values import freeze, keep_fields
@@ -53,6 +54,13 @@ class Hooks:
         self._thread: threading.Thread | None = None
         if race.merges or race.extrapolates or race.tells_late:
             self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
+
+    @classmethod
+    def of(cls, app: App, config: SessionConfig, want: tuple[str, ...] | None, answer: Answer) -> Hooks | None:
+        """Those of this app in a session; None if it declares no race, or there is nobody to race with."""
+        if app.race is None or app.speculation is None or config.race is None:
+            return None
+        return cls(app.race, config.race, corrects=app.speculation.corrects, final=config.pivot == app.n, want=want, answer=answer)
 
     def start(self) -> None:
         """Have the thread ready, if there is anything for it."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import secrets
 
 import msgspec
+from msgspec.structs import replace
 
 from iot_client.goal import Goal
+from iot_client.hosts import Host
 from iot_client.knowledge import Knowledge
 from iot_client.peer import PeerConfig
 from iot_client.policy import SteerConfig
+from iot_client.race_config import RaceConfig
+from iot_client.race_terms import check_race, deadline_of, local_variant, race_of
 from iot_client.session import SessionConfig
 from iot_client.ways import regions_of, ways_of
 from tasks import App, IllegalCut, Task
@@ -31,7 +35,6 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     device: str
-    remote: bool
     mode: str
     split: int | None
     workers: int
@@ -46,11 +49,17 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     available: float = float("inf")
     cores: float = 1.0
     prior: Knowledge | None = None
-    checksum: bool = False
     spooled: bool = False
     deadline: float | None = None
     bundle: Bundle | None = None
     variant: str | None = None
+    hosts: tuple[Host, ...] = ()
+    hedge: str = "risk"
+
+    @property
+    def remote(self) -> bool:
+        """True if there is a server."""
+        return bool(self.hosts)
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -74,9 +83,24 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             IllegalCut: the split is not legal on this device, or needs a server where none is named. UnknownVariant: `variant`.
+            ValueError: what is asked for does not go together.
         """
+        check_race(
+            app, hosts=len(self.hosts), deadline=self.deadline, hedge=self.hedge, mode=self.mode, goal=self.goal is not None,
+            spooled=self.spooled, shipped=self.bundle is not None, variant=self.variant,
+        )
+        if app.speculation is not None:
+            return replace(self, deadline=self._declared(app), variant=None)._session(app, local_variant(app.speculation))
+        return self._session(app, "" if self.variant is None else app.variant(self.variant).name)
+
+    def _declared(self, app: App) -> float | None:
+        """The deadline of an app that declares one; alone, a frame has one only if it is dropped then."""
+        assert app.speculation is not None
+        dropped = app.speculation.on_miss == "drop" and self.mode == "live"
+        return deadline_of(app, self.deadline) if self.remote or dropped else None
+
+    def _session(self, app: App, variant: str) -> SessionConfig:
         lacks = frozenset(app.missing())
-        variant = "" if self.variant is None else app.variant(self.variant).name
         moves = self._state_moves(app)
         split = self._split(app, lacks, moves)
         cut = app.cut(split, lacks, state_moves=moves)
@@ -85,20 +109,26 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         stateful = tuple(stage.stateful for stage in app.chain)
         here = next((i for i, held in enumerate(stateful) if held), app.n)
         pivot = here if split == app.n or moves else cut.stop
+        race = race_of(app, hosts=len(self.hosts), split=split, deadline=self.deadline, hedge=self.hedge, mode=self.mode)
+        hellos = self._hellos(app, lacks, race)
+        declared = app.speculation is not None
         return SessionConfig(
             session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot,
             splits=(False, *(not app.why_not(k, lacks, state_moves=moves) for k in range(1, app.n + 1))), stateful=stateful,
             stops=((), *(app.stops(k, lacks) for k in range(1, app.n + 1))) if moves else (),
-            once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=self._hello(app, lacks), workers=self.workers,
+            once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=next(iter(hellos), None), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory,
             reports=app.aggregate is not None and self.remote and self.bundle is None,
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
-            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes), variants=tuple(app.variants), variant=variant,
+            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes), variants=() if declared else tuple(app.variants),
+            variant=variant, race=race, rivals=hellos[1:], rival_sessions=tuple(secrets.randbits(63) | 1 for _ in hellos[1:]),
             varies=tuple(stage.varies for stage in app.chain) if app.variants else (), fits=not variant and self._fits(app, lacks, split),
         )
 
     def _fits(self, app: App, lacks: frozenset[int], split: int) -> bool:
         """True if a frame may take a variant below the planned one: no stage here has to load it, and none is run here instead."""
+        if app.speculation is not None:
+            return False
         timed = self.remote and self.mode == "live" and self.deadline is not None and self.goal is None
         here = [stage for stage in app.chain[:split] if stage.varies]
         return timed and bool(app.variants) and bool(app.why_not(app.n, lacks)) and all(type(stage).load is Task.load for stage in here)
@@ -125,16 +155,26 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         if self.split is not None:
             return self.split
         legal = app.legal_cuts(lacks, state_moves=moves)
+        if app.speculation is not None and self.remote:
+            return max((k for k in legal if k <= app.speculation.stage), default=app.n)
         return legal[0] if legal and self.remote else app.n
 
-    def _hello(self, app: App, lacks: frozenset[int]) -> Hello | None:
-        if not self.remote:
-            return None
+    def _hellos(self, app: App, lacks: frozenset[int], race: RaceConfig | None) -> tuple[Hello, ...]:
+        """That of home, and those of a race's other entrants; clouds without a server of their own go to home."""
+        variants = (self.variant or "",) if race is None else race.clouds
+        return tuple(self._hello(app, lacks, variant, host) for variant, host in zip(variants, self.places(race)))
+
+    def places(self, race: RaceConfig | None) -> tuple[Host, ...]:
+        """Where each entrant's server is; without a race the one that is home."""
+        count = 1 if race is None else len(race.clouds)
+        return tuple(self.hosts[index] if index < len(self.hosts) else self.hosts[0] for index in range(count)) if self.hosts else ()
+
+    def _hello(self, app: App, lacks: frozenset[int], variant: str, host: Host) -> Hello:
         return Hello(
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
-            want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=self.checksum,
+            want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=host.checksum,
             bundle="" if self.bundle is None else self.bundle.digest,
-            newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=self.variant or "",
+            newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=variant,
         )
 
     def _fps(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iot_client.goal import Goal
+from iot_client.hosts import Host
 from iot_client.terms import Terms
 
 
@@ -27,13 +28,13 @@ def test_no_bound_is_a_goal_too() -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"remote": False}, "give host"), ({"codec": "png"}, "left out"), ({"policy": "threshold"}, "a goal with fps"),
+    [({"hosts": ()}, "give host"), ({"codec": "png"}, "left out"), ({"policy": "threshold"}, "a goal with fps"),
      ({"policy": "best"}, "auto, threshold")],
 )  # fmt: skip
 def test_a_goal_that_contradicts_the_rest_is_refused_in_words(options: dict[str, object], words: str) -> None:
     """No server, a codec by hand, a threshold without a rate, a policy there is not."""
     terms = {
-        "device": "d", "remote": True, "mode": "live", "split": None, "workers": 1, "want": None, "max_age": 1.0, "memory": 1,
+        "device": "d", "hosts": (Host("h", 5555),), "mode": "live", "split": None, "workers": 1, "want": None, "max_age": 1.0, "memory": 1,
         "window": 0, "goal": Goal(slo=0.1),
     }  # fmt: skip
     with pytest.raises(ValueError, match=words):

@@ -11,6 +11,7 @@ from iot_client.goal import Goal
 from iot_client.policy import Region
 from iot_client.profile import Profile
 from iot_client.regions import Regions, word_of
+from iot_client.hosts import Host
 from iot_client.terms import Terms
 from iot_client.ways import regions_of
 from tasks import App, Input, StatefulTask, Task
@@ -48,7 +49,7 @@ APP = App("app", [Input(), Step("one"), Count(), Step("three")])
 def terms(**changed: Any) -> Terms:
     """What a lossless client with a goal asks for."""
     fields: dict[str, Any] = {
-        "device": "d", "remote": True, "mode": "lossless", "split": None, "workers": 1, "want": None, "max_age": 1.0,
+        "device": "d", "hosts": (Host("h", 5555),), "mode": "lossless", "split": None, "workers": 1, "want": None, "max_age": 1.0,
         "memory": 2**20, "window": 0, "goal": Goal(fps=10),
     }
     return Terms(**(fields | changed))

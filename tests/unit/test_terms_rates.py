@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from iot_client.goal import Goal
+from iot_client.hosts import Host
 from iot_client.terms import Terms
 from tasks import App, Input, UnknownVariant, task
 from tests.unit.variants import scaled
@@ -21,8 +22,8 @@ def same(item: Any) -> Any:
 def hello(app: App | None = None, **options: Any) -> Hello:
     """What a device with these terms says first."""
     terms = Terms(**{
-        "device": "cam", "remote": True, "mode": "live", "split": 1, "workers": 1, "want": None, "max_age": 1.0, "memory": 2**20,
-        "window": 0, **options,
+        "device": "cam", "hosts": (Host("h", 5555),), "mode": "live", "split": 1, "workers": 1, "want": None, "max_age": 1.0,
+        "memory": 2**20, "window": 0, **options,
     })
     said = terms.session(app or App("t", [Input(), same])).hello
     assert said is not None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from examples.ball_tracking.app import positions
 from iot_client.goal import Goal
+from iot_client.hosts import Host
 from iot_client.terms import Terms
 from iot_client.ways import ways_of
 from tasks import App, Input, StatefulTask, Task
@@ -90,7 +91,8 @@ def test_all_here_is_a_way_where_it_is_legal() -> None:
 def steer(made: App) -> tuple[tuple[int, str, int], ...]:
     """The ways a client of this app would be given."""
     terms = Terms(
-        device="d", remote=True, mode="live", split=None, workers=1, want=None, max_age=1.0, memory=1, window=0, goal=Goal(fps=9)
+        device="d", hosts=(Host("h", 5555),), mode="live", split=None, workers=1, want=None, max_age=1.0, memory=1, window=0,
+        goal=Goal(fps=9),
     )
     config = terms.session(made).steer
     assert config is not None
