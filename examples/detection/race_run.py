@@ -1,0 +1,123 @@
+"""Two ways to use a race, one frame at a time and as a stream, and what either detector would have said alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from examples.detection.boxes import Detections
+from examples.detection.race_figures import Answered, as_detections
+from examples.detection.race_world import Clip, Playback
+from iot_client import Client, Result, Statistics
+from tasks import App, Runner
+
+__all__ = ["Alone", "Run", "alone", "one_by_one", "streamed", "warmed"]
+
+Told = Callable[[int], None]
+MakeClient = Callable[..., Client]
+"""Makes a Client of the app with the run's settings, and what it is given."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One use of the race."""
+
+    name: str
+    results: list[Result]
+    answers: list[Answered]
+    """of these, in their order"""
+    seconds: float
+    """that it took"""
+    cpu_s: float
+    """of this process, the frames being rendered before"""
+    statistics: Statistics
+
+
+class Alone(msgspec.Struct, frozen=True):
+    """What one entrant would have answered to every frame, with all the time it wants."""
+
+    entrant: str
+    found: list[Detections]
+    seconds: float
+    """median of a frame here, all stages"""
+    cpu_s: float
+    """CPU of a frame here"""
+
+
+WARM_S = 60.0
+"""Seconds that servers have for their first answer: they load what they are asked for, torch first of all."""
+
+
+def warmed(make: MakeClient, clip: Clip) -> None:
+    """One frame, waited for, so that servers have loaded what they race with."""
+    with make(own_source=False, deadline=WARM_S) as client:
+        client.submit(clip.images[0])
+        for _ in client.results():
+            pass
+
+
+def one_by_one(make: MakeClient, clip: Clip, told: Told) -> Run:
+    """Synchronous: submit a frame, get its result, submit the next."""
+    return _measured("one by one", make(own_source=False), lambda client: _asked(client, clip, told))
+
+
+def _asked(client: Client, clip: Clip, told: Told) -> list[Result]:
+    found: list[Result] = []
+    for image in clip.images:
+        client.submit(image)
+        found.extend(client.results())
+        told(1)
+    return found
+
+
+def streamed(make: MakeClient, clip: Clip, told: Told) -> Run:
+    """A source at its own rate, results as they come."""
+    return _measured("streaming", make(source=Playback(clip)), lambda client: _read(client, told))
+
+
+def _read(client: Client, told: Told) -> list[Result]:
+    found = []
+    for result in client.results():
+        found.append(result)
+        told(1)
+    return found
+
+
+def _measured(name: str, client: Client, use: Callable[[Client], list[Result]]) -> Run:
+    with client:
+        began, cpu = time.monotonic(), time.process_time()
+        results = use(client)
+        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+        statistics = client.statistics()
+    return Run(name, results, [Answered.of(result) for result in results], seconds, cpu, statistics)
+
+
+def alone(app: App, entrant: str, clip: Clip, told: Told) -> Alone:
+    """Every frame through this entrant and the stages behind the race.
+
+    Raises:
+        RuntimeError: a stage failed; SetupFailed: this host lacks something.
+    """
+    runner = Runner(app, time.perf_counter, app.instances())
+    found, times = [], []
+    try:
+        runner.setup(0, app.n)
+        runner.preload(entrant)
+        cpu = time.process_time()
+        for image in clip.images:
+            began = time.perf_counter()
+            found.append(as_detections(_done(runner.run(0, app.n, image, variant=entrant), entrant).objects))
+            times.append(time.perf_counter() - began)
+            told(1)
+        cpu = time.process_time() - cpu
+    finally:
+        runner.close()
+    return Alone(entrant, found, sorted(times)[len(times) // 2], cpu / len(times))
+
+
+def _done(ran: Any, entrant: str) -> Any:
+    if ran.kind != "done":
+        raise RuntimeError(f"{entrant} failed: {ran.error}")
+    return ran.value
