@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from cloud_server.batching import Backlog
 from cloud_server.events import BatchDone, JobDone, Note, RunBatch
+from cloud_server.offer import AppInfo
 from cloud_server.quarantine import Quarantine
 from cloud_server.sessions import Job, Session
 
-__all__ = ["HUNG", "awaited", "remember", "try_again"]
+__all__ = ["HUNG", "awaited", "remember", "tried_again", "try_again"]
 
 Sessions = Mapping[int, Session]
 HUNG = "HungTask"
@@ -22,6 +23,15 @@ def awaited(done: JobDone, token: int, session: Session | None) -> Job | None:
     """The job this is the end of; None if its session ended, or began anew and waits for another of that seq."""
     job = None if session is None else session.jobs.get(done.seq)
     return job if job is not None and job.token == token else None
+
+
+def tried_again(
+    batch: RunBatch, event: BatchDone, apps: Mapping[str, AppInfo], sessions: Sessions, backlog: Backlog
+) -> set[int]:
+    """Tokens of the jobs of a batch that lost its worker which wait for another one, since they may run twice."""
+    app = apps.get(batch.app)
+    once = app is None or any(app.once[batch.start : batch.stop])
+    return set() if once else try_again(batch, event, sessions, backlog)
 
 
 def try_again(batch: RunBatch, event: BatchDone, sessions: Sessions, backlog: Backlog) -> set[int]:

@@ -58,6 +58,7 @@ class Backlog:
             self.active += 1
             if session.served < self._served:
                 session.served = self._served
+                self._share(session)
             session.ticket = next(self._tickets)
             heappush(self._turns, (session.served, session.ticket, session))
         session.queue.append(job)
@@ -71,12 +72,14 @@ class Backlog:
             self.active += 1
         session.queue.appendleft(job)
         self._enter(session)
+        self._share(session)
 
     def refund(self, session: Session, job: Job) -> None:
         """A job that was taken does not run."""
         session.served -= job.cost
         if session.queue:
             self._enter(session)
+        self._share(session)
 
     def pop(self, may: Callable[[Session], bool] = _anybody) -> Job | None:
         """The next job in fairness of a session that `may` begin one, or None."""
@@ -91,6 +94,7 @@ class Backlog:
                     self._served = session.served
                 elif session.aside:
                     session.served = self._served
+                    self._share(session)
                 session.aside = False
                 found = self._take(session)
                 break
@@ -165,9 +169,25 @@ class Backlog:
         self._left(session, dropped)
         return dropped
 
+    def withdraw(self, session: Session, job: Job) -> bool:
+        """Take out one job, if it waits here."""
+        for at, each in enumerate(session.queue):
+            if each is job:
+                del session.queue[at]
+                self._left(session, [job])
+                return True
+        return False
+
     def _enter(self, session: Session) -> None:
         session.ticket = next(self._tickets)
         heappush(self._turns, (session.served, session.ticket, session))
+
+    def _share(self, session: Session) -> None:
+        """What one session of a race was charged, all of its device were."""
+        for each in session.siblings:
+            each.served = session.served
+            if each.queue:
+                self._enter(each)
 
     def _take(self, session: Session) -> Job:
         job = session.queue.popleft()
@@ -176,6 +196,8 @@ class Backlog:
         self.seconds -= job.cost
         job.cost = cost = UNKNOWN if line is None else line.share
         session.served += cost
+        if session.siblings:
+            self._share(session)  # before it lines up again: they take turns
         if session.queue:
             session.ticket = next(self._tickets)
             heappush(self._turns, (session.served, session.ticket, session))

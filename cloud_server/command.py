@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import inf
 from time import monotonic
@@ -200,9 +200,7 @@ class _Run:
             if app.name in apps:
                 raise ConfigError(f"--app {path}: {self._paths[app.name]} is called {app.name!r} as well; give one of them another name")
             apps[app.name], self._paths[app.name] = app, path
-            for index, packages in app.missing().items():
-                text = f"app {app.name!r}: stage {app.names[index]!r} is not offered, since {', '.join(packages)} is missing here"
-                text += f" ({app.chain[index].install})" if app.chain[index].install else ""
+            for text in _not_offered(app):
                 self._console.note("warning", text)
         return apps
 
@@ -223,7 +221,7 @@ class _Run:
         self._gpus = gpus()
         if not config.auto or config.executor != "process":
             return config
-        packages = [package for app in apps.values() for index in stages_here(app) for package in app.chain[index].requires]
+        packages = [package for app in apps.values() for index in stages_here(app) for package in app.chain[index].needs("cloud")]
         return replace(config, workers=auto_workers(packages, self._gpus, config.workers))
 
     def _executor(self, apps: dict[str, App]) -> Executor:
@@ -351,6 +349,16 @@ def _no_address(error: OSError, host: str, port: int, option: str = "--port") ->
     else:
         text = f"cannot listen on {host}: {error.strerror or error}; --host must be an address of this machine"
     return BindError(error.errno, text)
+
+
+def _not_offered(app: App) -> Iterator[str]:
+    """What of an app does not run on this host, in words."""
+    for index, packages in app.missing("cloud").items():
+        text = f"app {app.name!r}: stage {app.names[index]!r} is not offered, since {', '.join(packages)} is missing here"
+        yield text + (f" ({app.chain[index].install})" if app.chain[index].install else "")
+    for name in () if app.speculation is None else app.speculation.clouds:
+        if missing := app.lacking(name):
+            yield f"app {app.name!r}: alternative {name!r} is not offered, since {', '.join(missing)} is missing here"
 
 
 def _lacks_opencv(error: BaseException | None) -> bool:

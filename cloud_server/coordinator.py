@@ -18,7 +18,7 @@ from cloud_server.access import LOOK_S, Access
 from cloud_server.digest import digest
 from cloud_server.events import (
     BatchDone, Command, DropBundle, Event, Finished, Fold, Forget, JobDone, LoadBundle, MessageReceived, Note, PeerGone, Release,
-    MakePlan, Preload, Revoked, RunBatch, SendMessage, StopRequested, Tick, state_key,
+    MakePlan, Preload, Revoked, RunBatch, SendMessage, StopRequested, Tick, Withdraw, state_key,
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
@@ -114,7 +114,7 @@ class Server:
         self._perform: dict[type, Callable[[Any], None]] = {
             RunBatch: self._run_batch, SendMessage: self._send_message, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish, LoadBundle: self._load_bundle, DropBundle: self._drop_bundle,
-            Preload: self._preload, MakePlan: self._planning.ask,
+            Preload: self._preload, MakePlan: self._planning.ask, Withdraw: self._withdraw,
         }
         self._max_message = max_job
 
@@ -334,6 +334,9 @@ class Server:
 
     def _preload(self, command: Preload) -> None:
         self._runs(command.app).preload(command)
+
+    def _withdraw(self, command: Withdraw) -> None:
+        self._runs(command.app).withdraw(command)
 
     def _load_bundle(self, command: LoadBundle) -> None:
         assert self._ship is not None

@@ -115,8 +115,8 @@ class Dispatcher:
         """True if some stage of it takes several jobs at once."""
         known = self._together.get(segment)
         if known is None:
-            app, start, stop, _ = segment
-            known = self._together[segment] = any(self.apps[app].batched[start:stop])
+            app, start, stop, variant = segment
+            known = self._together[segment] = self.apps[app].batches_at(start, stop, variant)
         return known
 
     def _company(self, first: Job, segment: Segment, now: float) -> tuple[list[Job], list[tuple[Job, str]]]:
@@ -195,6 +195,14 @@ class Dispatcher:
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
+
+    def waits_in(self, job: Job, session: Session) -> RunBatch | None:
+        """The batch of this job, if it is lined up behind those that run."""
+        forecast = self._forecasts.get(session.pool)
+        for number, (begun, _) in () if forecast is None else forecast.under_way.items():
+            if begun is None and (job.session, job.seq) in self.running[number].jobs:
+                return self.running[number]
+        return None
 
     def profiled(self, event: Profiled, now: float) -> None:
         """What batches take was measured beforehand."""

@@ -18,7 +18,7 @@ from wire.protocol import Message
 __all__ = [
     "BatchDone", "BundleFailed", "BundleLoaded", "Command", "DropBundle", "Event", "Finished", "Fold", "Forget", "JobDone", "LoadBundle",
     "MakePlan", "MessageReceived", "Note", "PeerGone", "Planned", "Preload", "Release", "Revoked", "RunBatch", "SendMessage",
-    "StopRequested", "Tick", "state_key",
+    "StopRequested", "Tick", "Withdraw", "state_key",
 ]
 
 JobKey = tuple[int, int]
@@ -153,6 +153,13 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     slack: tuple[float | None, ...] = ()
     variant: str = ""
 
+    def without(self, session: int, seq: int) -> RunBatch:
+        """The same batch, in which this job comes too late to begin."""
+        slack = self.slack or (None,) * len(self.jobs)
+        return msgspec.structs.replace(
+            self, slack=tuple(-1.0 if key == (session, seq) else each for key, each in zip(self.jobs, slack))
+        )
+
     @property
     def segment(self) -> tuple[str, int, int, str]:
         """What is known of its like is known by this: (app, start, stop, variant)."""
@@ -168,6 +175,15 @@ class Preload(msgspec.Struct, frozen=True, gc=False, tag=True):
     worker: int
     app: str
     variants: tuple[str, ...]
+
+
+class Withdraw(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """One job of a batch is wanted no more: if the batch has not begun, it is answered as dropped; else this is void."""
+
+    batch: int
+    app: str
+    session: int
+    seq: int
 
 
 class MakePlan(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -247,4 +263,4 @@ class DropBundle(msgspec.Struct, frozen=True, gc=False, tag=True):
     app: str
 
 
-Command = Union[RunBatch, Preload, MakePlan, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]
+Command = Union[RunBatch, Preload, Withdraw, MakePlan, SendMessage, Fold, Release, Forget, Note, Finished, LoadBundle, DropBundle]

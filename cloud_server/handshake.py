@@ -85,9 +85,15 @@ def welcome(hello: Hello, config: SchedulerConfig, app: AppInfo, limit: int, res
     warning = "the source text of the app differs between device and server; its declared shape agrees" if differs else ""
     return Welcome(
         MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
-        tuple(codec for codec in CODECS if codec in hello.codecs), app.lacks, resumed, warning,
+        tuple(codec for codec in CODECS if codec in hello.codecs), _lacks(hello, app), resumed, warning,
         config.ship.workers if hello.bundle and config.ship else config.workers, checksums(hello, config),
     )
+
+
+def _lacks(hello: Hello, app: AppInfo) -> tuple[int, ...]:
+    """The stages that this host cannot run for this device: also a race, if not the alternative that its HELLO fixes."""
+    unfit = app.race >= 0 and app.race not in app.lacks and hello.variant and app.why_unfit(hello.variant)
+    return tuple(sorted((*app.lacks, app.race))) if unfit else app.lacks
 
 
 def checksums(hello: Hello, config: SchedulerConfig) -> bool:

@@ -52,7 +52,7 @@ class Plans:
     """
 
     def __init__(self, config: SchedulerConfig, sessions: Mapping[int, Session], latency: Latencies) -> None:
-        self.on = config.plans and any(len(app.variants) > 1 for app in config.apps.values())
+        self.on = config.plans and any(app.planned for app in config.apps.values())
         self.plan: Plan | None = None
         self.made = self.changed = self.swaps = 0
         self.seconds = 0.0
@@ -109,7 +109,8 @@ class Plans:
 
     def _hear(self, event: MessageReceived, now: float) -> None:
         session, message = self._sessions.get(event.session), event.message
-        if session is None or session.peer != event.peer or len(getattr(self._apps.get(session.app), "variants", ())) < 2:
+        app = None if session is None else self._apps.get(session.app)
+        if session is None or session.peer != event.peer or app is None or not app.planned:
             return
         uplink = self.uplinks.get(session.number)
         if uplink is None:

@@ -17,7 +17,7 @@ import msgspec
 
 from cloud_server.executors.seam import stages_here
 from cloud_server.latency_profile import Cell
-from tasks import App, TaskError
+from tasks import App, Speculative, TaskError
 from tasks.run import DONE, Ran, Runner
 
 __all__ = ["Plan", "ProfileError", "Progress", "measure", "plan", "sizes_up_to"]
@@ -56,12 +56,12 @@ def sizes_up_to(most: int) -> tuple[int, ...]:
 
 
 def plan(app: App, most: int) -> Plan:
-    """Each stage a server may run here; batches only where it has run_batch and no state."""
+    """Each stage a server may run here; batches only where it has run_batch and no state. Of a race the clouds."""
     batches = sizes_up_to(most)
-    sizes = {index: batches if _batched(app, index) else (1,) for index in stages_here(app)}
+    sizes = {index: batches if any(_batched(app, index, name) for name in _measured(app)) else (1,) for index in stages_here(app)}
     if not sizes:
         raise ProfileError(f"app {app.name!r} has no stage that a server can run on this host")
-    return Plan(tuple(app.variants) or ("",), sizes)
+    return Plan(_measured(app), sizes)
 
 
 def measure(app: App, items: Sequence[Any], what: Plan, *, seconds: float, progress: Progress) -> list[Cell]:
@@ -92,7 +92,7 @@ def _one_variant(
         runner.preload(variant)
     for index in range(max(what.sizes) + 1):
         name = runner.app.names[index]
-        for size in what.sizes.get(index, ()):
+        for size in what.sizes.get(index, ()) if _batched(runner.app, index, variant) else what.sizes.get(index, ())[:1]:
             progress(f"{name}{f', variant {variant}' if variant else ''}, batch {size}")
             times, slow = _timed(runner, index, list(islice(cycle(values), size)), variant, seconds)
             yield Cell(index, variant, size, median(times), sorted(times)[int(0.95 * (len(times) - 1))], len(times))
@@ -144,6 +144,15 @@ def _check(runner: Runner, index: int, ran: Ran) -> None:
         raise ProfileError(f"stage {name!r} failed: {ran.error}; does it need another input? --source and --size give one")
 
 
-def _batched(app: App, index: int) -> bool:
+def _measured(app: App) -> tuple[str, ...]:
+    """The variants that a server on this host runs; "" for an app without."""
+    if app.speculation is None:
+        return tuple(app.variants) or ("",)
+    return tuple(name for name in app.speculation.clouds if not app.lacking(name)) or ("",)
+
+
+def _batched(app: App, index: int, variant: str) -> bool:
     stage = app.chain[index]
+    if isinstance(stage, Speculative):
+        return variant in stage.alternatives and stage.alternatives[variant].batched
     return stage.run_batch is not None and not stage.stateful

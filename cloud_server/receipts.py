@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 
+from msgspec.structs import replace
+
+from cloud_server.events import JobKey, MessageReceived
 from cloud_server.job import Job
 from cloud_server.sessions import Session
-from wire.protocol import Credit, Error, Submit
+from wire.protocol import Credit, Error, Message, Submit
 
-__all__ = ["Receipts", "damaged", "receipt"]
+__all__ = ["Receipts", "again", "damaged", "receipt"]
 
 
 def receipt(session: Session, job: Job, now: float) -> Credit:
@@ -21,6 +24,14 @@ def damaged(message: Submit, session: Session) -> tuple[Credit, Error]:
     """What asks for a SUBMIT again; first the limit, so that there is credit for it."""
     text = f"frame {message.seq} was damaged on its way: send it again"
     return Credit(session.account.announce()), Error("damaged", text, message.seq)
+
+
+def again(seq: int, session: Session, event: MessageReceived) -> Iterator[tuple[Message, JobKey | None]]:
+    """What is said to a SUBMIT that came before: its answer, with the job whose value goes with it, or that it is here."""
+    if (result := session.results.get(seq)) is not None:
+        yield replace(result, variant=session.planned), (session.number, seq) if result.outcome == "done" else None
+    elif seq in session.jobs or session.ownership.is_past(event.message):
+        yield Credit(session.account.announce(), "submit", seq, event.nbytes, 0), None
 
 
 class Receipts:

@@ -29,7 +29,7 @@ def why_not_run(
     """The outcome and reason with which this SUBMIT is answered unrun, or None; `excess` is the bytes beyond the limit."""
     kind = (message.start, message.stop, message.generation > 0, message.codec, message.variant)
     if kind != session.possible:
-        if problem := _why_not_possible(message, app):
+        if problem := _why_not_possible(message, app, app.variant(message.variant, session.hello.variant)):
             return "failed", problem
         session.possible = kind
     if not event.token:
@@ -43,17 +43,15 @@ def why_not_run(
     return ("dropped", "over credit") if excess else None
 
 
-def _why_not_possible(message: Submit, app: AppInfo) -> str:
-    """Why no job of these stages and this codec can run here; empty if they can."""
+def _why_not_possible(message: Submit, app: AppInfo, variant: str) -> str:
+    """Why no job of these stages, this codec and this variant can run here; empty if they can."""
     if not 0 < message.start < message.stop <= len(app.stages):
         return f"stages {message.start} to {message.stop} of {len(app.stages)}: no such job"
     if not all(app.here[message.start : message.stop]):
         return f"stages {message.start} to {message.stop}: not all may run on this server"
     if any(app.stateful[message.start : message.stop]) != (message.generation > 0):
         return f"generation {message.generation}: a job has one where its stages keep state, and only there"
-    if message.variant and message.variant not in app.variants:
-        return f"variant {message.variant!r}: app {app.name!r} has {', '.join(app.variants) or 'none'} here"
-    return _why_not_read(message.codec)
+    return app.why_unfit(variant) or _why_not_read(message.codec)
 
 
 def _why_not_read(word: str) -> str:

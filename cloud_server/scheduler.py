@@ -6,14 +6,14 @@ REPORT -> Fold, once. No clock, socket or thread in here: `handle(event, now) ->
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from msgspec.structs import replace
-
-from cloud_server.aftermath import awaited, remember, try_again
+from cloud_server.aftermath import awaited, remember, tried_again
 from cloud_server.bundles import WAIT, Bundles
+from cloud_server.cancels import Cancels
+from cloud_server.demand import Demand
 from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
     BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Profiled,
@@ -26,10 +26,11 @@ from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.plans import Plans
 from cloud_server.quarantine import Quarantine
-from cloud_server.receipts import Receipts, damaged, receipt
+from cloud_server.receipts import Receipts, again, damaged, receipt
 from cloud_server.refusal import refused, unsupported, why_not_run
 from cloud_server.sessions import Session, folded, hand_over, left_behind, unwanted
 from cloud_server.sharing import recalled, served
+from cloud_server.siblings import join, leave
 from wire.protocol import (
     Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )
@@ -58,6 +59,8 @@ class Scheduler:
         self._dispatcher = Dispatcher(config, self.sessions, self.memory)
         self._backlog = self._dispatcher.backlog
         self._bundles = Bundles(config, self._dispatcher, self.sessions, lambda what: self._out.append(what), self._end, self._on_message)
+        self.cancels = Cancels(self._dispatcher, self._answer)
+        self._demand = Demand(config.workers)
         self.plans = Plans(config, self.sessions, self._dispatcher.latency)
         self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
@@ -71,7 +74,7 @@ class Scheduler:
         }
         self._messages: dict[type, Callable[[Any, Session, MessageReceived, float], None]] = {
             Submit: self._on_submit, Report: self._on_report, Ping: self._on_ping,
-            Cancel: lambda message, session, event, now: session.cancel(message.seq),
+            Cancel: lambda message, session, event, now: self._out.extend(self.cancels.asked(session, message.seq, now)),
             State: self._on_state, Skip: self._on_skip, Error: lambda message, session, event, now: None,
             Plan: lambda message, session, event, now: self._out.extend(unsupported(event)),
             Bye: lambda message, session, event, now: self._end(session, message.reason or "bye"),
@@ -152,11 +155,14 @@ class Scheduler:
             session = Session(event.session, hello, event.peer, now, self.memory, event.sender)
             self.sessions[event.session] = session
             self.opened += 1
+            join(session, self._dispatcher.apps[session.app], self.sessions)
             self._out.append(Note("info", f"{hello.device} connected: {hello.app}, {hello.mode}"))
         session.greet(hello, checksum=checksums(hello, self.config))
         session.acked = min(session.acked, hello.acked)  # lower after the device's death: it begins again where its spool says
         self._out += session.acknowledge(hello.acked)
-        self._send(session, welcome(hello, self.config, self._dispatcher.apps[session.app], session.bind(event.peer, now), resumed))
+        app = self._dispatcher.apps[session.app]
+        self._send(session, welcome(hello, self.config, app, session.bind(event.peer, now), resumed))
+        self._out += self._demand.heard(session, app, self.sessions)
 
     def _on_submit(self, message: Submit, session: Session, event: MessageReceived, now: float) -> None:
         self._out += session.acknowledge(message.acked)
@@ -172,7 +178,7 @@ class Scheduler:
             return
         deadline = session.deadline(message.budget_us, message.stamp_us, now)
         app = self._dispatcher.apps[session.app]
-        job = job_of(message, event, app, now, deadline)
+        job = job_of(message, event, app, now, deadline, session.hello.variant)
         problem = ("dropped", "shutdown") if self._stopping else why_not_run(message, session, event, excess, self.config, app)
         if problem is None and (event.digest or self.quarantine.troubles):
             problem = self.quarantine.why_not(session.app, message.start, session.device, event.digest, now)
@@ -206,11 +212,8 @@ class Scheduler:
         self.duplicates += 1
         if event.token:
             self._out.append(Release(event.token))
-        if (result := session.results.get(seq)) is not None:
-            payload = (session.number, seq) if result.outcome == "done" else None
-            self._send(session, replace(result, variant=session.planned), payload)
-        elif seq in session.jobs or session.ownership.is_past(event.message):
-            self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))
+        for message, payload in again(seq, session, event):
+            self._send(session, message, payload)
 
     def _on_report(self, message: Report, session: Session, event: MessageReceived, now: float) -> None:
         if event.token:
@@ -257,6 +260,7 @@ class Scheduler:
         while self._backlog.size:
             batch, shed = self._dispatcher.next(now)
             for job, reason in shed:
+                self.cancels.shed(reason)
                 if reason:
                     self._answer(self.sessions[job.session], job, "dropped", reason, now)
                 else:
@@ -273,24 +277,18 @@ class Scheduler:
             decoded += done.decode
             lost = lost or done.kind == "again" or done.killed != ""
         batch = self._dispatcher.done(event, ran, decoded, now)
-        again = self._tried_again(batch, event) if lost else ()
-        self.executed += ran - len(again)
+        retried = tried_again(batch, event, self._dispatcher.apps, self.sessions, self._backlog) if lost else ()
+        self.executed += ran - len(retried)
         for token in batch.inputs:
-            if token not in again:
+            if token not in retried:
                 self._out.append(Release(token))
         for done, token in zip(event.jobs, batch.inputs):
-            if token not in again:
+            if token not in retried:
                 if done.killed or self.quarantine.troubles:
                     self._out += remember(batch, done, self.sessions, self.quarantine, now)
                 self._on_job_done(batch, done, token, event, now)
         if self._stopping:
             self._drain()
-
-    def _tried_again(self, batch: RunBatch, event: BatchDone) -> Collection[int]:
-        """Tokens of the jobs of a batch that lost its worker which wait for another one, since they may run twice."""
-        app = self._dispatcher.apps.get(batch.app)
-        once = app is None or any(app.once[batch.start : batch.stop])
-        return set() if once else try_again(batch, event, self.sessions, self._backlog)
 
     def _on_job_done(self, batch: RunBatch, done: JobDone, token: int, event: BatchDone, now: float) -> None:
         session = self.sessions.get(done.session)
@@ -299,10 +297,11 @@ class Scheduler:
             self._out += unwanted(session, done)
             return
         session.close(done.seq)
+        done = self.cancels.ended(done, event) if job.cancelled else done
         result = result_of(job, done, batch, event, now, self.load, session.planned)
         if self.config.record and done.kind == "done":
             app = self.config.apps.get(batch.app)
-            if app is not None and batch.stop == len(app.stages):
+            if app is not None and batch.stop == len(app.stages) and app.race < 0:
                 self._out.append(Fold(batch.app, session.device, session.number, done.seq))
         self._reply(session, result, done.nbytes)
         if job.generation:
@@ -364,6 +363,7 @@ class Scheduler:
 
     def _end(self, session: Session, reason: str) -> None:
         del self.sessions[session.number]
+        leave(session)
         self._bundles.end(session.number)
         self._dispatcher.orphan(session)
         session.account.end()

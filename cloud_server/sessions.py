@@ -61,6 +61,8 @@ class Session:
         """Its place among sessions that had as much; 0 while it waits for nothing."""
         self.aside = False
         """True if it was passed over because it fetches no answers: it is not owed what it missed."""
+        self.siblings: tuple[Session, ...] = ()
+        """The device's other sessions of the same race, which have one share of the server with it."""
         self.budget = inf
         """Seconds its jobs typically have left when they come."""
         self.reported = 0
@@ -113,10 +115,13 @@ class Session:
             self.account.keep(-job.nbytes)
         return job
 
-    def cancel(self, seq: int) -> None:
-        """The device has no use for this job any more."""
-        if seq in self.jobs:
-            self.jobs[seq].cancelled = True
+    def cancel(self, seq: int) -> Job | None:
+        """The device has no use for this job any more; None if there is none, or it said so before."""
+        job = self.jobs.get(seq)
+        if job is None or job.cancelled:
+            return None
+        job.cancelled = True
+        return job
 
     def hold(self, result: Result, nbytes: int) -> None:
         """Keep an answer, of so many bytes, until it is acked."""

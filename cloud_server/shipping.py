@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud_server.events import BatchDone, BundleFailed, BundleLoaded, Event, JobDone, JobKey, LoadBundle, Preload, RunBatch
+from cloud_server.events import BatchDone, BundleFailed, BundleLoaded, Event, JobDone, JobKey, LoadBundle, Preload, RunBatch, Withdraw
 from cloud_server.executors.confine import Limits
 from cloud_server.executors.process import ProcessExecutor
 from cloud_server.executors.sandbox import Sandbox
@@ -122,6 +122,13 @@ class Shipping:
             loaded = self._loaded.get(command.app)
         if loaded is not None:
             loaded.executor.preload(command)
+
+    def withdraw(self, command: Withdraw) -> None:
+        """As Executor.withdraw."""
+        with self._lock:
+            loaded = self._loaded.get(command.app)
+        if loaded is not None:
+            loaded.executor.withdraw(command)
 
     def close(self, patience: float = 5.0) -> None:
         """End everything within about `patience` seconds."""
@@ -249,4 +256,7 @@ def _checked(info: AppInfo | None) -> AppInfo:
     per_variant = len(info.accuracies) == len(info.variants) <= _VARIANTS and len(info.varies) in (0, n)
     if not per_variant or not all(0.0 <= accuracy <= 1.0 for accuracy in info.accuracies):
         raise BundleError("its workers say what makes no sense of its variants")
+    per_entrant = {len(info.batches), len(info.unfit)} == ({0} if info.race < 0 else {len(info.variants)})
+    if not per_entrant or not -1 <= info.race < n or (info.race >= 0 and not info.variants):
+        raise BundleError("its workers say what makes no sense of its race")
     return info

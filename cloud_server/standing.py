@@ -19,7 +19,8 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     `variant_misses` those that waited for a load, `variant_swaps` loaded variants that left to make room. `batches` are by app,
     `variants` by device, where the app has any. `planned` is how many devices have each variant by plan ("none": nothing that would be
     in time), of `plan_accuracy`, which took `plan_seconds`; `plans` were made, of which `plans_changed` said something else than the
-    one before, and `plan_swaps` variants were new to a worker.
+    one before, and `plan_swaps` variants were new to a worker. Of the jobs that devices cancelled `cancelled_before` never ran, and
+    `cancelled_running` did, for `wasted_s` seconds of workers.
     """
 
     sessions: int
@@ -51,6 +52,9 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     plans: int = 0
     plans_changed: int = 0
     plan_swaps: int = 0
+    cancelled_before: int = 0
+    cancelled_running: int = 0
+    wasted_s: float = 0.0
 
 
 def standing(
@@ -67,5 +71,5 @@ def standing(
         len(machine.memory.waiting), unsent, dict(machine.drops), machine.damaged, getattr(executor, "replaced", 0),
         sum(each.hits for each in held), sum(each.misses for each in held), sum(each.swaps for each in held),
         tally.apps(), tally.variants(devices),
-        *machine.plans.standing(),
+        *machine.plans.standing(), machine.cancels.before, machine.cancels.while_running, machine.cancels.wasted,
     )

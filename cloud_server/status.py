@@ -53,6 +53,8 @@ class StatusLine:
         fresh = {reason: count - before.drops.get(reason, 0) for reason, count in after.drops.items()}
         if any(fresh.values()):
             text += f", dropped: {_counts(fresh)}"
+        text += _cancelled(after.cancelled_before - before.cancelled_before, after.cancelled_running - before.cancelled_running,
+                           after.wasted_s - before.wasted_s)
         if after.variants:
             text += f", variants: {_by_variant(after.variants)}"
         misses, swaps = after.variant_misses - before.variant_misses, after.variant_swaps - before.variant_swaps
@@ -69,7 +71,8 @@ class StatusLine:
             variant_hits=after.variant_hits, variant_misses=after.variant_misses, variant_swaps=after.variant_swaps,
             batch_sizes={app: round(size, 2) for app, size in sizes.items() if size}, variants=after.variants,
             planned=after.planned, plan_accuracy=after.plan_accuracy, plan_seconds=round(after.plan_seconds, 6), plans=after.plans,
-            plans_changed=after.plans_changed, plan_swaps=after.plan_swaps,
+            plans_changed=after.plans_changed, plan_swaps=after.plan_swaps, cancelled_before=after.cancelled_before,
+            cancelled_running=after.cancelled_running, wasted_s=round(after.wasted_s, 6),
         )
 
 
@@ -79,6 +82,13 @@ def _sizes(sizes: Mapping[str, float]) -> str:
     if not busy or max(busy.values()) < 1.05:
         return ""
     return " in batches of " + ", ".join(f"{size:.1f}{f' ({app})' if len(busy) > 1 else ''}" for app, size in busy.items())
+
+
+def _cancelled(before: int, running: int, wasted: float) -> str:
+    """What devices cancelled, and what that came to."""
+    if not before and not running:
+        return ""
+    return f", cancelled: {before} before they ran, {running} while they ran ({wasted:.2f} s wasted)"
 
 
 def _by_variant(variants: Mapping[str, str]) -> str:
@@ -106,13 +116,15 @@ def served(server: Server) -> tuple[str, dict[str, Any]]:
         text += f"; {statistics.damaged} messages were damaged"
     if statistics.variant_misses:
         text += f"; {statistics.variant_misses} batches waited for their variant, {statistics.variant_hits} did not"
+    text += _cancelled(statistics.cancelled_before, statistics.cancelled_running, statistics.wasted_s).replace(", ", "; ", 1)
     if machine.quarantine.refused:
         text += f"; {machine.quarantine.refused} jobs were refused, as their like killed workers"
     return text, {
         "sessions": machine.opened, **machine.outcomes, "bytes_in": statistics.bytes_received, "bytes_out": statistics.bytes_sent,
         "duplicates": statistics.duplicates, "bad_messages": statistics.bad_messages, "refused": machine.quarantine.refused,
         "drops": statistics.drops, "variant_hits": statistics.variant_hits, "variant_misses": statistics.variant_misses,
-        "variant_swaps": statistics.variant_swaps,
+        "variant_swaps": statistics.variant_swaps, "cancelled_before": statistics.cancelled_before,
+        "cancelled_running": statistics.cancelled_running, "wasted_s": round(statistics.wasted_s, 6),
     }
 
 

@@ -55,9 +55,17 @@ class Tally:
         return found
 
     def variants(self, devices: Mapping[int, str]) -> dict[str, str]:
-        """The variant each device runs with now, by its name; `devices` are the names of the sessions that are there."""
+        """The variant each device runs with now, by its name; `devices` are the names of the sessions that are there.
+
+        A device with several sessions, one for each entrant of a race, is there with each variant: name, then name (variant).
+        """
         self._forget(devices)
-        return {devices[session]: variant for session, variant in list(self._variants.items()) if session in devices}
+        found: dict[str, str] = {}
+        for session, variant in list(self._variants.items()):
+            if session in devices:
+                name = devices[session]
+                found[name if found.get(name, variant) == variant else f"{name} ({variant})"] = variant
+        return found
 
     def _forget(self, there: Container[int]) -> None:
         for session in [session for session in list(self._variants) if session not in there]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cloud_server.events import (
     BatchDone, Finished, Fold, Forget, JobDone, JobKey, MakePlan, MessageReceived, Note, PeerGone, Planned, Preload, Release, RunBatch,
-    SendMessage, StopRequested, Tick,
+    SendMessage, StopRequested, Tick, Withdraw,
 )
 from cloud_server.planning.planner import plan
 from experiments.agenda import Agenda
@@ -61,6 +61,7 @@ class ServerBody(Body):
         self.perform = {
             RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish, MakePlan: self._plan, Preload: self._note,
+            Withdraw: self._note,
         }
 
     def start(self) -> None:
@@ -252,7 +253,7 @@ class ServerBody(Body):
         if self.results.pop((command.session, command.seq), None) is None:
             self.broken(f"Forget({command.session}, {command.seq}): no such result is kept")
 
-    def _note(self, command: Note | Preload) -> None:
+    def _note(self, command: Note | Preload | Withdraw) -> None:
         pass
 
     def _plan(self, command: MakePlan) -> None:

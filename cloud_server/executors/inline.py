@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
-from cloud_server.events import Preload, RunBatch
+from cloud_server.events import Preload, RunBatch, Withdraw
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.worker import Worker
 from tasks import App, Residency
@@ -44,6 +44,9 @@ class InlineExecutor:
         problem = "" if self._worker is None else self._worker.preload(command.app, command.variants, lambda: True)
         if problem:
             self._on_note("warning", problem)
+
+    def withdraw(self, command: Withdraw) -> None:
+        """As Executor.withdraw: what is given has begun."""
 
     def residency(self) -> list[Residency]:
         """As Executor.residency."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from cloud_server.events import BatchDone, JobKey, Preload, RunBatch
+from cloud_server.events import BatchDone, JobKey, Preload, RunBatch, Withdraw
 from cloud_server.offer import AppInfo
 from tasks import App, Residency
+from tasks.speculation import LOCAL
 from wire.protocol import Payload
 
 __all__ = ["Deliver", "Executor", "ExecutorError", "OnNote", "Want", "app_info", "silent", "stages_here"]
@@ -53,6 +54,9 @@ class Executor(Protocol):
         """Have variants ready at a worker, while it goes on with what it has. Never blocks, and has no answer: one that cannot be
         loaded is told of, and fails the jobs that need it."""
 
+    def withdraw(self, command: Withdraw) -> None:
+        """Leave a job out of a batch that has not begun; its answer says that it was dropped. Never blocks; void where it has begun."""
+
     def residency(self) -> list[Residency]:
         """What each worker has loaded, and how batches have met it so far; from any thread."""
 
@@ -61,11 +65,12 @@ class Executor(Protocol):
 
 
 def stages_here(app: App) -> tuple[int, ...]:
-    """The stages a server may run on this host: not the source, not bound to devices, not lacking."""
-    lacks = app.missing()
+    """The stages a server may run on this host: not the source, not bound to devices, not behind a race, not lacking."""
+    lacks = app.missing("cloud")
+    last = app.n if app.speculation is None else app.speculation.stage
     return tuple(
         index for index, stage in enumerate(app.chain)
-        if index > 0 and stage.placement != "device" and index not in lacks
+        if 0 < index <= last and stage.placement != "device" and index not in lacks
     )
 
 
@@ -76,10 +81,28 @@ def app_info(app: App) -> AppInfo:
         name=app.name, version=app.version, fingerprint=app.fingerprint(), stages=app.names,
         here=tuple(index in here for index in range(app.n)),
         batched=tuple(stage.run_batch is not None for stage in app.chain), once=tuple(stage.once for stage in app.chain),
-        stateful=tuple(stage.stateful for stage in app.chain), lacks=tuple(sorted(app.missing())),
+        stateful=tuple(stage.stateful for stage in app.chain), lacks=tuple(sorted(app.missing("cloud"))),
         source_hash=app.source_hash(), aggregate=app.aggregate is not None, variants=tuple(app.variants),
         accuracies=tuple(variant.accuracy for variant in app.variants.values()), varies=tuple(stage.varies for stage in app.chain),
+        race=-1 if app.speculation is None else app.speculation.stage, batches=_batches(app),
+        unfit=tuple(_unfit(app, name) for name in _raced(app)),
     )
+
+
+def _raced(app: App) -> tuple[str, ...]:
+    return () if app.speculation is None else app.speculation.entrants
+
+
+def _batches(app: App) -> tuple[bool, ...]:
+    return () if app.race is None else tuple(each.batched for each in app.race.alternatives.values())
+
+
+def _unfit(app: App, name: str) -> str:
+    """Why a server on this host does not run an alternative, in words; "" if it does."""
+    if name == LOCAL:
+        return "it runs on devices"
+    missing = app.lacking(name)
+    return f"it needs {', '.join(missing)}, missing on the server" if missing else ""
 
 
 def silent(level: str, text: str) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple, Union
 import psutil
 
 from cloud_server.digest import digest
-from cloud_server.events import BatchDone, JobDone, JobKey, Preload
+from cloud_server.events import BatchDone, JobDone, JobKey, Preload, Withdraw
 from cloud_server.executors.child import Answer, Holds, Leaving, Ready, carried, unflatten
 from cloud_server.executors.seam import Deliver, OnNote
 from cloud_server.executors.stock import Stock
@@ -77,7 +77,7 @@ class Switch:
     """
 
     def __init__(
-        self, crew: Crew, inbox: Inbox[Union[Job, Preload, float]], deliver: Deliver, ready: SimpleQueue[str], on_note: OnNote
+        self, crew: Crew, inbox: Inbox[Union[Job, Preload, Withdraw, float]], deliver: Deliver, ready: SimpleQueue[str], on_note: OnNote
     ) -> None:
         self._crew = crew
         self._inbox = inbox
@@ -131,8 +131,15 @@ class Switch:
                 self._pending.append(item)
             elif isinstance(item, Preload):
                 self._stock.plan(item, [(post.index, post.process) for post in self._posts if post.process is not None])
+            elif isinstance(item, Withdraw):
+                self._withdraw(item)
             else:
                 self._close(item)
+
+    def _withdraw(self, item: Withdraw) -> None:
+        for at, job in enumerate(self._pending):
+            if job.command.batch == item.batch:
+                self._pending[at] = job._replace(command=job.command.without(item.session, item.seq))
 
     def _close(self, patience: float) -> None:
         self._close_at = monotonic() + patience

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic, perf_counter
 
-from cloud_server.events import Preload, RunBatch
+from cloud_server.events import JobKey, Preload, RunBatch, Withdraw
 from cloud_server.executors.loader import Loader
 from cloud_server.executors.seam import Deliver, ExecutorError, OnNote, Want, silent
 from cloud_server.executors.worker import Worker
@@ -44,6 +44,8 @@ class ThreadExecutor:
         self._workers: list[Worker] = []
         self._resident = resident
         self._loader = Loader(self._loaded)
+        self._waiting: dict[int, list[JobKey]] = {}
+        """By batch that has not begun, the jobs that were withdrawn from it."""
 
     def start(self, deliver: Deliver) -> None:
         """As Executor.start; each stage is set up on the thread that will run it."""
@@ -61,12 +63,18 @@ class ThreadExecutor:
 
     def submit(self, command: RunBatch, inputs: Sequence[Payload], wants: Sequence[Want]) -> None:
         """As Executor.submit."""
+        self._waiting[command.batch] = []
         self._jobs.put((command, inputs, wants, perf_counter()))
 
     def preload(self, command: Preload) -> None:
         """As Executor.preload."""
         if command.worker < len(self._workers):
             self._loader.plan(self._workers[command.worker], command.app, command.variants)
+
+    def withdraw(self, command: Withdraw) -> None:
+        """As Executor.withdraw."""
+        if (gone := self._waiting.get(command.batch)) is not None:
+            gone.append((command.session, command.seq))
 
     def residency(self) -> list[Residency]:
         """As Executor.residency."""
@@ -101,6 +109,8 @@ class ThreadExecutor:
             return
         ready.put(None)
         while (job := self._jobs.get()) is not None:
+            for key in self._waiting.pop(job[0].batch, ()):
+                job = (job[0].without(*key), *job[1:])
             deliver(*worker.run(*job))
             del job  # else the last value's memory is kept until the next comes
         for problem in worker.close():

@@ -44,7 +44,7 @@ class Worker:
         self._resident = resident
 
     def setup(self) -> None:
-        """Set up every stage a server may run, and load the first variant.
+        """Set up every stage a server may run, and load the first variant; of a race only what is asked for later.
 
         Raises:
             ExecutorError: naming app, stage and error. What was set up before is closed again.
@@ -53,7 +53,7 @@ class Worker:
             try:
                 for index in stages_here(seat.app):
                     seat.runner.setup(index, index + 1)
-                if seat.app.variants:
+                if seat.app.variants and seat.app.speculation is None:
                     seat.runner.preload(seat.app.variant().name)
             except BaseException as error:  # whatever user code throws, the words reach whoever waits for this worker
                 self.close()

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 from tests.unit.server import (
-    APP, ServerUnderTest, answers, batches, busy, result, serving,
+    APP, SESSION, ServerUnderTest, answers, batches, busy, result, serving,
 )
 
-from cloud_server.events import BatchDone, JobDone, Release, RunBatch, SendMessage
+from cloud_server.events import BatchDone, JobDone, Release, RunBatch, SendMessage, Withdraw
 from wire.protocol import Cancel, Result
 
 
@@ -52,18 +52,37 @@ def test_shedding_one_job_lets_the_next_run() -> None:
 
 
 def test_a_cancelled_job_that_waits_is_dropped() -> None:
-    """When its turn comes it is answered and does not run."""
+    """It is answered at once, its payload goes, and those behind it move up; a second CANCEL changes nothing."""
     server = busy()
     server.submits(1, 1.0)
-    assert server.hears(Cancel(1), 1.1) == []
-    assert answers(server.done(0, 1.5)) == [(0, "done", ""), (1, "dropped", "cancelled")]
+    server.submits(2, 1.0)
+    assert answers(server.hears(Cancel(1), 1.1)) == [(1, "dropped", "cancelled")] and server.tokens == {1, 3}
+    assert server.hears(Cancel(1), 1.2) == [] and server.machine.queued == 1
+    commands = server.done(0, 1.5)
+    assert answers(commands) == [(0, "done", "")] and batches(commands) == [(2,)]
+    assert (server.machine.cancels.before, server.machine.cancels.while_running, server.machine.cancels.wasted) == (1, 0, 0.0)
 
 
 def test_a_cancelled_job_that_runs_is_answered_as_usual() -> None:
-    """The work is done already."""
+    """The work is done already; what it took is counted as waste, its part of its batch."""
     server = busy()
-    server.hears(Cancel(0), 1.1)
+    assert server.hears(Cancel(0), 1.1) == []
     assert answers(server.done(0, 1.5)) == [(0, "done", "")]
+    assert (server.machine.cancels.before, server.machine.cancels.while_running) == (0, 1)
+    assert server.machine.cancels.wasted == pytest.approx(0.03)
+
+
+def test_a_cancelled_job_in_a_batch_that_has_not_begun_is_withdrawn() -> None:
+    """Of a batch lined up behind a worker's, the job is left out, and answered as cancelled; the batch that runs is left alone."""
+    server = serving(depth=2)
+    server.submits(0, 1.0)
+    batch = next(command for command in server.submits(1, 1.0) if isinstance(command, RunBatch))
+    assert server.hears(Cancel(1), 1.1) == [Withdraw(1, "app", SESSION, 1)] and server.hears(Cancel(0), 1.1) == []
+    assert batch.without(SESSION, 1).slack == (-1.0,) and batch.without(SESSION, 2).slack == (None,)
+    server.done(0, 1.2)
+    assert answers(server.done(1, 1.3, "dropped", times=())) == [(1, "dropped", "cancelled")]
+    assert (server.machine.cancels.before, server.machine.cancels.while_running) == (1, 1)
+    assert server.machine.executed == 1
 
 
 def test_cancelling_what_is_not_there_changes_nothing() -> None:
@@ -129,10 +148,10 @@ def test_what_is_late_or_cancelled_is_left_out_of_a_batch() -> None:
     server.submits(1, 1.0, budget=0.1)
     server.submits(2, 1.0)
     server.submits(3, 1.0)
-    server.hears(Cancel(3), 1.1)
+    assert answers(server.hears(Cancel(3), 1.1)) == [(3, "dropped", "cancelled")]
     commands = server.done(0, 1.5)
     assert batches(commands) == [(2,)]
-    assert answers(commands)[1:] == [(1, "dropped", "late in the queue"), (3, "dropped", "cancelled")]
+    assert answers(commands)[1:] == [(1, "dropped", "late in the queue")]
 
 
 def test_a_job_of_a_batch_may_end_as_it_likes() -> None:

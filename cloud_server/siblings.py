@@ -1,0 +1,36 @@
+"""The sessions of one device in one race: each entrant of a server has its own, and together they have one share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloud_server.offer import AppInfo
+from cloud_server.sessions import Session
+
+__all__ = ["join", "leave"]
+
+
+def join(session: Session, app: AppInfo, sessions: Mapping[int, Session]) -> None:
+    """A session began: it goes on with what its device had, if others of that race are here already.
+
+    They are those of the same key, device and app; two that ask for the same alternative are two devices of one name.
+    """
+    if app.race < 0 or not session.hello.variant:
+        return
+    who = session.sender, session.device, session.app.partition("#")[0]
+    found = [
+        each for each in sessions.values()
+        if each is not session and (each.sender, each.device, each.app.partition("#")[0]) == who
+        and each.hello.variant not in ("", session.hello.variant)
+    ]
+    for each in found:
+        each.siblings = (*each.siblings, session)
+        session.served = max(session.served, each.served)
+    session.siblings = tuple(found)
+
+
+def leave(session: Session) -> None:
+    """A session ended."""
+    for each in session.siblings:
+        each.siblings = tuple(other for other in each.siblings if other is not session)
+    session.siblings = ()
