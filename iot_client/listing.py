@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 from iot_client.display import render
-from tasks import App, Task
+from tasks import App, Speculative, Task
+from tasks.alternative import Alternative
 from tasks.crossing import Crossing, Loss
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def listing(app: App, stream: TextIO) -> str:
         stream,
         stages_table(app),
         f"Legal stage counts on this device: {legal}. With {app.n} everything runs here and no server is needed.",
-        *_variants(app),
+        *(_variants(app) if app.race is None else _race(app, app.race)),
         "A server that lacks a package allows fewer, and says so when asked.",
     )
 
@@ -44,7 +45,8 @@ def stages_table(app: App) -> Table:
     for index, stage in enumerate(app.chain):
         reason = app.why_not(index + 1, frozenset(missing))
         needs = _needs(stage, missing.get(index, ()))
-        table.add_row(str(index + 1), stage.stage_name, _where(stage), needs, reason or "legal", "-" if reason else _sends(app, index + 1))
+        sends = "-" if reason else _sends(app, index + 1)
+        table.add_row(str(index + 1), stage.stage_name, _where(app, index), needs, reason or "legal", sends)
     if app.aggregate is not None:
         needs = ", ".join(app.aggregate.requires) or "-"
         table.add_row("-", app.aggregate.stage_name, "one place for all devices", needs, "(aggregate)", "-")
@@ -56,13 +58,48 @@ def _variants(app: App) -> list[str]:
     return [f"Variants: {named}. Without a plan of a server the first is used, or that of --variant."] if named else []
 
 
-def _where(stage: Task) -> str:
-    where = "device or cloud" if stage.placement == "any" else stage.placement
+_PREFERS = {
+    "accuracy": "the best answer in that order wins",
+    "cloud": "the first cloud that answers wins",
+    "first": "the first answer wins",
+}
+_MISSES = {
+    "late": "the local answer is waited for, or where there is none a cloud's",
+    "drop": "the frame is dropped",
+    "extrapolate": "the last answer is extrapolated",
+}
+
+
+def _race(app: App, race: Speculative) -> list[str]:
+    """Who races and by which rule, in words."""
+    clouds = ", ".join(f"{each.name}: {_tasks(each)}" for each in race.clouds)
+    local = "no local one" if race.local is None else f"then local: {_tasks(race.local)}{_lacking(app.lacking(race.local.name))}"
+    return [
+        f"Race at {race.stage_name!r}: {clouds}, {local}.",
+        f"Within {race.deadline * 1e3:g} ms of capture {_PREFERS[race.prefer]}; without one {_MISSES[race.on_miss]}.",
+    ]
+
+
+def _tasks(alternative: Alternative) -> str:
+    return " -> ".join(task.stage_name for task in alternative.tasks)
+
+
+def _lacking(packages: tuple[str, ...]) -> str:
+    return f" (not here: {', '.join(packages)} is missing)" if packages else ""
+
+
+def _where(app: App, index: int) -> str:
+    stage, behind = app.chain[index], app.speculation is not None and index > app.speculation.stage
+    if isinstance(stage, Speculative):
+        return "cloud" if stage.local is None else "device and cloud, raced"
+    where = "device" if behind else "device or cloud" if stage.placement == "any" else stage.placement
     return where + ", keeps state" * stage.stateful + ", varies" * stage.varies
 
 
 def _needs(stage: Task, missing: tuple[str, ...]) -> str:
-    return ", ".join(f"{name} (missing here)" if name in missing else name for name in stage.requires) or "-"
+    needed = stage.needs("device")
+    words = [f"{name} (missing here)" if name in missing else name for name in needed]
+    return ", ".join(words + [f"{name} (server)" for name in stage.needs("cloud") if name not in needed]) or "-"
 
 
 def _sends(app: App, k: int) -> str:

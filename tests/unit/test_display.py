@@ -17,7 +17,8 @@ from iot_client.sinks import OutputError, ReaderGone
 from metrics.host import HostSample
 from metrics.summary import Summary
 from metrics.tables import summary_table
-from tasks import Aggregate, App, Input, StatefulTask, Task
+from tasks import Aggregate, App, Input, Speculative, StatefulTask, Task
+from tests.unit.races import Named, raced
 
 LOCAL = Statistics(captured=4, in_flight=0, split=3, window=4, link="local")
 
@@ -273,3 +274,16 @@ def test_the_listing_tells_what_each_split_sends_and_may_lose():
     lines = listing(App("door", [Input(), Blur(), Find(), Look()]), io.StringIO()).splitlines()
     sent = [line.partition(" legal ")[2].strip() for line in lines if line.strip()[:1].isdigit()]
     assert sent == ["the whole value (jpeg:30)", "image (jpeg:60)", "box, image (jpeg:60 width:320)", "nothing"]
+
+
+def test_the_listing_tells_the_race_in_words():
+    """Who races and what they are made of, by which rule, what each side needs, and that all behind it runs on the device."""
+    race = {"local": Named("small", requires=("gone",)), "cloud": (Named("large", requires=("torch",)), [Named("crop"), Named("huge")])}
+    text = listing(raced(Named("draw"), **race, deadline=0.2, prefer="first", on_miss="drop"), io.StringIO())
+    assert "Race at 'speculative': cloud: large, cloud2: crop -> huge, then local: small (not here: gone is missing)." in text
+    assert "Within 200 ms of capture the first answer wins; without one the frame is dropped." in text
+    rows = {line.split()[1]: line for line in text.splitlines() if line.strip()[:1].isdigit()}
+    assert "device and cloud, raced" in rows["speculative"] and "gone (missing here), torch (server)" in rows["speculative"]
+    assert "device or cloud" in rows["resize"] and "device or cloud" not in rows["draw"]
+    alone = listing(App("t", [Input(), Speculative(cloud=Named("a"))]), io.StringIO())
+    assert "cloud: a, no local one." in alone and "without one the local answer is waited for, or where there is none a cloud's." in alone

@@ -14,7 +14,8 @@ from cloud_server.latency import Latency
 from cloud_server.latency_profile import Cell, LatencyProfile, hardware_words, load_profile, path_of, samples, save_profile
 from cloud_server.profiling import Plan, ProfileError, measure, plan, sizes_up_to
 from cloud_server.scheduler import Scheduler, SchedulerConfig
-from tasks import DROP, App, Input, Task, Variant, task
+from tasks import DROP, App, Input, Speculative, Task, Variant, task
+from tests.unit.races import Named
 
 SECONDS = 0.001
 
@@ -154,3 +155,20 @@ def test_the_machine_takes_what_was_measured() -> None:
     machine = Scheduler(SchedulerConfig(server="s", epoch=1, apps={}))
     assert machine.handle(Profiled("a", ((1, 2, "", 1, 0.05),)), 0.0) == []
     assert machine._dispatcher.latency.seconds(("a", 1, 2, ""), 1) == pytest.approx(0.05)
+
+
+def test_of_a_race_the_clouds_are_measured() -> None:
+    """Each of them that runs here, in batches where it takes several at once; not local, and nothing behind the race."""
+    large, log = Halve(), list[str]()
+    large.varies = False
+    large.loaded = "large"
+    clouds = (large, Named("slow", log), Named("lacking", log, requires=("gone",)))
+    app = App("raced", [Input(), Speculative(Named("small", log), clouds), Named("draw", log)])
+    what = plan(app, 4)
+    assert what == Plan(("cloud", "cloud2"), {1: (1, 2, 4)})
+    cells = measure(app, [8, 9], what, seconds=SECONDS, progress=log.append)
+    assert [(cell.variant, cell.stage, cell.batch) for cell in cells] == [
+        ("cloud", 1, 1), ("cloud", 1, 2), ("cloud", 1, 4), ("cloud2", 1, 1)
+    ]
+    assert large.seen == {"large": {1, 2, 4}}
+    assert [line for line in log if "setup" in line or "close" in line] == ["setup slow", "close slow"]

@@ -35,8 +35,8 @@ def runs(commands: list[Any]) -> list[tuple[int, str]]:
 
 def test_what_a_server_is_told_of_a_race() -> None:
     """It runs nothing behind the race and not local; of each alternative it knows whether it is batched and why it does not run."""
-    batched = Named("l", run_batch=list)
-    app = raced(Named("draw"), Count(), local=Named("s", run_batch=list), cloud=(batched, [Named("a"), Named("b")], Named("c", requires=("gone",))))
+    clouds = Named("l", run_batch=list), [Named("a"), Named("b")], Named("c", requires=("gone",))
+    app = raced(Named("draw"), Count(), local=Named("s", run_batch=list), cloud=clouds)
     info = app_info(app)
     assert (info.race, info.here, info.lacks, info.planned) == (2, (False, True, True, False, False), (), False)
     assert info.batches == (True, True, False, False)
