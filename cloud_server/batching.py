@@ -58,7 +58,8 @@ class Backlog:
             self.active += 1
             if session.served < self._served:
                 session.served = self._served
-                self._share(session)
+                if session.siblings:
+                    self._share(session)
             session.ticket = next(self._tickets)
             heappush(self._turns, (session.served, session.ticket, session))
         session.queue.append(job)

@@ -40,7 +40,7 @@ class Job(msgspec.Struct, gc=False):
 
 def job_of(message: Submit, event: MessageReceived, app: AppInfo, now: float, deadline: float | None, fixed: str = "") -> Job:
     """What a SUBMIT asks for; one that names no variant runs with the one that is `fixed` for its session, or the first."""
-    variant = message.variant or fixed or app.variant()
+    variant = message.variant or fixed or (app.variant() if app.variants else "")
     return Job(
         event.session, message.seq, message.start, message.stop, event.token, event.nbytes, now, deadline, alone=message.generation > 0,
         generation=message.generation, variant=variant,
