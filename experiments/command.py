@@ -3,6 +3,7 @@
     python -m experiments list                                        the experiments that come with Spillway
     python -m experiments run quick                                   run one, compare its policies, write a report
     python -m experiments run fleet                                   many devices, one server: against other systems
+    python -m experiments run uplink                                  several services on one uplink: who gets the bandwidth
     python -m experiments sweep quick --set link.up_mbit=2,5,10       a grid over fields of one
     python -m experiments report runs/quick-20260101-120000           make the page of a report again
     python -m experiments cuts neural --rates 2,10,50                 latency of every cut of an app, all at once
@@ -35,11 +36,7 @@ from experiments.page import least_note, write_page
 from experiments.report import make_report, read, write
 from experiments.runs import Run
 from experiments.fields import changed, grid
-from experiments.fleet import command as fleets
-from experiments.fleet.lab import FleetLab
-from experiments.fleet.lab import built_in as built_in_fleets
-from experiments.fleet.lab import load as load_fleet
-from experiments.fleet.report import is_fleet
+from experiments.kinds import KINDS, Kind, kind_of
 from experiments.sweep import Point, points_of, sweep_table, write_sweep
 from experiments.verdicts import check_seeds
 from tasks.app import load as load_app
@@ -105,11 +102,11 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
 
 
 def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
-    fleet = _fleet(options)
-    if fleet is not None:
-        out = _folder(options)
-        code = fleets.run(fleet, options, out, _progress, _console())
-        _say_page(out, lambda: fleets.remake(out))
+    special = _special(options)
+    if special is not None:
+        (kind, asked), out = special, _folder(options)
+        code: int = kind.command.run(asked, options, out, _progress, _console())
+        _say_page(out, lambda: kind.command.remake(out))
         return code
     lab, body, out = _lab(options), _body(options, bodies), _folder(options)
     runs: list[Run] = []
@@ -124,13 +121,16 @@ def _run(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     return code
 
 
-def _fleet(options: Any) -> FleetLab | None:
-    """The fleet asked for, with what the options change; None where it is another experiment."""
+def _special(options: Any) -> tuple[Kind, Any] | None:
+    """The experiment asked for, with what the options change, and its kind; None where it is one of devices and policies."""
     try:
-        found = load_fleet(options.lab)
-        return None if found is None else fleets.asked(found, options)
+        for kind in KINDS:
+            found = kind.load(options.lab)
+            if found is not None:
+                return kind, kind.command.asked(found, options)
     except (ValueError, OSError) as error:
         raise _Refused(error) from error
+    return None
 
 
 def _sweep(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
@@ -190,16 +190,17 @@ def _list(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     for name, lab in known.items():
         clip = "" if lab.clip == "rendered" else f", needs {lab.clip} in SPILLWAY_CLIPS"
         print(f"{name:<{width}}  {lab.about or lab.name} ({len(lab.policies)} policies of {lab.seconds:g} s{clip})")
-    for name, path in built_in_fleets().items():
-        fleet = load_fleet(path)
-        assert fleet is not None
-        print(f"{name:<{width}}  {fleet.about or fleet.name} ({len(fleet.cases())} cases, {len(fleet.systems)} systems)")
+    for kind in KINDS:
+        for name, path in kind.built_in().items():
+            lab = kind.load(path)
+            print(f"{name:<{width}}  {lab.about or lab.name} ({len(lab.cases())} cases, {len(lab.systems)} systems)")
     return 0
 
 
 def _report(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
-    if is_fleet(options.folder):
-        _say_page(options.folder, lambda: fleets.remake(options.folder))
+    kind = kind_of(options.folder)
+    if kind is not None:
+        _say_page(options.folder, lambda: kind.command.remake(options.folder))
         return 0
     try:
         report = read(options.folder)
