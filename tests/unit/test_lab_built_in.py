@@ -16,7 +16,7 @@ from examples.ball_tracking import clip as rendered
 from experiments.apps import Blobs, Grey, score, watch
 from experiments.bodies import Body, least_of, run_all
 from experiments.fields import changed, grid, scalar_fields
-from experiments.lab import BUILT_IN, GoalSpec, Lab, built_in, load
+from experiments.lab import GoalSpec, Lab, built_in, load
 from experiments.links import LinkSpec
 from experiments.oracle import goal_of
 from experiments.runs import Run
@@ -35,7 +35,7 @@ def test_these_experiments_come_with_spillway() -> None:
     assert tuple(built_in()) == NAMES
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).resolve().parents[2] / "setup.cfg")
-    assert setup["options.package_data"]["experiments"] == f"{BUILT_IN.name}/*.toml, {BUILT_IN.name}/fleet/*.toml"
+    assert setup["options.package_data"]["experiments"] == ", ".join(f"{folder}/*.toml" for folder in ("labs", "labs/fleet", "labs/uplink"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from tests.unit.lab_runs import BASE, steady_run
 
 from experiments.bodies import Body, Note
 from experiments.command import main
-from experiments.fleet.lab import built_in as built_in_fleets
+from experiments.kinds import KINDS
 from experiments.lab import Lab, built_in
 from experiments.runs import Run
 from experiments.truth import true_costs
@@ -114,7 +114,7 @@ def test_list_has_a_line_for_each_built_in_experiment(capsys: pytest.CaptureFixt
     """Its name first."""
     assert main(["list"], BODIES) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [*built_in(), *built_in_fleets()]
+    assert [line.split()[0] for line in lines] == [*built_in(), *(name for kind in KINDS for name in kind.built_in())]
 
 
 def test_sweep_runs_the_whole_grid(lab: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
