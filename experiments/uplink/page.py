@@ -77,7 +77,7 @@ def _rows(report: UplinkReport, link: str) -> list[tuple[str, ...]]:
 
 
 def _services(report: UplinkReport) -> list[tuple[str, ...]]:
-    found = []
+    found: list[tuple[str, ...]] = []
     for one in _drawn(report):
         for each in one.figures.services:
             parts = (f"{each.accuracy:.4f}", f"{each.local:.4f}", f"{100 * each.sent:.1f}", f"{100 * each.in_time:.1f}", f"{each.mbit:.1f}")

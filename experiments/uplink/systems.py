@@ -6,7 +6,7 @@ from experiments.links import LinkTrace
 from experiments.traced_link import PAYLOAD
 from iot_client.uplink.allowance import NOTHING_SENT, Allowance
 from iot_client.uplink.planner import plan
-from iot_client.uplink.problem import Plan, Problem
+from iot_client.uplink.problem import Grant, Plan, Problem
 from iot_client.uplink.shared_link import SharedLink
 from iot_client.uplink.sharing import Planner, Sharing, Stake
 
@@ -68,7 +68,7 @@ def sharing_of(system: str, stakes: list[Stake], trace: LinkTrace) -> Sharing:
 
 def _apart(problem: Problem, before: Plan | None, parts: int) -> Plan:
     """Each service plans for itself, with one of so many equal parts of the link."""
-    grants = []
+    grants: list[Grant] = []
     for number, service in enumerate(problem.services):
         had = Plan((before.grants[number],)) if before is not None and len(before.grants) == len(problem.services) else None
         grants += plan(Problem((service,), problem.capacity / parts, problem.headroom), before=had).grants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from experiments.dice import Dice
@@ -86,8 +87,8 @@ class _World:
     def run(self) -> None:
         """All of it."""
         for stream in self.streams:
-            self._at(stream.dice.between(0.0, 1.0) / stream.service.fps, lambda now, stream=stream: self._capture(stream, now))
-            self._at(0.0, lambda now, stream=stream: self._ping(stream, now))
+            self._at(stream.dice.between(0.0, 1.0) / stream.service.fps, partial(self._capture, stream))
+            self._at(0.0, partial(self._ping, stream))
         self._at(0.0, self._look)
         if self._knows:
             for point in self.link.trace.points:

@@ -130,7 +130,8 @@ class Sharing:
         """Let the stream with the smallest frames send one now and then."""
         sizes = [
             (each.sizes[rung.codec], number, rung.cloud, rung.codec)
-            for number, (stake, each) in enumerate(zip(self.stakes, seen)) for rung in stake.rungs if rung.codec in each.sizes and rung.accuracy > stake.local
+            for number, (stake, each) in enumerate(zip(self.stakes, seen)) for rung in stake.rungs
+            if rung.codec in each.sizes and rung.accuracy > stake.local
         ]  # fmt: skip
         if sizes:
             nbytes, number, cloud, codec = min(sizes)
