@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,7 @@ from iot_client.log_lines import LogDisplay, log_line
 from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
 from iot_client.pictures import VideoSink, WindowSink
 from iot_client.pump import Pump, Sink
+from iot_client.race_report import race_fields, race_rows
 from iot_client.readers import DEFAULT_FPS, SourceError
 from iot_client.shipping import Ship
 from iot_client.signals import Signals
@@ -103,7 +105,7 @@ def _load(config: Config) -> App:
         require_opencv()
     if config.stages is not None:
         app.cut(config.stages, app.missing(), state_moves=config.mode != "live")
-    elif config.goal is None and not config.list:
+    elif config.goal is None and not config.list and (app.speculation is None or not config.host):
         _check_whole(app)
     if config.source is None and not app.source.owns_input and not config.list:
         raise ConfigError(f"app {app.name!r} has no source of its own: give --source, or submit items through iot_client.Client")
@@ -171,12 +173,11 @@ class _Run:
         return pump.exit
 
     def _client(self) -> Client:
-        config, app, goal, split = self._config, self._app, self._goal, self._split()
-        host = config.host or (DEFAULT_HOST if split < app.n or goal is not None else None)
+        config, app, goal = self._config, self._app, self._goal
         try:
             return Client(
-                app, host=host, keys=config.keys_for(host), port=config.port, mode=self._mode,
-                split=split, workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
+                app, host=self._servers(), keys=config.keys_for, port=config.port, mode=self._mode, hedge=config.hedge,
+                split=self._split(), workers=config.workers, source=self._source, frames=config.frames, rate=self._rate(), want=config.want,
                 device=config.device, trace=config.trace, keep_items=bool(config.video or config.show), on_note=self._display.note,
                 codec=config.codec or "raw", goal=goal, policy=config.policy, profiles=config.folder, on_decided=self._decided,
                 spool=self._spool(), checksum=config.checksum or None, ship=self._ship(),
@@ -184,15 +185,30 @@ class _Run:
             )
         except OSError as error:
             raise OutputError(f"cannot write the trace {config.trace}: {error.strerror or error}") from None
+        except TaskError:
+            raise
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     def _ship(self) -> Ship | None:
         config = self._config
         return Ship(key=config.ship_key or "", server=config.ship_server or "", hours=config.ship_hours) if config.ship else None
 
-    def _split(self) -> int:
-        """Stages here, at first: those asked for, else all; where that cannot be and they move anyhow, as many as can be."""
+    def _servers(self) -> tuple[str, ...] | None:
+        """Those named; else the default one if anything is for a server."""
+        split = self._split()
+        needed = split is not None and (split < self._app.n or self._goal is not None)
+        return self._config.host or ((DEFAULT_HOST,) if needed else None)
+
+    def _split(self) -> int | None:
+        """Stages here, at first: those asked for, else all; where that cannot be and they move anyhow, as many as can be.
+
+        None: those before the race that the app declares.
+        """
         if self._config.stages is not None:
             return self._config.stages
+        if self._app.speculation is not None and self._config.host:
+            return None
         legal = self._app.legal_cuts(self._app.missing())
         return legal[-1] if self._goal is not None and legal else self._app.n
 
@@ -274,7 +290,12 @@ class _Run:
             self._display.warn(pump.reason)
 
     def _tables(self, snapshot: SummarySnapshot, attained: Attained | None) -> list[Table]:
+        assert self._statistics is not None
         table = summary_table(snapshot, self._app.names)
+        if self._statistics.race is not None:
+            table.add_section()
+            for name, text in race_rows(self._statistics.race, process_time()):
+                table.add_row(name, text)
         if attained is None:
             return [table]
         table.add_section()
@@ -294,7 +315,7 @@ class _Run:
         return {
             "app": self._app.name, "mode": self._mode, "ended": pump.reason or "by itself", "exit": int(pump.exit), **extra,
             **msgspec.to_builtins(snapshot), "aggregate": to_plain(statistics["aggregate"]), "policy": self._policy(),
-            **_attained_fields(attained),
+            **_attained_fields(attained), "race": None if statistics["race"] is None else race_fields(statistics["race"]),
         }
 
     def _vitals(self, client: Client, pump: Pump) -> Vitals:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from iot_client.errors import ClientError
 from iot_client.goal import Goal
+from iot_client.hosts import parse_hosts
 from iot_client.options import DEFAULT_APP, DEFAULT_HOST, DEFAULT_PORT, MODES, POLICIES, parser
+from iot_client.race_config import HEDGES
 from iot_client.saved import default_folder
 from tasks.factory import with_parameters
 from wire.address import is_loopback
@@ -58,9 +60,9 @@ class ConfigError(ClientError, ValueError):
 class Config:
     """One run of the client; the command line's options by their names.
 
-    `app` has its parameters in it. `stages` is None for all local; `host` is None if none was named. `fps` to `min_quality`
-    make up the goal, which switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the default
-    folder.
+    `app` has its parameters in it. `stages` is None for all local; `host` are the servers that were named, home first. `fps` to
+    `min_quality` make up the goal, which switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the
+    default folder.
     """
 
     app: str = DEFAULT_APP
@@ -74,11 +76,12 @@ class Config:
     codec: str | None = None
     profiles: str | None = None
     no_profile: bool = False
-    host: str | None = None
+    host: tuple[str, ...] = ()
     port: int = DEFAULT_PORT
     source: str | None = None
     mode: str | None = None
     deadline_ms: float | None = None
+    hedge: str = "risk"
     variant: str | None = None
     rate: float | None = None
     frames: int | None = None
@@ -108,8 +111,8 @@ class Config:
 
     def __post_init__(self) -> None:
         _check(self.stages is None or self.stages >= 1, "STAGES", self.stages, "1 to the app's number of stages (see --list)")
-        _check(self.host is None or bool(self.host.strip()), "--host", self.host, "a name or an address")
         _check(1 <= self.port <= 65535, "--port", self.port, "1 to 65535")
+        self._check_hosts()
         _check(self.mode is None or self.mode in MODES, "--mode", self.mode, " or ".join(MODES))
         given = self.deadline_ms
         _check(given is None or 0.0 < given <= 3.6e6, "--deadline-ms", given, "milliseconds above 0, at most 3600000")
@@ -141,7 +144,7 @@ class Config:
         """Where automatic mode keeps what it learns; None: nowhere."""
         return None if self.no_profile else self.profiles or str(default_folder())
 
-    def keys_for(self, host: str | None) -> Path | None:
+    def keys_for(self, host: str | None, port: int | None = None) -> Path | None:
         """The folder with the keys for a link to this host; None: a link without keys.
 
         Raises:
@@ -151,11 +154,18 @@ class Config:
             return None
         folder = default_folder_of_keys("device") if self.keys is None else Path(self.keys).expanduser()
         try:
-            DeviceKeys.load(folder, host, self.port)
+            DeviceKeys.load(folder, host, port or self.port)
         except KeyProblem as error:
             without = ". On a network where everybody may read along and pose as that server, --insecure does without keys"
             raise ConfigError(f"--host {host}: {error}{without if isinstance(error, UnknownServer) else ''}") from None
         return folder
+
+    def _check_hosts(self) -> None:
+        try:
+            parse_hosts(self.host or None, self.port)
+        except ValueError as error:
+            raise ConfigError(f"--{error}") from None
+        _check(self.hedge in HEDGES, "--hedge", self.hedge, " or ".join(HEDGES))
 
     def _check_goal(self) -> None:
         for option, (name, field, factor, legal) in _GOALS.items():
@@ -215,10 +225,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     """
     options = vars(parser(Config).parse_args(arguments))
     options["app"] = with_parameters(options["app"], options.pop("param") or ())
+    options["host"] = tuple(options["host"] or ())
     options["want"] = None if options["want"] is None else tuple(name.strip() for name in options["want"].split(","))
     config = Config(**options)
-    if config.host is None and (config.stages is not None or config.goal is not None):
-        return replace(config, host=environ.get("HOST") or None)
+    if not config.host and (config.stages is not None or config.goal is not None) and environ.get("HOST"):
+        return replace(config, host=(environ["HOST"],))
     return config
 
 

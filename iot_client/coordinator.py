@@ -20,6 +20,7 @@ from iot_client.executor import Executor
 from iot_client.hooks import Hooks
 from iot_client.links import Link, Links
 from iot_client.raced import RaceShelf
+from iot_client.scores import Scores
 from iot_client.session import Session
 from iot_client.shelf import Kept, Shelf
 from metrics.clock import Clock
@@ -68,6 +69,7 @@ class Coordinator:
         self.session = session
         self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
         race = session.config.race
+        self.scores = None if race is None else Scores(race)
         self._raced = None if race is None else RaceShelf(race, packer, n, crossings=crossings, want=want)
         self.shelf = self._raced or Shelf(packer, n, crossings=crossings, want=want, resumed=bool(session.config.first))
         self.links = Links()
@@ -94,6 +96,7 @@ class Coordinator:
         self.decided: Decided | None = None
         self.on_decided: Callable[[Decided], None] = lambda decided: None
         self._trace = trace
+        self._watched = trace is not None or race is not None
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self.shelf.release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,
@@ -206,8 +209,11 @@ class Coordinator:
     def handle(self, event: Event) -> None:
         """One event through the machine, and what it commands."""
         now = self._clock.now()
-        if self._trace is not None:
-            self._trace.event(now, event)
+        if self._watched:
+            if self._trace is not None:
+                self._trace.event(now, event)
+            if self.scores is not None:
+                self.scores.event(event, now)
             self._do(self.session.handle(event, now), now)
             return
         perform = self._perform
@@ -218,6 +224,8 @@ class Coordinator:
         for command in commands:
             if self._trace is not None:
                 self._trace.command(now, command)
+            if self.scores is not None:
+                self.scores.command(command, now)
             self._perform[type(command)](command)
 
     # -- messages ----------------------------------------------------------------------------------

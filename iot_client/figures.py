@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from iot_client.race_report import race_figures
 from iot_client.result import Statistics
 from metrics.exposition import Distribution, Figure
 from metrics.histogram import LogHistogram
@@ -42,4 +43,6 @@ def figures(now: Statistics, run: SummarySnapshot, latencies: LogHistogram) -> I
     yield Figure("spillway_client_done_total", "Frames done, by where.", {"device": run.done_device, "cloud": run.done_cloud}, "where")
     yield Figure("spillway_client_drops_total", "Frames dropped, by reason.", run.dropped, "reason")
     yield Figure("spillway_client_link", "1 for the state of the link.", {link: float(link == now.link) for link in _LINKS}, "state")
+    if now.race is not None:
+        yield from race_figures(now.race)
     yield Distribution("spillway_client_latency_seconds", "From capture to delivery, of frames done or filtered.", latencies)

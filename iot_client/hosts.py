@@ -42,9 +42,9 @@ def parse_host(text: str, port: int) -> tuple[str, int]:
     said = _PLACE.fullmatch(text)
     name, port = (said["host"], int(said["port"])) if said else (text, port)
     if not name.strip():
-        raise ValueError(f"host={text!r}; legal: a name or an address, HOST or HOST:PORT")
+        raise ValueError(f"host {text!r}: must be a name or an address, HOST or HOST:PORT")
     if not 0 < port < 65536:
-        raise ValueError(f"port={port}; legal: 1 to 65535")
+        raise ValueError(f"{f'host {text!r}: ' if said else ''}port={port}; legal: 1 to 65535")
     return name, port
 
 
@@ -56,11 +56,11 @@ def parse_hosts(given: str | Sequence[str] | None, port: int) -> tuple[tuple[str
     """
     texts = () if given is None else (given,) if isinstance(given, str) else tuple(given)
     if given is not None and not texts:
-        raise ValueError("host=(); legal: one server or more, or None to run everything here")
+        raise ValueError("host (): must be one server or more, or None to run everything here")
     places = tuple(parse_host(text, port) for text in texts)
     for index, place in enumerate(places):
         if place in places[:index]:
-            raise ValueError(f"host: {texts[index]!r} is named twice; a server answers a race once, give each of them once")
+            raise ValueError(f"host {texts[index]!r} is named twice; a server answers a race once, give each of them once")
     return places
 
 

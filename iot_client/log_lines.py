@@ -14,6 +14,7 @@ import msgspec
 
 from iot_client.display import Display, live_line, write_error
 from iot_client.goal import Goal
+from iot_client.race_report import race_fields
 from iot_client.result import Statistics
 from metrics.summary import SummarySnapshot
 
@@ -46,7 +47,10 @@ class LogDisplay(Display):
         if not self._quiet and self._next is not None and now >= self._next:
             self._next = now + self._every
             line = live_line(snapshot, statistics, self._n, self._goal)
-            log_line("info", "status", line, link=statistics.link, split=statistics.split, spooled=statistics.spooled, **plain(snapshot))
+            race = {} if statistics.race is None else {"race": race_fields(statistics.race)}
+            log_line(
+                "info", "status", line, link=statistics.link, split=statistics.split, spooled=statistics.spooled, **plain(snapshot), **race,
+            )
 
     def summary(self, content: dict[str, Any]) -> None:
         self.show_notes()

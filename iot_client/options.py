@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from iot_client.race_config import HEDGES
 from iot_client.saved import default_folder
 from wire.keys import default_folder as default_folder_of_keys
 from wire.options import Parser
@@ -98,6 +99,8 @@ def _add_what(add: Any, default: Any) -> None:
     add("--mode", choices=MODES, help="newest frame first, or every frame; default: live for cameras and streams")
     add("--deadline-ms", type=float, metavar="MS", help="from capture to outcome: what the server would answer too late is finished here; "
         "live, what nobody finishes by then is dropped as late (default there: 1000, and nothing is finished here while the link is up)")
+    add("--hedge", choices=HEDGES, default=default.hedge, help="when this device answers itself beside its servers: at once, at the last "
+        "moment if they may be late, or where none of them can (%(default)s); see docs/speculation.md")
     add("--variant", metavar="NAME", help="of an app with variants: the one to use, whatever a server plans (see --list); "
         "default: its plan, or the first without one")
     add("--rate", type=float, metavar="FPS", help="frames per second to read; default: a file's own in live mode, else unlimited")
@@ -106,7 +109,8 @@ def _add_what(add: Any, default: Any) -> None:
 
 
 def _add_server(add: Any, default: Any) -> None:
-    add("--host", help=f"the server; default with STAGES or a goal: $HOST, else {DEFAULT_HOST}. Without them it only gets the final values")
+    add("--host", action="append", metavar="HOST[:PORT]", help=f"the server; default with STAGES or a goal: $HOST, else {DEFAULT_HOST}. "
+        "Without them it only gets the final values, but for an app that declares a race. Several race, and the first is home")
     add("--port", type=int, default=default.port, help="the server's port (%(default)s)")
     add("--codec", metavar="WORD", help="for a split by hand: raw, bits, png, jpeg:Q, jpeg:Q@WIDTH, fp16 or int8; default: raw")
     add("--keys", metavar="DIR", help="folder of keys, see iot-client enroll; where the server is another machine by default "

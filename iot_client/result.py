@@ -12,6 +12,7 @@ import numpy as np
 from iot_client.events import Decided, Deliver
 from iot_client.guide import Standing
 from iot_client.outcome import Outcome
+from iot_client.scores import RaceScore
 
 __all__ = ["Result", "ResultQueue", "Statistics"]
 
@@ -60,7 +61,8 @@ class Statistics(msgspec.Struct, frozen=True):
     deadline; `late_results` those of a server that came second. `waiting_for_server` are frames that only a server can go
     on with while there is none.
 
-    Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now.
+    Where the split moves by itself, `decided` is its last decision and `standing` what it sees and expects now. Where local and cloud
+    answers race, `race` says how that goes and what it costs.
     """
 
     captured: int
@@ -85,6 +87,7 @@ class Statistics(msgspec.Struct, frozen=True):
     spool_bytes: int = 0
     twins: int = 0
     waiting_for_server: int = 0
+    race: RaceScore | None = None
 
 
 class ResultQueue:

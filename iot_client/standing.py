@@ -23,5 +23,5 @@ def statistics_of(
         aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
         guide.standing(now) if guide is not None else None, coordinator.bad_messages,
         *((0, 0) if spooling is None else spooling.figures), session.race.started if session.race is not None else 0,
-        session.waiting_for_server,
+        session.waiting_for_server, coordinator.scores.score() if coordinator.scores is not None else None,
     )

@@ -14,14 +14,14 @@ from iot_client.goal import Goal
 def test_no_arguments_mean_all_local():
     """No stage count and no server, even where HOST is set (some shells export their own name in it)."""
     config = parse([], {"HOST": "laptop"})
-    assert (config.stages, config.host, config.port, config.mode, config.workers) == (None, None, 5757, None, 1)
+    assert (config.stages, config.host, config.port, config.mode, config.workers) == (None, (), 5757, None, 1)
     assert config.app == "examples.ball_tracking.app:app"
 
 
 @pytest.mark.parametrize(
     ("arguments", "environ", "host"),
-    [(["3"], {}, None), (["3"], {"HOST": "edge"}, "edge"), (["3"], {"HOST": ""}, None), (["3", "--host", "a"], {"HOST": "b"}, "a"),
-     (["--host", "a"], {}, "a"), (["--slo-ms", "9"], {"HOST": "edge"}, "edge")],
+    [(["3"], {}, ()), (["3"], {"HOST": "edge"}, ("edge",)), (["3"], {"HOST": ""}, ()), (["3", "--host", "a"], {"HOST": "b"}, ("a",)),
+     (["--host", "a", "--host", "b:9"], {}, ("a", "b:9")), (["--slo-ms", "9"], {"HOST": "edge"}, ("edge",))],
 )
 def test_the_host_comes_from_the_option_then_the_environment(arguments, environ, host):
     """--host outranks HOST, and HOST counts only with a stage count or a goal."""
@@ -52,7 +52,7 @@ def test_want_takes_a_star_and_spaces():
     [
         ("stages", 0, "STAGES 0: must be 1 to"),
         ("stages", -2, "STAGES -2"),
-        ("host", " ", "--host ' '"),
+        ("host", (" ",), "--host ' '"), ("host", ("a", "a"), "--host 'a' is named twice"), ("hedge", "maybe", "--hedge 'maybe'"),
         ("port", 0, "--port 0: must be 1 to 65535"),
         ("port", 65536, "--port 65536"),
         ("mode", "fast", "--mode 'fast': must be live or lossless"),

@@ -53,7 +53,7 @@ def test_a_server_may_say_its_port(text: str, place: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    ("", "host=''"), (["a", "a:7"], "'a:7' is named twice"), ([], r"host=\(\)"), ("a:0", "port=0"), ("a:99999", "port=99999"),
+    ("", "host ''"), (["a", "a:7"], "'a:7' is named twice"), ([], r"host \(\)"), ("a:0", "host 'a:0': port=0"), ("a:99999", "port=99999"),
 ])
 def test_servers_that_make_no_sense_are_named(given: Any, words: str) -> None:
     """With what is legal."""
