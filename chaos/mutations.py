@@ -35,8 +35,8 @@ _DEVICE_DISPATCH = "iot_client/dispatch.py"
 _FALLBACK = "iot_client/fallback.py"
 _FLIGHT = "iot_client/flight.py"
 _PEER = "iot_client/peer.py"
+_HOME = "iot_client/home.py"
 _REPORTS = "iot_client/reports.py"
-_SESSION = "iot_client/session.py"
 _STREAM = "iot_client/stream.py"
 _CHECKSUM = "wire/checksum.py"
 _ANSWERS = "iot_client/answers.py"
@@ -284,9 +284,9 @@ MUTATIONS = (
         "if False]",
     ),
     Mutation(
-        "resend-unanswered", _SESSION, "after WELCOME all that is unanswered is sent again",
-        "        self.stream.ready = deque(unanswered)\n",
-        "        self.stream.ready = deque()\n",
+        "resend-unanswered", _HOME, "after WELCOME all that is unanswered is sent again",
+        "        self._stream.ready = deque(unanswered)\n",
+        "        self._stream.ready = deque()\n",
     ),
     Mutation(
         "late-result", _ANSWERS, "a RESULT for a frame that has its outcome is ignored",

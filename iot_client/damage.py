@@ -12,9 +12,9 @@ from iot_client.frame import NEVER, READY, SENT
 from iot_client.peer import Peer
 from iot_client.stream import Stream
 
-__all__ = ["Damage"]
+__all__ = ["GRACE", "Damage"]
 
-_GRACE = 0.25
+GRACE = 0.25
 """Seconds, and two round trips, in which the RESULT of a job that has its receipt is still expected."""
 
 
@@ -27,7 +27,7 @@ class Damage:
 
     def job(self, seq: int, peer: Peer, now: float) -> bool:
         """The SUBMIT of seq, or its RESULT, was damaged; True if it is sent again."""
-        self._count()
+        self.count()
         peer.flight.received(seq, now)
         return self.again(seq)
 
@@ -42,14 +42,15 @@ class Damage:
 
     def something(self, peer: Peer, now: float) -> list[Command]:
         """A message that nobody can read, one way or the other."""
-        self._count()
-        soon = now + _GRACE + 2 * peer.rtt
+        self.count()
+        soon = now + GRACE + 2 * peer.rtt
         for frame in self._stream.frames.values():
             if frame.state == SENT and soon < frame.resend_at < NEVER:
                 frame.resend_at = soon
         return peer.garbled(now)
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """One more message was damaged."""
         self.seen += 1
         if self.seen == 1:
             self._stream.out.append(Note("warning", "a message was damaged on its way; such messages are sent again and counted"))

@@ -7,6 +7,7 @@ from iot_client.frame import Frame
 from iot_client.outcome import Done
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
+from iot_client.races import Races
 from iot_client.reports import Reports
 from iot_client.stream import Stream
 
@@ -16,10 +17,11 @@ __all__ = ["Departures"]
 class Departures:
     """What happens to a frame once its outcome was delivered. Every seq is released once."""
 
-    def __init__(self, stream: Stream, reports: Reports, owner: Ownership | None) -> None:
+    def __init__(self, stream: Stream, reports: Reports, owner: Ownership | None, races: Races | None = None) -> None:
         self._stream = stream
         self._reports = reports
         self._owner = owner
+        self._races = races
         self._spooled = stream.config.spooled
 
     def leave(self, frame: Frame) -> None:
@@ -28,7 +30,7 @@ class Departures:
             discarded = self._reports.add(frame.seq)
             if discarded >= 0:
                 self._release(discarded)
-        elif self._owner is None:
+        elif self._owner is None and self._races is None:
             self._stream.out.append(Release(frame.seq))
         else:
             self._release(frame.seq)
@@ -58,6 +60,8 @@ class Departures:
         out, reports = self._stream.out, self._reports
         if peer is not None and peer.state == UP and reports.pending and reports.may_linger(now):
             return False
+        if self._races is not None:
+            self._races.close()
         for seq in reports.close():
             self._release(seq)
         if self._owner is not None:
@@ -72,5 +76,7 @@ class Departures:
         return True
 
     def _release(self, seq: int) -> None:
+        if self._races is not None and self._races.linger.withholds(seq):
+            return
         if self._owner is None or not self._owner.withholds(seq):
             self._stream.out.append(Release(seq))

@@ -22,7 +22,7 @@ class Fallback:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._config = stream.config
-        self._alone = Manual(stream.config.n, stream.config.codec)
+        self.alone = Manual(stream.config.n, stream.config.codec)
 
     def carry_on(self, link: str, policy: Policy, now: float) -> None:
         """The server is gone: finish here what it was to do, oldest first, then begin new frames whole.
@@ -40,7 +40,7 @@ class Fallback:
                     stream.run_twin(frame, now)
             elif (link == REFUSED and not self._config.spooled) or (stream.live and link == DOWN and not self.may_have_run_once(frame)):
                 stream.settle(frame, Dropped("offline"), now)
-        stream.start(self._alone if stream.can_run_all else policy, now)
+        stream.start(self.alone if stream.can_run_all else policy, now)
 
     def oversize(self, frame: Frame, limit: int, now: float) -> None:
         """A READY frame is larger than the server takes: run it here, or give it up."""

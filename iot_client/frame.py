@@ -7,6 +7,8 @@
 
 HEAD   stages [0, start) run here          SENT  the job is at the server
 READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: link down, or deadline near
+RACING its answers race, at servers and here (races.py), in place of READY, SENT and TWIN; a verdict may also come before that
+JUDGED its race is over, and a hook of the app makes its value
 BACK   waits for its turn at the stages with state, which run in seq order: here (TAIL), or at the server (READY)
 """
 
@@ -14,11 +16,13 @@ from __future__ import annotations
 
 import msgspec
 
+from iot_client.contest import Contest
+from iot_client.events import Sending
 from iot_client.outcome import Outcome
 
-__all__ = ["BACK", "HEAD", "NEVER", "READY", "SENT", "SETTLED", "TAIL", "TWIN", "WAITING", "Frame"]
+__all__ = ["BACK", "HEAD", "JUDGED", "NEVER", "RACING", "READY", "SENT", "SETTLED", "TAIL", "TWIN", "WAITING", "Frame"]
 
-WAITING, HEAD, READY, SENT, TWIN, BACK, TAIL, SETTLED = range(8)
+WAITING, HEAD, READY, SENT, TWIN, BACK, TAIL, SETTLED, RACING, JUDGED = range(10)
 
 NEVER = float("inf")
 
@@ -31,6 +35,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
     somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
     `twin_at` is when the twin was given to a worker; `study` is what is to be encoded of a frame that is studied.
+    Of a race: `contest`, what `send_when` said, whether the local entrant is at a worker, and whose answer stood, late or not.
     """
 
     seq: int
@@ -57,6 +62,11 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     where: str = "device"
     outcome: Outcome | None = None
     study: tuple[tuple[int, str], ...] | None = None
+    contest: Contest | None = None
+    send: Sending | None = None
+    runs_here: bool = False
+    entrant: str = ""
+    late: bool = False
 
     def awaits(self, start: int, generation: int) -> bool:
         """True if a server's RESULT of the stages from `start` on, in this generation, would be its answer."""

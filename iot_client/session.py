@@ -7,30 +7,33 @@ or thread in here: `handle(event, now) -> commands`.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from iot_client.answers import Answers
 from iot_client.dispatch import Dispatch
 from iot_client.events import (
-    Command, Event, FrameCaptured, Garbled, HostSampled, LinkDown, LinkUp, MessageReceived, Note, ReportsRecalled, SourceEnded,
-    SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
+    Combined, Command, Event, FrameCaptured, Garbled, HookFailed, HostSampled, LinkDown, LinkUp, MessageReceived, Note, ReportsRecalled,
+    SourceEnded, SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
 )
 from iot_client.damage import Damage
 from iot_client.departures import Departures
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED
 from iot_client.guide import Guide
+from iot_client.home import Home
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
 from iot_client.policy import Manual, Policy
 from iot_client.race import Race
+from iot_client.races import Races
 from iot_client.reports import Reports
+from iot_client.rivals import Rival
 from iot_client.steering import Auto
 from iot_client.stream import SessionConfig, Stream
+from iot_client.twins import Twins
 from iot_client.variants import Variants
-from wire.protocol import Bye, Credit, Error, Message, Plan, Pong, Result, State, Welcome
+from wire.protocol import Result
 
 __all__ = ["Session", "SessionConfig"]
 
@@ -49,17 +52,23 @@ class Session:
         self.damage = Damage(self.stream)
         self.fallback = Fallback(self.stream)
         self.peer = None if config.hello is None else Peer(0, config.session, config.hello, config.peer, uneven=self.guide is not None)
-        self.race = self._make_race()
+        self.races = self._make_races()
+        self.race = self._make_race() if self.races is None else self.races.twins
         self.owner: Ownership | None = None
         if self.peer is not None and config.stops:
             moving = self.policy if self.guide is None else self.guide.auto
             assert isinstance(moving, Manual | Auto), "a threshold moves no state"
             self.owner = Ownership(self.stream, self.peer, moving)
         self.answers = Answers(self.stream, self.fallback, self.race, self.guide, self.owner)
-        self.variants = Variants(config.variants, config.variant) if config.variants else None
-        self.dispatch = None if self.peer is None else Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide, self.owner)
+        self.variants = Variants(config.variants, config.variant) if config.variants and self.races is None else None
+        self.dispatch: Dispatch | None = None
+        if self.peer is not None and self.races is None:
+            self.dispatch = Dispatch(self.stream, self.peer, self.fallback, self.race, self.guide, self.owner)
         self.reports = Reports(config.reports, spooled=config.spooled, before=config.reports_before)
-        self._departures = Departures(self.stream, self.reports, self.owner)
+        self.departures = Departures(self.stream, self.reports, self.owner, self.races)
+        self.home: Home | None = None
+        if self.peer is not None:
+            self.home = Home(self, self.peer, self.races.rivals[0] if self.races is not None else None)
         self._started = self.peer is None
         self._stop_at: float | None = None
         self._finished = False
@@ -68,16 +77,10 @@ class Session:
             Tick: self._on_tick, LinkUp: self._on_link_up, LinkDown: self._on_link_down, SourceEnded: self._on_source_ended,
             SplitRequested: self._on_split_requested, StopRequested: self._on_stop_requested, HostSampled: self._on_host_sampled,
             Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
-            VariantReady: self._on_variant_ready,
+            VariantReady: self._on_variant_ready, Combined: self._on_combined, HookFailed: self._on_hook_failed,
         }
-        self._messages: dict[type, Callable[[Any, Peer, MessageReceived, float], None]] = {
-            Result: self._on_result, Credit: self._on_credit, Pong: self._on_pong, Welcome: self._on_welcome,
-            Error: self._on_error, Bye: self._on_bye, Plan: self._on_plan,
-        }
-
         if self.owner is not None:
             self._handlers[StateExported] = self.owner.exported
-            self._messages[State] = self.owner.received
 
     # -- the contract ------------------------------------------------------------------------------
 
@@ -85,8 +88,8 @@ class Session:
         """Take one event; answer with what is to be done, in order."""
         if self._finished:
             return []
-        if self.stream.live and type(event) is not Tick:
-            self.stream.expire(now, due=False)  # an answer at the deadline is on time, one after it is not
+        if type(event) is not Tick:  # an answer at the deadline is on time, one after it is not
+            self._expire(now, due=False)
         self._handlers[type(event)](event, now)
         return self._pump(now, type(event) is Tick)
 
@@ -105,15 +108,17 @@ class Session:
                 due = time
             if not stream.open and (time := self.reports.next_wakeup()) is not None and time < due:
                 due = time
-            if self.race is not None and peer.state == UP:
+            if self.race is not None and self.races is None and peer.state == UP:
                 due = min(due, self.race.next_wakeup())
+        if self.races is not None:
+            due = min(due, self.races.next_wakeup())
         if self.owner is not None:
             due = min(due, self.owner.next_wakeup())
         if stream.pace and (enter_at := stream.next_wakeup()) is not None:
             due = min(due, enter_at)
         head = stream.frames.get(stream.head)
         if head is not None and head.state != SETTLED:
-            if stream.live:
+            if stream.live and self.races is None:
                 due = min(due, head.captured_at + self.config.age_bound)
             if head.state == SENT:
                 due = min(due, head.resend_at)
@@ -132,12 +137,14 @@ class Session:
     @property
     def resent(self) -> int:
         """SUBMITs that were not a frame's first."""
+        if self.races is not None:
+            return sum(rival.resent for rival in self.races.rivals)
         return 0 if self.dispatch is None else self.dispatch.resent
 
     @property
     def late_results(self) -> int:
         """Answers of a server that nobody waited for any more."""
-        return self.answers.late
+        return self.answers.late if self.races is None else self.races.linger.late
 
     @property
     def in_flight(self) -> int:
@@ -149,6 +156,8 @@ class Session:
 
         In a race it is that of the entrant with the index of the peer.
         """
+        if self.races is not None:
+            return self.races.awaits(message, session, epoch, peer)
         frame, home = self.stream.frames.get(message.seq), self.peer
         its = frame is not None and frame.awaits(message.start, message.generation)
         return its and home is not None and home.knows(session, epoch)
@@ -162,6 +171,8 @@ class Session:
 
     def _on_captured(self, event: FrameCaptured, now: float) -> None:
         self.stream.capture(event)
+        if self.races is not None:
+            self.races.captured(self.stream.frames[event.seq])
         if self.guide is not None:
             self.guide.captured(now)
 
@@ -170,7 +181,10 @@ class Session:
             self.guide.ran(event, self.stream.frames.get(event.seq))
         if self.race is not None:
             self.race.ran(event, now)
-        self.stream.stages_done(event, now)
+        if self.races is not None and event.answers >= 0:
+            self.races.ran(event, now)
+        else:
+            self.stream.stages_done(event, now)
 
     def _on_host_sampled(self, event: HostSampled, now: float) -> None:
         if self.guide is not None:
@@ -190,7 +204,7 @@ class Session:
         self._started = True
 
     def _on_reports_recalled(self, event: ReportsRecalled, now: float) -> None:
-        self._departures.recalled(event.seqs)
+        self.departures.recalled(event.seqs)
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
         problem = self.config.why_not(event.k, () if self.peer is None else self.peer.lacks)
@@ -201,148 +215,84 @@ class Session:
         else:
             self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
 
-    # -- the server --------------------------------------------------------------------------------
+    # -- the servers -------------------------------------------------------------------------------
+
+    def welcomed(self) -> None:
+        """A server said that we may begin."""
+        self._started = True
 
     def _on_link_up(self, event: LinkUp, now: float) -> None:
-        assert self.peer is not None
-        self.stream.out += self.peer.link_up(now, self.stream.head)
+        if event.peer:
+            self._rival(event.peer).link_up(now)
+        else:
+            self._home.link_up(event, now)
 
     def _on_link_down(self, event: LinkDown, now: float) -> None:
-        assert self.peer is not None
-        if event.denied:
-            self.stream.out += self.peer.denied(event.reason, now)
-            return
-        if self.peer.state == UP:
-            self._note("warning", f"link to the server lost: {event.reason or 'connection closed'}")
-        self.peer.link_down(now)
-
-    def _on_message(self, event: MessageReceived, now: float) -> None:
-        assert self.peer is not None
-        if type(event.message) is Error and not event.session:
-            self.stream.out += self.damage.something(self.peer, now)  # the server could not read what we sent
-        elif self.peer.accepts(event.message, event.session, event.epoch, now):
-            handler = self._messages.get(type(event.message))
-            if event.damaged:
-                self._on_damaged(event.message, self.peer, now)
-            elif handler is not None:
-                handler(event.message, self.peer, event, now)
+        if event.peer:
+            self._rival(event.peer).link_down(event.reason, event.denied, now)
+        else:
+            self._home.link_down(event, now)
 
     def _on_garbled(self, event: Garbled, now: float) -> None:
-        assert self.peer is not None
-        self.stream.out += self.damage.something(self.peer, now)
+        if event.peer:
+            self._rival(event.peer).garbled(now)
+        else:
+            self._home.garbled(event, now)
 
-    def _on_damaged(self, message: Message, peer: Peer, now: float) -> None:
-        """A SUBMIT arrived damaged at the server, or a RESULT here."""
-        if isinstance(message, Result | Error) and self.damage.job(message.seq, peer, now) and self.guide is not None:
-            self.guide.lost(message.seq)
-
-    def _on_welcome(self, message: Welcome, peer: Peer, event: MessageReceived, now: float) -> None:
-        lacking = self.config.lacking(self.split, message.lacks)
-        if lacking:
-            self.stream.out += peer.refuse("cut", f"split {self.split}: the server lacks what these stages need: {lacking}")
+    def _on_message(self, event: MessageReceived, now: float) -> None:
+        if not event.peer:
+            self._home.message(event, now)
             return
-        if peer.welcomed > 0:
-            self._note("info", "served again" + (", session resumed" if message.resumed else ", a new session"))
-        peer.welcome(message, event.epoch)
-        if self.guide is not None:
-            self.guide.welcome(message, now)
-        if self.variants is not None:
-            self.stream.out += self.variants.welcome(message)
-        if self.stream.fitting is not None:
-            self.stream.fitting.link.reset()
-        self._started = True
-        if message.warning:
-            self._note("warning", message.warning)
-        if not message.resumed:
-            self.fallback.new_life(now)
-        unanswered = [frame for frame in self.stream.frames.values() if frame.state in (SENT, READY)]
-        for frame in unanswered:
-            frame.state = READY
-        self.stream.ready = deque(unanswered)
-        if self.owner is not None:
-            self.owner.welcome(message, now)
-        self.reports.reconnected()
+        rival = self._rival(event.peer)
+        result = rival.hears(event, now)
+        if result is not None and self.races is not None:
+            self.races.result(event.peer, result, now)
+        self._started = self._started or rival.up
 
-    def _on_result(self, message: Result, peer: Peer, event: MessageReceived, now: float) -> None:
-        peer.flight.received(message.seq, now)
-        if self.variants is not None:
-            self.variants.answered(message.variant)
-        self.answers.take(message, event.nbytes, now)
+    @property
+    def _home(self) -> Home:
+        assert self.home is not None, "a device that runs alone hears no server"
+        return self.home
 
-    def _on_plan(self, message: Plan, peer: Peer, event: MessageReceived, now: float) -> None:
-        if self.variants is not None:
-            self.variants.plan(message)
-        if self.guide is not None:
-            self.guide.granted(message.allowance)
+    def _rival(self, index: int) -> Rival:
+        assert self.races is not None and index < len(self.races.rivals), f"no server {index} takes part"
+        return self.races.rivals[index]
 
     def _on_variant_ready(self, event: VariantReady, now: float) -> None:
         assert self.variants is not None
         self.stream.out += self.variants.ready(event)
 
-    def _on_credit(self, message: Credit, peer: Peer, event: MessageReceived, now: float) -> None:
-        peer.credit(message)
-        if message.receipt == "submit":
-            self._on_receipt(message, now)
-        if message.receipt == "state" and self.owner is not None:
-            self.owner.receipt(message.seq)
-        if message.receipt == "report":
-            self._departures.received(message.seq)
+    def _on_combined(self, event: Combined, now: float) -> None:
+        assert self.races is not None
+        self.races.combined(event, now)
 
-    def _on_receipt(self, message: Credit, now: float) -> None:
-        """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
-        frame = self.stream.frames.get(message.seq)
-        if self.guide is not None:
-            self.guide.receipt(message.seq, frame, message.held_us / 1e6, now)
-        if self.stream.fitting is not None:
-            self.stream.fitting.received(message.seq, message.held_us / 1e6, now)
-        if frame is not None and frame.state == SENT:
-            frame.resend_at = now + self.config.resend * 2 ** min(frame.attempts - 1, 5)
-
-    def _on_pong(self, message: Pong, peer: Peer, event: MessageReceived, now: float) -> None:
-        if self.guide is not None:
-            self.guide.round_trip(message, now)
-        lost, fitting = peer.pong(message, now), self.stream.fitting
-        if fitting is not None:
-            fitting.round_trip(now - message.stamp_us / 1e6 - message.held_us / 1e6, lost, now)
-        for seq in lost:
-            if self.guide is not None:
-                self.guide.lost(seq)
-            frame = self.stream.frames.get(seq)
-            if frame is not None and not self.damage.seen:  # else it may be the receipt that was damaged
-                frame.out = False
-            self.damage.again(seq)
-            if self.owner is not None:
-                self.owner.lost(seq)
-        if self.owner is not None:
-            self.owner.answered(message.stamp_us / 1e6, now)
-        self.reports.answered_up_to(message.stamp_us / 1e6)
-
-    def _on_error(self, message: Error, peer: Peer, event: MessageReceived, now: float) -> None:
-        if message.code == "damaged":
-            self._on_damaged(message, peer, now)
-        elif message.code != "oversize" or self.owner is None or not self.owner.refused(message, now):
-            self.stream.out += peer.error(message, now, self.stream.head)
-
-    def _on_bye(self, message: Bye, peer: Peer, event: MessageReceived, now: float) -> None:
-        self.stream.out += peer.bye(message.reason)
+    def _on_hook_failed(self, event: HookFailed, now: float) -> None:
+        self._note("warning", f"{event.hook} failed: {event.error}")
 
     # -- time --------------------------------------------------------------------------------------
 
     def _on_tick(self, event: Tick, now: float) -> None:
         stream = self.stream
-        if self.peer is not None:
-            stream.out += self.peer.tick(now, stream.head)
+        if self.home is not None:
+            self.home.tick(now)
+        for rival in self.races.rivals[1:] if self.races is not None else ():
+            rival.tick(now)
         if self._stop_at is not None and now >= self._stop_at:
             self._stop_at = None
             stream.settle_all("stopped", now)
             self.reports.hurry(now)
             return
-        if stream.live:
-            stream.expire(now, due=True)
+        self._expire(now, due=True)
         head = stream.frames.get(stream.head)
         if head is not None and head.state == SENT and now >= head.resend_at:
             head.state = READY
             stream.ready.appendleft(head)
+
+    def _expire(self, now: float, *, due: bool) -> None:
+        if self.races is not None:
+            self.races.expire(now, due=due)
+        elif self.stream.live:
+            self.stream.expire(now, due=due)
 
     # -- what follows from any event ---------------------------------------------------------------
 
@@ -354,11 +304,14 @@ class Session:
             stream.out += self.guide.decide(now)
             stream.pace = self.guide.pace
         if stream.live:
-            stream.keep_newest("stale" if peer is None or peer.state == UP else "overload", now)
+            stream.keep_newest("stale" if peer is None or self._linked else "overload", now)
         owner = self.owner
         if owner is not None and stream.turns.waiting:
             owner.pass_turns()
-        if peer is None or peer.state == UP:
+        if self.races is not None:
+            if self._started:
+                self._race(self.races, now, tick)
+        elif peer is None or peer.state == UP:
             if (stream.ready or stream.unneeded or self.race is not None) and self.dispatch is not None:
                 self.dispatch.pump(now, tick)
             if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
@@ -367,20 +320,33 @@ class Session:
             self.fallback.carry_on(peer.state, self.policy, now)
         if stream.settled:
             for frame in stream.deliver(now):
-                self._departures.leave(frame)
+                self.departures.leave(frame)
+                if self.races is not None:
+                    self.races.delivered(frame)
                 if self.guide is not None:
                     self.guide.delivered(frame, now)
         if owner is not None:
             owner.settle(now)
         if self.reports.enabled and peer is not None and peer.state == UP:
-            self._departures.report(peer, now)
+            self.departures.report(peer, now)
         if stream.open:
             if self._started:
                 stream.permit(now)
         elif not self._finished and not stream.frames:
-            self._finished = self._departures.finish(peer, now)
+            self._finished = self.departures.finish(peer, now)
         out, stream.out = stream.out, []
         return out
+
+    def _race(self, races: Races, now: float, tick: bool) -> None:
+        """All that frames need which race; where no server is up they are run whole here, if that asks nobody."""
+        races.pump(now, tick=tick)
+        if self.stream.waiting:
+            self.stream.start(self.fallback.alone if races.alone else self.policy, now)
+
+    @property
+    def _linked(self) -> bool:
+        """True if a server can be sent something."""
+        return self.races.linked if self.races is not None else self.peer is not None and self.peer.state == UP
 
     def _follow(self, variants: Variants) -> None:
         """Frames that begin from here on are made with the variant of now."""
@@ -389,6 +355,20 @@ class Session:
             self.stream.variant = variants.now
             if self.guide is not None:
                 self.guide.made_with(variants.now)
+
+    def _make_races(self) -> Races | None:
+        config, stream = self.config, self.stream
+        if config.race is None:
+            return None
+        peers = [] if self.peer is None else [self.peer]
+        peers += [
+            Peer(index, session, hello, config.peer) for index, (hello, session) in enumerate(zip(config.rivals, config.rival_sessions), 1)
+        ]
+        rivals = [
+            Rival(index, variant, peer, stream, self.damage)
+            for index, (variant, peer) in enumerate(zip(config.race.clouds, peers))
+        ]
+        return Races(stream, config.race, rivals, Twins(stream, self.fallback, config.race))
 
     def _make_race(self) -> Race | None:
         if self.peer is None or not self.config.deadline or not self.stream.can_run_all:

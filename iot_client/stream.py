@@ -12,7 +12,7 @@ from iot_client.admission import Window
 from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
 from iot_client.fitting import Fitting
-from iot_client.frame import BACK, HEAD, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
+from iot_client.frame import BACK, HEAD, JUDGED, RACING, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.policy import Policy
 from iot_client.session_config import SessionConfig
@@ -58,12 +58,15 @@ class Stream:
         self._kept = 0
         self._permits = 0
         self._in_order = tuple(any(config.stateful[:k]) for k in range(config.n + 1))
-        self.raced = config.deadline > 0 and self.live and config.steer is None
+        self.race = config.race
+        self.raced = (config.deadline > 0 or self.race is not None) and self.live and config.steer is None
         """The window then bounds what is at the server: frames that wait for it are not lost, they may get their twin."""
         self.stop = config.pivot
         """Where jobs of frames that begin now end."""
         self.variant = config.variant or (config.variants[0] if config.variants else "")
-        """What frames that begin now are made with, at most."""
+        """What frames that begin now are made with, at most; in a race, what all runs here are."""
+        if self.race is not None:
+            self.variant = self.race.local or ""
         self.fitting = Fitting(config.variants, config.deadline, config.period) if config.fits else None
         self.generation = 0
         """Of the server, if it owns the stages with state in these jobs."""
@@ -177,6 +180,22 @@ class Stream:
         frame.twin_at = now
         self._run(frame, TWIN, frame.split, frame.stop, self._in_order[frame.stop])
 
+    def run_here(self, frame: Frame, entrant: int, now: float) -> None:
+        """Run a job that races as its local entrant, before frames that no worker has begun."""
+        self.running += 1
+        frame.runs_here, frame.twin_at = True, now
+        self.out.append(RunStages(
+            frame.seq, frame.split, frame.stop, codec=frame.codec, urgent=True, variant=self.variant, answers=entrant
+        ))
+
+    def hold(self, frame: Frame) -> None:
+        """The race of this frame is over, whatever it was at; a hook makes its value."""
+        if frame.state == WAITING:
+            self.waiting.remove(frame)
+            self._under_way += 1
+            frame.stop = self.stop
+        frame.state = JUDGED
+
     def replay(self, frame: Frame) -> None:
         """Run the job of a frame that has its outcome once more, for the state after it."""
         self.running += 1
@@ -218,7 +237,10 @@ class Stream:
                 if self.fitting is not None:
                     self.fitting.made(frame.variant, event.nbytes, sum(event.times) + event.encode_s)
                 self._kept += event.nbytes
-                if frame.generation:
+                if self.race is not None:
+                    frame.state, frame.send = RACING, event.send
+                    self.ready.append(frame)
+                elif frame.generation:
                     frame.state = BACK
                     self.turns.ready(frame)
                 else:
@@ -245,6 +267,14 @@ class Stream:
         if state == TWIN:
             urgent = not frame.generation
             self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, None, urgent, until, not urgent, frame.variant))
+        elif self.race is not None:
+            encode, answers = state == HEAD and stop < frame.stop, -1
+            if state == HEAD and not encode:
+                answers, frame.runs_here = self.race.twin, True
+            gate = encode and self.race.sends_when
+            self.out.append(RunStages(
+                frame.seq, start, stop, encode, ordered, frame.codec, variant=self.variant, answers=answers, gate=gate
+            ))
         else:
             encode = state == HEAD and stop < frame.stop
             self.out.append(RunStages(
@@ -340,5 +370,5 @@ class Stream:
         assert frame.outcome is not None
         self.out.append(Deliver(
             frame.seq, frame.outcome, frame.split, frame.captured_at, now - frame.captured_at, frame.device_s, frame.cloud_s,
-            frame.sent_bytes, frame.codec if frame.sent_bytes else "", keep, frame.variant,
+            frame.sent_bytes, frame.codec if frame.sent_bytes else "", keep, frame.variant, frame.entrant, frame.late,
         ))
