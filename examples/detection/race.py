@@ -16,6 +16,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ from examples.detection.answered import drawn
 from examples.detection.race_options import parsed, words
 from examples.detection.race_report import Report, report, tables
 from examples.detection.race_run import Run, alone, one_by_one, streamed, warmed
-from examples.detection.race_world import FPS_RENDERED, Clip, NoServer, cloud_servers, filmed, rendered
+from examples.detection.race_world import FPS_RENDERED, Clip, NoServer, busy, cloud_servers, filmed, rendered
 from examples.detection.relay import Link
 from examples.detection.speculative import OWN
 from examples.detection.speculative import app as speculative
@@ -63,16 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _raced(told: Namespace) -> list[Report]:
     """Run what was asked for, and write the files."""
     app = speculative.made(words(told))
-    with _bars() as bar:
+    with TemporaryDirectory() as folder, _bars() as bar:
+        notes = Path(folder)
         clip = _clip(told, bar)
         count = len(clip.images)
-        with _servers(told) as hosts:
+        with _servers(told, notes) as hosts:
             warmed(_maker(app, hosts, told), clip)
             runs = [_WAYS[way](_maker(app, hosts, told), clip, bar(f"racing, {way}", count)) for way in told.use]
+        busy_s = [busy(notes, run.began, run.ended) for run in runs]
         references = [alone(app, entrant, clip, bar(f"{entrant} alone", count)) for entrant in app.variants]
     if told.video:
         _film(told.video, clip, runs[-1])
-    reports = [report(run, references, clip) for run in runs]
+    reports = [report(run, references, clip, seconds) for run, seconds in zip(runs, busy_s)]
     if told.summary:
         told.summary.write_text(json.dumps(msgspec.to_builtins(reports), indent=1) + "\n", encoding="utf-8")
     return reports
@@ -85,14 +88,14 @@ def _clip(told: Namespace, bar: Bar) -> Clip:
 
 
 @contextmanager
-def _servers(told: Namespace) -> Iterator[list[str]]:
+def _servers(told: Namespace, notes: Path) -> Iterator[list[str]]:
     """HOST:PORT of the clouds: those named, or as many as there are clouds, started here and ended again."""
     if told.host:
         yield told.host
         return
     links = [_link(told, rank) for rank in range(told.clouds)]
     shared = [f"{name}={word}" for name, word in words(told).items() if name not in OWN]
-    with cloud_servers(with_parameters(PATH, shared), links) as hosts:
+    with cloud_servers(with_parameters(PATH, shared), links, notes) as hosts:
         yield hosts
 
 

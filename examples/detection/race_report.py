@@ -28,22 +28,32 @@ class Report(msgspec.Struct, frozen=True):
     """of each frame: who answered, late or not, after how many milliseconds"""
 
 
-def report(run: Run, references: Sequence[Alone], clip: Clip) -> Report:
-    """The figures of one run beside what its entrants would have said alone."""
+def report(run: Run, references: Sequence[Alone], clip: Clip, busy_s: float | None) -> Report:
+    """The figures of one run beside what its entrants would have said alone.
+
+    Args:
+        busy_s: seconds that servers ran stages meanwhile, if that is known.
+    """
     accuracy = {}
     if clip.truth is not None:
         accuracy["delivered"] = score(*found_in_time(run.answers, clip.truth))
         accuracy |= {each.entrant: score(clip.truth, each.found) for each in references}
     answers = [{"seq": each.seq, "by": each.by, "late": each.late, "ms": round(1e3 * each.latency, 2)} for each in run.answers]
-    return Report(run.name, msgspec.to_builtins(figures(run.answers)), accuracy, _price(run, references), answers)
+    return Report(run.name, msgspec.to_builtins(figures(run.answers)), accuracy, _price(run, references, busy_s), answers)
 
 
-def _price(run: Run, references: Sequence[Alone]) -> dict[str, float]:
+def _price(run: Run, references: Sequence[Alone], busy_s: float | None) -> dict[str, float]:
+    """Of each frame, in the mean; keys of _PRICES."""
     frames, statistics = max(1, len(run.answers)), run.statistics
-    return {
-        "device_cpu_ms": 1e3 * run.cpu_s / frames,
-        "kb_sent": statistics.bytes_sent / 1e3 / frames,
-    }
+    found = {"device_cpu_ms": 1e3 * run.cpu_s / frames, "kb_sent": statistics.bytes_sent / 1e3 / frames}
+    here = next((each.cpu_s for each in references if each.entrant == "local"), None)
+    if here is not None:
+        found |= {"local_runs": statistics.twins / frames, "local_cpu_ms": 1e3 * here * statistics.twins / frames}
+    used_s = sum(each.cloud_s for each in run.answers)
+    found["cloud_ms"] = 1e3 * used_s / frames
+    if busy_s is not None:
+        found["wasted_cloud_ms"] = 1e3 * max(0.0, busy_s - used_s) / frames
+    return found | {"late_answers": float(statistics.late_results)}
 
 
 def tables(found: Report) -> list[Table]:

@@ -28,8 +28,9 @@ class Run(msgspec.Struct, frozen=True):
     results: list[Result]
     answers: list[Answered]
     """of these, in their order"""
-    seconds: float
-    """that it took"""
+    began: float
+    """on this machine's monotonic clock"""
+    ended: float
     cpu_s: float
     """of this process, the frames being rendered before"""
     statistics: Statistics
@@ -89,9 +90,9 @@ def _measured(name: str, client: Client, use: Callable[[Client], list[Result]]) 
     with client:
         began, cpu = time.monotonic(), time.process_time()
         results = use(client)
-        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+        ended, cpu = time.monotonic(), time.process_time() - cpu
         statistics = client.statistics()
-    return Run(name, results, [Answered.of(result) for result in results], seconds, cpu, statistics)
+    return Run(name, results, [Answered.of(result) for result in results], began, ended, cpu, statistics)
 
 
 def alone(app: App, entrant: str, clip: Clip, told: Told) -> Alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from examples.detection.scenes import Scene, Thing
 from iot_client.sources import open_source
 from tasks import END
 
-__all__ = ["FPS_RENDERED", "Clip", "NoServer", "Playback", "cloud_servers", "filmed", "rendered"]
+__all__ = ["FPS_RENDERED", "Clip", "NoServer", "Playback", "busy", "cloud_servers", "filmed", "rendered"]
 
 _Array = np.ndarray[Any, Any]
 
@@ -99,24 +100,34 @@ class Playback:
 
 
 @contextmanager
-def cloud_servers(app: str, links: Sequence[Link]) -> Iterator[list[str]]:
+def cloud_servers(app: str, links: Sequence[Link], notes: Path) -> Iterator[list[str]]:
     """HOST:PORT of as many servers of this app as there are links, each behind its own.
 
     Args:
         app: its path, with its parameters.
+        notes: a folder for what they note, see `busy`.
 
     Raises:
         NoServer: one does not start.
     """
     with ExitStack() as stack:
         ports = []
-        for link in links:
-            command = ["cloud_server", "--app", app, "--port", "0", "--workers", "1", "--spares", "0", "--quiet"]
+        for rank, link in enumerate(links):
+            trace = str(notes / f"server{rank}.jsonl")
+            command = ["cloud_server", "--app", app, "--port", "0", "--workers", "1", "--spares", "0", "--quiet", "--trace", trace]
             port = stack.enter_context(_process(command, r"tcp://127\.0\.0\.1:(\d+)"))
             if link != Link():
                 port = stack.enter_context(_process(["examples.detection.relay", str(port), *link_words(link)], r"^(\d+)$"))
             ports.append(port)
         yield [f"127.0.0.1:{port}" for port in ports]
+
+
+def busy(notes: Path, began: float, ended: float) -> float | None:
+    """Seconds that the servers' workers ran stages between two instants of this machine's monotonic clock; None where nobody noted it."""
+    traces = list(notes.glob("server*.jsonl"))
+    rows = (json.loads(line) for trace in traces for line in trace.read_text(encoding="utf-8").splitlines() if '"BatchDone"' in line)
+    seconds = sum(sum(row["body"]["times"]) for row in rows if began <= row["at"] <= ended)
+    return seconds if traces else None
 
 
 @contextmanager
