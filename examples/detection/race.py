@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from examples.detection.answered import drawn
 from examples.detection.race_options import parsed, words
-from examples.detection.race_report import Report, report, tables
+from examples.detection.race_report import Report, report, shown
 from examples.detection.race_run import Run, alone, one_by_one, streamed, warmed
 from examples.detection.race_world import FPS_RENDERED, Clip, NoServer, busy, cloud_servers, filmed, rendered
 from examples.detection.relay import Link
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     console = Console()
     for each in reports:
-        console.print(*tables(each), "", sep="\n")
+        console.print(*shown(each), sep="\n")
     return 0
 
 

@@ -13,7 +13,7 @@ from examples.detection.race_figures import figures, found_in_time
 from examples.detection.race_run import Alone, Run
 from examples.detection.race_world import Clip
 
-__all__ = ["Report", "report", "tables"]
+__all__ = ["Report", "report", "shown"]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -23,6 +23,8 @@ class Report(msgspec.Struct, frozen=True):
     run: dict[str, Any]
     accuracy: dict[str, dict[str, float]]
     """mAP and AP50 of COCO by whose answers they are: delivered, local, cloud; empty where nobody knows what is in the frames"""
+    alone_ms: dict[str, float]
+    """median of a frame through each entrant on this machine, without a network"""
     price: dict[str, float]
     answers: list[dict[str, Any]]
     """of each frame: who answered, late or not, after how many milliseconds"""
@@ -39,7 +41,8 @@ def report(run: Run, references: Sequence[Alone], clip: Clip, busy_s: float | No
         accuracy["delivered"] = score(*found_in_time(run.answers, clip.truth))
         accuracy |= {each.entrant: score(clip.truth, each.found) for each in references}
     answers = [{"seq": each.seq, "by": each.by, "late": each.late, "ms": round(1e3 * each.latency, 2)} for each in run.answers]
-    return Report(run.name, msgspec.to_builtins(figures(run.answers)), accuracy, _price(run, references, busy_s), answers)
+    alone_ms = {each.entrant: 1e3 * each.seconds for each in references}
+    return Report(run.name, msgspec.to_builtins(figures(run.answers)), accuracy, alone_ms, _price(run, references, busy_s), answers)
 
 
 def _price(run: Run, references: Sequence[Alone], busy_s: float | None) -> dict[str, float]:
@@ -56,42 +59,39 @@ def _price(run: Run, references: Sequence[Alone], busy_s: float | None) -> dict[
     return found | {"late_answers": float(statistics.late_results)}
 
 
-def tables(found: Report) -> list[Table]:
-    """Who answered, what was found, and what it cost."""
-    return [_who(found), *([_what(found)] if found.accuracy else []), _cost(found)]
+def shown(found: Report) -> list[Any]:
+    """Who answered, what was found, and what it cost: what rich prints, one below the other."""
+    run = found.run
+    reasons = ", ".join(f"{count} {reason}" for reason, count in run["reasons"].items())
+    given_up = f"{run['given_up']} given up{f': {reasons}' if reasons else ''}"
+    misses = f"{run['misses']} ({run['late']} answered late, {run['extrapolated']} extrapolated, {given_up})"
+    what = [_what(found)] if found.accuracy else []
+    return [f"{found.name}: {run['frames']} frames", _who(found), f"no answer at the deadline: {misses}", *what, _cost(found), ""]
 
 
 def _who(found: Report) -> Table:
-    run = found.run
-    title = f"{found.name}: {run['frames']} frames"
-    shown = Table("answered by", "frames", "share", "median ms", "p99 ms", title=title, title_justify="left")
-    for row in run["shares"]:
-        shown.add_row(row["by"], str(row["won"]), f"{row['share']:.1%}", f"{1e3 * row['median']:.1f}", f"{1e3 * row['slowest']:.1f}")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in run["reasons"].items())
-    shown.caption = (
-        f"no answer at the deadline: {run['misses']} ({run['late']} answered late, {run['extrapolated']} extrapolated, {run['given_up']} "
-        f"given up{': ' + reasons if reasons else ''})"
-    )
-    shown.caption_justify = "left"
-    return shown
+    table = Table("answered by", "frames", "share", "median ms", "p99 ms")
+    for row in found.run["shares"]:
+        table.add_row(row["by"], str(row["won"]), f"{row['share']:.1%}", f"{1e3 * row['median']:.1f}", f"{1e3 * row['slowest']:.1f}")
+    return table
 
 
 def _what(found: Report) -> Table:
-    """Accuracy, and what that is against either entrant alone."""
-    shown = Table("accuracy (COCO)", "mAP", "AP50", "delivered against it", title_justify="left")
+    """Accuracy, and what that is against each entrant alone."""
+    table = Table("accuracy (COCO)", "mAP", "AP50", "delivered against it", "median ms, here")
     delivered = found.accuracy["delivered"]["map"]
     for name, row in found.accuracy.items():
-        against = "" if name == "delivered" else f"{delivered - row['map']:+.3f}"
-        shown.add_row(name if name == "delivered" else f"{name} alone", f"{row['map']:.3f}", f"{row['ap50']:.3f}", against)
-    return shown
+        rest = ("", "") if name == "delivered" else (f"{delivered - row['map']:+.3f}", f"{found.alone_ms[name]:.1f}")
+        table.add_row(name if name == "delivered" else f"{name} alone", f"{row['map']:.3f}", f"{row['ap50']:.3f}", *rest)
+    return table
 
 
 def _cost(found: Report) -> Table:
-    shown = Table("price of it", "", show_header=False)
+    table = Table("price of it", "", show_header=False)
     for name, words in _PRICES.items():
         if name in found.price:
-            shown.add_row(words, f"{found.price[name]:.2f}")
-    return shown
+            table.add_row(words, f"{found.price[name]:.2f}")
+    return table
 
 
 _PRICES = {
