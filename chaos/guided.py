@@ -70,7 +70,7 @@ def _main(argv: list[str]) -> None:
         return
     for number, parts in enumerate(corpus()):
         (folder / f"seed-{number}").write_bytes(joined([parts]))
-    options = [f"-runs={argv[1]}", f"-seed={argv[2]}", f"-max_len={_LONGEST}", "-timeout=20", "-rss_limit_mb=2048"]
+    options = [f"-runs={argv[1]}", f"-seed={argv[2]}", f"-max_len={_LONGEST}", "-timeout=600", "-rss_limit_mb=2048"]
     options.append(f"-artifact_prefix={folder}/")
     atheris.Setup([sys.argv[0], str(folder), *options], lambda data: hear(parted(data)))
     atheris.Fuzz()

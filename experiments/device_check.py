@@ -12,7 +12,7 @@ from experiments.owner_check import OwnerCheck
 from experiments.record import Died, Handed, Hung, Started
 from experiments.scenario import Scenario, ending
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
-from wire.protocol import Credit, Pong, State, Submit, Welcome
+from wire.protocol import Credit, Hello, Pong, State, Submit, Welcome
 
 __all__ = ["DeviceCheck"]
 
@@ -252,12 +252,14 @@ class DeviceCheck(Check):
     def on_message(self, what: iot.MessageReceived) -> None:
         message = what.message
         if type(message) is Welcome:
-            self._limit, self._sent = message.limit, 0
+            self._limit = message.limit
         elif isinstance(message, Credit | Pong):
             self._limit = max(self._limit, message.limit)
 
     def on_send(self, what: iot.SendMessage) -> None:
-        if type(what.message) is Submit:
+        if type(what.message) is Hello:
+            self._sent = 0  # from here on the server counts, whichever WELCOME comes first
+        elif type(what.message) is Submit:
             self._check_submit(what.message)
         elif type(what.message) is State and what.payload >= 0:
             self._owner.on_state(what.message)

@@ -70,7 +70,7 @@ class PeerConfig(msgspec.Struct, frozen=True):
 class Peer:
     """State of the connection to one server; a machine fed by Session.
 
-    Invariants: `sent <= limit` always; UP implies `epoch != 0`; `flight` is what is under way on this link.
+    Invariants: nothing is sent beyond `limit`; UP implies `epoch != 0`; `flight` is what is under way on this link.
 
     With `uneven` heartbeats come up to half an interval early: at even times a ping may meet the same phase of a
     steady stream of frames each time, and never an empty link, so that no round trip is the link's own.
@@ -156,10 +156,17 @@ class Peer:
         if type(message) is Result or (type(message) is Credit and message.receipt == "report"):
             self._doubt = 1.0
         elif type(message) is Welcome:
-            return self.state == PROBING  # the answer to a HELLO said twice: the server counts from the second on, and so do we
+            return self.state == PROBING or self._said_twice(message, epoch)
         elif type(message) is Error:
             return True
         return self.state == UP and epoch == self.epoch
+
+    def _said_twice(self, message: Welcome, epoch: int) -> bool:
+        """The second answer to a HELLO said twice. The server counts from the second HELLO on, and so do we: all we sent came
+        after it, but of the credit only what it grants now holds. False: the session stands already."""
+        if epoch == self.epoch:
+            self.limit = message.limit
+        return False
 
     def knows(self, session: int, epoch: int) -> bool:
         """True if a message of this session and epoch belongs to the session as it stands."""

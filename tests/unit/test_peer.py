@@ -72,6 +72,16 @@ def test_a_welcome_makes_it_up(state: str, then: tuple[str, list[str]]) -> None:
     assert outcome(state, heard(welcome())) == then
 
 
+def test_of_two_answers_to_a_greeting_said_twice_the_second_grants() -> None:
+    """The server counts from the second HELLO on: what it granted before is granted no more, and what was sent since counts."""
+    device = device_in(UP)
+    assert device.session.peer is not None
+    granted = device.session.peer.limit
+    device.session.peer.sent = 70
+    device.hears(msgspec.structs.replace(welcome(), limit=50), 0.1)
+    assert (device.session.peer.limit, device.session.peer.sent) == (50, 70) and granted > 50
+
+
 @pytest.mark.parametrize("name", IGNORED_UNLESS_UP)
 @pytest.mark.parametrize("state", [DOWN, PROBING, REFUSED])
 def test_nothing_else_counts_before_the_welcome(state: str, name: str) -> None:
