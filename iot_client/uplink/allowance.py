@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["NOTHING_SENT", "Allowance"]
+__all__ = ["ANY", "NOTHING_SENT", "Allowance"]
+
+ANY = 1e15
+"""Bytes per second that bound nothing; a number that JSON can write."""
 
 
 class Allowance(msgspec.Struct, frozen=True, gc=False):
@@ -17,8 +20,8 @@ class Allowance(msgspec.Struct, frozen=True, gc=False):
     cloud: int = 0
     codec: str = ""
     share: float = 1.0
-    rate: float = float("inf")
-    speed: float = float("inf")
+    rate: float = ANY
+    speed: float = ANY
     chance: float = 1.0
     size: tuple[str, ...] = ()
 

@@ -61,5 +61,5 @@ class Meter:
     def _fill(self, now: float) -> None:
         rate = self.allowance.rate
         if self._filled_at > -inf:
-            self._bytes = min(self._bytes + _GRACE * rate * (now - self._filled_at), rate * _DEPTH_S) if rate < inf else inf
+            self._bytes = min(self._bytes + _GRACE * rate * (now - self._filled_at), rate * _DEPTH_S)
         self._filled_at = now

@@ -116,12 +116,15 @@ class Record:
             if job is not None and now >= job.captured_at + self._deadline:
                 self._add(cloud, inf, now)
 
+    def refused(self, seq: int, cloud: int, now: float) -> None:
+        """There will be no answer in time."""
+        if self._jobs.pop(self._key(seq, cloud), None) is not None:
+            self._add(cloud, inf, now)
+
     def lost(self, seq: int, cloud: int, now: float) -> None:
         """It did not arrive at the server."""
-        key = self._key(seq, cloud)
-        if self._jobs.pop(key, None) is not None:
-            self._add(cloud, inf, now)
-        self.sights.append(Sight(LOST, key, 0.0, now))
+        self.refused(seq, cloud, now)
+        self.sights.append(Sight(LOST, self._key(seq, cloud), 0.0, now))
 
     def round_trip(self, seconds: float, now: float) -> None:
         """A small message went there and back; `seconds` is the least of late."""
