@@ -31,6 +31,7 @@ from iot_client.hosts import Folder, hosts_of, parse_hosts
 from iot_client.intake import Intake
 from iot_client.knowledge import Knowledge
 from iot_client.outcome import Done
+from iot_client.portion import Portion
 from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.saved import Saved
 from iot_client.session import Session
@@ -99,7 +100,7 @@ class Client:
     Attributes:
         source_error: why the source ended, if that was not planned; else "".
         trace_error: after close, why the trace is incomplete; else "".
-        spooler: the spool in use, if any; pulse: tells whether the loop turns.
+        spooler: the spool in use, if any; pulse: tells whether the loop turns; portion: of an uplink shared with other clients.
 
     Raises:
         IllegalCut: the split is not legal here. ValueError: an argument is out of range; wire.keys.KeyProblem: ... or no key fits.
@@ -163,7 +164,7 @@ class Client:
             stop=config.pivot, measured=goal is not None or config.race is not None, on_note=self._on_note, variant=config.variant,
             hooks=self._hooks,
         )
-        self.pulse = self._coordinator.pulse
+        self.pulse, self.portion = self._coordinator.pulse, Portion(self._session, self._coordinator.put)
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)
 
     # -- life --------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from typing import Union
 import msgspec
 
 from iot_client.outcome import Outcome
+from iot_client.uplink.allowance import Allowance
 from wire.protocol import Message
 
 __all__ = [
-    "Capture", "Choose", "Combine", "Combined", "Command", "Decided", "Deliver", "Event", "ExportState", "Extrapolate", "Finished",
-    "FrameCaptured", "Garbled", "HookFailed", "HostSampled", "ImportState", "KeepState", "LinkDown", "LinkUp", "LoadVariant",
+    "AllowanceGiven", "Capture", "Choose", "Combine", "Combined", "Command", "Decided", "Deliver", "Event", "ExportState", "Extrapolate",
+    "Finished", "FrameCaptured", "Garbled", "HookFailed", "HostSampled", "ImportState", "KeepState", "LinkDown", "LinkUp", "LoadVariant",
     "MessageReceived", "Note", "OfferLate", "Recall", "Refuse", "Release", "Reopen", "Reported", "ReportsRecalled", "RunStages",
     "SendMessage", "Sending", "SourceEnded", "SplitRequested", "StagesDone", "StartedAlone", "StateExported", "StopRequested", "Tick",
     "VariantReady",
@@ -153,6 +154,12 @@ class HostSampled(msgspec.Struct, frozen=True, gc=False, tag=True):
     seconds: float
 
 
+class AllowanceGiven(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Whoever plans for all streams on one uplink says what this one may send from the next frame on."""
+
+    allowance: Allowance
+
+
 class SplitRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The user asks for k stages on the device from the next frame on."""
 
@@ -181,7 +188,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event = Union[
     FrameCaptured, SourceEnded, StagesDone, LinkUp, LinkDown, MessageReceived, Garbled, HostSampled, SplitRequested, StopRequested,
-    StartedAlone, ReportsRecalled, StateExported, VariantReady, Combined, HookFailed, Tick,
+    StartedAlone, ReportsRecalled, StateExported, VariantReady, Combined, HookFailed, AllowanceGiven, Tick,
 ]
 
 

@@ -150,7 +150,7 @@ class Home:
     def _on_receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost, which a link in order hardly ever does."""
         if self._entrant is not None:
-            self._entrant.receipt(message.seq, now)
+            self._entrant.receipt(message, now)
             return
         frame = self._stream.frames.get(message.seq)
         if self._guide is not None:
@@ -167,7 +167,7 @@ class Home:
         if fitting is not None:
             fitting.round_trip(now - message.stamp_us / 1e6 - message.held_us / 1e6, lost, now)
         if self._entrant is not None:
-            self._entrant.lost(lost)
+            self._entrant.heartbeat(lost, now)
         for seq in lost:
             self._lost(seq)
         if self._owner is not None:

@@ -7,6 +7,8 @@ that is not sent races without a cloud, so its local answer stands.
 
 from __future__ import annotations
 
+from math import inf
+
 from msgspec.structs import replace
 
 from iot_client.events import AllowanceGiven, Sending, StagesDone
@@ -26,7 +28,7 @@ class Metering:
 
     Attributes:
         on: true once there is an allowance.
-        shown: the stream as it was a moment ago; may be read from any thread.
+        shown: the stream as it was at `shown_at`; may be read from any thread.
     """
 
     def __init__(self, rules: RaceConfig, pivot: int) -> None:
@@ -34,8 +36,8 @@ class Metering:
         self.shown = Seen()
         self.meter = Meter()
         self.record = Record(rules.deadline, len(rules.clouds))
+        self.shown_at = -inf
         self._pivot = pivot
-        self._show_at = 0.0
 
     def given(self, event: AllowanceGiven, now: float) -> None:
         """Whoever plans for all streams says what this one may send from here on."""
@@ -54,8 +56,8 @@ class Metering:
         frame.sends = self.meter.passes(now)
         if frame.sends:
             frame.codec = self.meter.allowance.codec or frame.codec
-        if now >= self._show_at:
-            self.shown, self._show_at = self.record.seen(now), now + _SHOWN_S
+        if now >= self.shown_at + _SHOWN_S:
+            self.shown, self.shown_at = self.record.seen(now), now
 
     def ran(self, frame: Frame, event: StagesDone) -> None:
         """Its stages before the cut ran."""

@@ -42,6 +42,8 @@ class Races:
         self.linger = Linger(stream, self.rivals, rules)
         self.counts: Counter[str] = Counter()
         """Verdicts by who won ("cloud", "local", "merged", ...), and how many frames were "missed", answered "late", "overtaken"."""
+        assert stream.metering is not None
+        self._metering = stream.metering
         self._stream = stream
         self._rules = rules
         self._names = rules.names
@@ -95,6 +97,7 @@ class Races:
     def result(self, entrant: int, message: Result, now: float) -> None:
         """A cloud answered; its value is kept by the body if that was awaited."""
         frame = self.rivals[entrant].result(message, now)
+        self._metering.answered(message.seq, entrant, message.outcome, now)
         contest = None if frame is None else frame.contest
         if frame is None or contest is None or contest.verdict is not None or frame.state == SETTLED:
             self.linger.late_answer(entrant, message)
@@ -207,7 +210,7 @@ class Races:
 
     def _depart(self, frame: Frame) -> None:
         """Its value at the cut is there, and what `send_when` says of it."""
-        contest, send = frame.contest, frame.send or Sending()
+        contest, send = frame.contest, self._metering.sending(frame, frame.send or Sending())
         assert contest is not None
         if not contest.missed and (send.deadline_at is not None or send.deadline is not None):
             contest.deadline = send.deadline_at if send.deadline_at is not None else frame.captured_at + (send.deadline or 0.0)
@@ -320,6 +323,7 @@ class Races:
         self._late.pop(frame.seq, None)
         if frame.state == SETTLED:
             self._let_run_out(frame)
+        self._metering.closed(frame.seq, now)
         self.linger.begin(frame, now)
 
     def _let_run_out(self, frame: Frame) -> None:

@@ -58,6 +58,8 @@ class Rival:
         self.window = Window(stream.config.workers, stream.config.window)
         """How many jobs may be at this server."""
         self._variant = variant
+        assert stream.metering is not None
+        self._metering = stream.metering
         self._stream = stream
         self._config = stream.config
         self._damage = damage
@@ -144,6 +146,7 @@ class Rival:
             frame.signature, variant=self._variant,
         )
         stream.out.append(self.peer.submit(message, frame.payload))
+        self._metering.sent(frame, self.index, now)
 
     def _budget_us(self, frame: Frame, now: float) -> int:
         """Microseconds the server has for it, -1 for any; late answers are of use for another deadline if they are offered."""
@@ -204,8 +207,10 @@ class Rival:
         job.sent, job.held, job.resend_at = True, True, now + self._config.resend
         contest.reach(self.index, False)
 
-    def receipt(self, seq: int, now: float) -> None:
+    def receipt(self, message: Credit, now: float) -> None:
         """The server has the job; only its RESULT can still be lost."""
+        seq = message.seq
+        self._metering.received(seq, self.index, message.held_us / 1e6, now)
         job = self.jobs.get(seq)
         if job is not None and job.sent and not job.held:
             job.resend_at = now + self._config.resend * 2 ** min(job.attempts - 1, 5)
@@ -226,9 +231,11 @@ class Rival:
                 job.resend_at = soon
         self._stream.out += self._only_its_own(self.peer.garbled(now))
 
-    def lost(self, seqs: Sequence[int]) -> None:
-        """These SUBMITs never arrived."""
-        for seq in seqs:
+    def heartbeat(self, lost: Sequence[int], now: float) -> None:
+        """A PING came back, and tells which SUBMITs never arrived."""
+        self._metering.round_trip(self.peer.min_rtt, now)
+        for seq in lost:
+            self._metering.lost(seq, self.index, now)
             self.again(seq)
 
     def welcomed(self, *, resumed: bool) -> None:
@@ -256,9 +263,9 @@ class Rival:
         elif type(message) is Credit:
             peer.credit(message)
             if message.receipt == "submit":
-                self.receipt(message.seq, now)
+                self.receipt(message, now)
         elif type(message) is Pong:
-            self.lost(peer.pong(message, now))
+            self.heartbeat(peer.pong(message, now), now)
         elif type(message) is Welcome:
             self._welcome(message, event.epoch)
         elif type(message) is Error:

@@ -13,8 +13,8 @@ from typing import Any
 from iot_client.answers import Answers
 from iot_client.dispatch import Dispatch
 from iot_client.events import (
-    Combined, Command, Event, FrameCaptured, Garbled, HookFailed, HostSampled, LinkDown, LinkUp, MessageReceived, Note, ReportsRecalled,
-    SourceEnded, SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
+    AllowanceGiven, Combined, Command, Event, FrameCaptured, Garbled, HookFailed, HostSampled, LinkDown, LinkUp, MessageReceived, Note,
+    ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
 )
 from iot_client.damage import Damage
 from iot_client.departures import Departures
@@ -81,6 +81,8 @@ class Session:
         }
         if self.owner is not None:
             self._handlers[StateExported] = self.owner.exported
+        if self.stream.metering is not None:
+            self._handlers[AllowanceGiven] = self.stream.metering.given
 
     # -- the contract ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
 from iot_client.fitting import Fitting
 from iot_client.frame import BACK, HEAD, JUDGED, RACING, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
+from iot_client.metering import Metering
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.policy import Policy
 from iot_client.session_config import SessionConfig
@@ -67,6 +68,7 @@ class Stream:
         """What frames that begin now are made with, at most; in a race, what all runs here are."""
         if self.race is not None:
             self.variant = self.race.local or ""
+        self.metering = Metering(self.race, config.pivot) if self.race is not None else None
         self.fitting = Fitting(config.variants, config.deadline, config.period) if config.fits else None
         self.generation = 0
         """Of the server, if it owns the stages with state in these jobs."""
@@ -170,6 +172,8 @@ class Stream:
             frame.stop, frame.generation, frame.variant = self.stop, self.generation, self.variant
             if self.fitting is not None:
                 frame.variant = self.fitting.variant(frame.variant, now - frame.captured_at, now)
+            if self.metering is not None:
+                self.metering.heading(frame, now)
             stop = min(frame.split, frame.stop)
             self._run(frame, HEAD, 0, stop, self._in_order[stop])
 
@@ -237,6 +241,8 @@ class Stream:
                 if self.fitting is not None:
                     self.fitting.made(frame.variant, event.nbytes, sum(event.times) + event.encode_s)
                 self._kept += event.nbytes
+                if self.metering is not None:
+                    self.metering.ran(frame, event)
                 if self.race is not None:
                     frame.state, frame.send = RACING, event.send
                     self.ready.append(frame)
@@ -268,12 +274,13 @@ class Stream:
             urgent = not frame.generation
             self.out.append(RunStages(frame.seq, start, stop, False, ordered, frame.codec, None, urgent, until, not urgent, frame.variant))
         elif self.race is not None:
-            encode, answers = state == HEAD and stop < frame.stop, -1
-            if state == HEAD and not encode:
+            leaves, answers = state == HEAD and stop < frame.stop, -1
+            if state == HEAD and not leaves:
                 answers, frame.runs_here = self.race.twin, True
-            gate = encode and self.race.sends_when
+            encode = leaves and frame.sends
+            gate, study = encode and self.race.sends_when, frame.study if leaves else None
             self.out.append(RunStages(
-                frame.seq, start, stop, encode, ordered, frame.codec, variant=self.variant, answers=answers, gate=gate
+                frame.seq, start, stop, encode, ordered, frame.codec, study, variant=self.variant, answers=answers, gate=gate
             ))
         else:
             encode = state == HEAD and stop < frame.stop
