@@ -14,7 +14,7 @@ from examples.detection.scenes import CLASSES, Thing
 from iot_client import Result
 from iot_client.outcome import Done
 
-__all__ = ["Answered", "Figures", "Share", "as_detections", "figures", "found_in_time", "shares"]
+__all__ = ["ORDER", "Answered", "Figures", "Share", "as_detections", "figures", "found_in_time", "shares"]
 
 _KINDS = {name: kind for kind, name in enumerate(CLASSES)}
 ORDER = ("cloud", "cloud2", "merged", "local", "extrapolated", "nobody")

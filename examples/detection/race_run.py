@@ -41,10 +41,6 @@ class Alone(msgspec.Struct, frozen=True):
 
     entrant: str
     found: list[Detections]
-    seconds: float
-    """median of a frame here, all stages"""
-    cpu_s: float
-    """CPU of a frame here"""
 
 
 WARM_S = 60.0
@@ -102,20 +98,15 @@ def alone(app: App, entrant: str, clip: Clip, told: Told) -> Alone:
         RuntimeError: a stage failed; SetupFailed: this host lacks something.
     """
     runner = Runner(app, time.perf_counter, app.instances())
-    found, times = [], []
+    found = []
     try:
         runner.setup(0, app.n)
-        runner.preload(entrant)
-        cpu = time.process_time()
         for image in clip.images:
-            began = time.perf_counter()
             found.append(as_detections(_done(runner.run(0, app.n, image, variant=entrant), entrant).objects))
-            times.append(time.perf_counter() - began)
             told(1)
-        cpu = time.process_time() - cpu
     finally:
         runner.close()
-    return Alone(entrant, found, sorted(times)[len(times) // 2], cpu / len(times))
+    return Alone(entrant, found)
 
 
 def _done(ran: Any, entrant: str) -> Any:

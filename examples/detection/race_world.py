@@ -114,7 +114,7 @@ def cloud_servers(app: str, links: Sequence[Link], notes: Path) -> Iterator[list
         ports = []
         for rank, link in enumerate(links):
             trace = str(notes / f"server{rank}.jsonl")
-            command = ["cloud_server", "--app", app, "--port", "0", "--workers", "1", "--spares", "0", "--quiet", "--trace", trace]
+            command = ["cloud_server", "--app", app, "--port", "0", "--workers", "1", "--executor", "thread", "--quiet", "--trace", trace]
             port = stack.enter_context(_process(command, r"tcp://127\.0\.0\.1:(\d+)"))
             if link != Link():
                 port = stack.enter_context(_process(["examples.detection.relay", str(port), *link_words(link)], r"^(\d+)$"))

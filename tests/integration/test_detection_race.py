@@ -45,7 +45,7 @@ def test_both_ways_figures_and_a_clip(tmp_path: Path) -> None:
         assert sum(row["won"] for row in each["run"]["shares"]) == FRAMES
         assert {"delivered", "local", "cloud"} == set(each["accuracy"]) and each["price"]["kb_sent"] > 1.0
         assert any(answer["by"] == "cloud" for answer in each["answers"])
-    for word in ("one by one: 30 frames", "streaming: 30 frames", "cloud alone", "device CPU", "no answer at the deadline"):
+    for word in ("one by one: 30 frames", "streaming: 30 frames", "cloud alone", "price", "no answer at the deadline"):
         assert word in done.stdout
     seen, answers = bands(tmp_path / "seen.avi"), reports[-1]["answers"]
     assert len(seen) == FRAMES
