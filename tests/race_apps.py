@@ -1,63 +1,67 @@
-"""An app with a race whose alternatives tell who set them up; worker processes load it from here by name."""
+"""Apps whose local and cloud answers race; how long each takes stands in the item, so that one server does for all tests.
+
+An item is {"pad": 100 KB, "seq": n, "local": seconds, "cloud": seconds, "cloud2": seconds}, an answer (who, n).
+"""
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
-from tasks import App, Input, Speculative, StatefulTask, Task, task
+import numpy as np
 
-__all__ = ["LOG", "app", "log_of"]
+from tasks import App, Input, LateFrame, Speculative, StatefulTask, Task
 
-LOG = "RACE_LOG"
-"""The environment variable that names the file in which setups are told."""
+PAD = np.zeros(100_000, np.uint8)
 
 
-class Model(Task):
-    """Says its name and which process it ran in; a picture that is a string of seconds takes so long."""
+class Answer(Task):
+    """Sleeps as long as the item says, and says who it is; a negative time raises after as many seconds."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def setup(self) -> None:
-        with open(os.environ[LOG], "a", encoding="utf-8") as log:
-            log.write(f"{self.name} {os.getpid()}\n")
-
-    def run(self, item: Any) -> Any:
-        if isinstance(item, str):
-            time.sleep(float(item))
-        return item, self.name, os.getpid()
+    def run(self, item: dict[str, Any]) -> Any:
+        seconds = float(item[self.name])
+        time.sleep(abs(seconds))
+        if seconds < 0:
+            raise ValueError(f"{self.name} cannot")
+        return self.name, item["seq"]
 
 
-class Batched(Model):
-    """The same, several at once."""
+class Fold(StatefulTask):
+    """Keeps who answered, frame by frame, and what came late."""
 
-    def run_batch(self, items: list[Any]) -> list[Any]:  # type: ignore[override]
-        return [self.run(item) for item in items]
+    name = "fold"
 
-
-class Follow(StatefulTask):
-    """Runs behind the race, on the device."""
-
-    def initial(self) -> int:
-        return 0
-
-    def run(self, value: Any, state: int) -> tuple[Any, int]:  # type: ignore[override]
-        return (*value, state), state + 1
-
-
-@task
-def crop(item: Any) -> Any:
-    return item
-
-
-app = App("raced", [Input(), Speculative(local=Model("small"), cloud=(Batched("large"), [crop, Model("huge")])), Follow()])
-
-
-def log_of(path: Any) -> list[str]:
-    """The names of the alternatives that were set up, in order."""
-    try:
-        return [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+    def initial(self) -> list[Any]:
         return []
+
+    def run(self, value: Any, state: list[Any]) -> tuple[Any, list[Any]]:  # type: ignore[override]
+        state = [*state, tuple(value)]
+        return (*value, tuple(state)), state
+
+    def on_late(self, frame: LateFrame, value: Any, state: list[Any]) -> list[Any]:  # type: ignore[override]
+        return [*state, ("late", frame.seq, *value)]
+
+
+def race(name: str, clouds: int = 1, *behind: Task, **options: Any) -> App:
+    """Input and the race, as `name`."""
+    names = ("cloud", "cloud2")[:clouds]
+    stage = Speculative(local=Answer("local"), cloud=tuple(Answer(each) for each in names), **options)
+    return App(name, [Input(), stage, *behind])
+
+
+def item(seq: int = 0, local: float = 0.0, cloud: float = 0.0, cloud2: float = 0.0) -> dict[str, Any]:
+    """One frame's item."""
+    return {"pad": PAD, "seq": seq, "local": local, "cloud": cloud, "cloud2": cloud2}
+
+
+one = race("one")
+drops = race("drops", on_miss="drop")
+guesses = race("guesses", on_miss="extrapolate", extrapolate=lambda last, seconds: last)
+two = race("two", 2)
+alike = race("alike", 2, prefer="cloud")
+folded = race("folded", 1, Fold())
+plain = App("plain", [Input(), Answer("cloud")])
+NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "plain")
