@@ -19,6 +19,7 @@ from iot_client.events import (
 from iot_client.executor import Executor
 from iot_client.hooks import Hooks
 from iot_client.links import Link, Links
+from iot_client.peer import Peer
 from iot_client.raced import RaceShelf
 from iot_client.scores import Scores
 from iot_client.session import Session
@@ -270,9 +271,15 @@ class Coordinator:
             payload = self._payload_of(message, command.payload)
             if payload is not None:
                 self.bytes_sent += payload.nbytes
-                if self.session.peer is not None and self.session.peer.checksum:
+                if self._peer(command.peer).checksum:
                     message = stated(message, payload)
         self.links.send(command.peer, protocol.encode(command.session, command.epoch, message, payload))
+
+    def _peer(self, index: int) -> Peer:
+        """The machine's, of this link."""
+        races, home = self.session.races, self.session.peer
+        assert home is not None
+        return home if races is None else races.rivals[index].peer
 
     def _payload_of(self, message: Message, seq: int) -> Payload | None:
         if type(message) is State:

@@ -1,5 +1,8 @@
 """Apps whose local and cloud answers race; how long each takes stands in the item, so that one server does for all tests.
 
+Each app is one server's history: it sheds what it has seen take longer than a frame has left, so what is slow on purpose has an app of
+its own.
+
 An item is {"pad": 100 KB, "seq": n, "local": seconds, "cloud": seconds, "cloud2": seconds}, an answer (who, n).
 """
 
@@ -63,5 +66,7 @@ guesses = race("guesses", on_miss="extrapolate", extrapolate=lambda last, second
 two = race("two", 2)
 alike = race("alike", 2, prefer="cloud")
 folded = race("folded", 1, Fold())
+both = race("both", merge=lambda local, cloud: local)
+told = race("told", on_late=print)
 plain = App("plain", [Input(), Answer("cloud")])
-NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "plain")
+NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "both", "told", "plain")
