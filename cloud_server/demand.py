@@ -16,22 +16,23 @@ class Demand:
     """What workers were told to load, by app; a HELLO says what its session will ask for.
 
     Args:
-        workers: how many there are; each is told the same.
+        workers: how many the server has; shipped: how many an app has that a device brought. Each is told the same.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, shipped: int = 0) -> None:
+        self._workers, self._shipped = workers, shipped
         self._told: dict[str, tuple[str, ...]] = {}
 
     def heard(self, session: Session, app: AppInfo, sessions: Mapping[int, Session]) -> list[Preload]:
         """A session began, or said HELLO again: what workers are to load now, what most sessions ask for first."""
-        if app.race < 0 or session.pool:
+        if app.race < 0:
             return []
+        self._told = {each.app: self._told[each.app] for each in sessions.values() if each.app in self._told}
         wanted = self._wanted(app, [each.hello.variant for each in sessions.values() if each.app == session.app])
         if wanted == self._told.get(session.app, ()):
             return []
         self._told[session.app] = wanted
-        return [Preload(worker, session.app, wanted) for worker in range(self._workers)]
+        return [Preload(worker, session.app, wanted) for worker in range(self._shipped if session.pool else self._workers)]
 
     @staticmethod
     def _wanted(app: AppInfo, asked: Iterable[str]) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Scheduler:
         self._backlog = self._dispatcher.backlog
         self._bundles = Bundles(config, self._dispatcher, self.sessions, lambda what: self._out.append(what), self._end, self._on_message)
         self.cancels = Cancels(self._dispatcher, self._answer)
-        self._demand = Demand(config.workers)
+        self._demand = Demand(config.workers, config.ship.workers if config.ship else 0)
         self.plans = Plans(config, self.sessions, self._dispatcher.latency)
         self._receipts = Receipts(self.sessions)
         self._sweep_at: float | None = None
