@@ -78,6 +78,7 @@ def test_a_cancelled_job_in_a_batch_that_has_not_begun_is_withdrawn() -> None:
     server.submits(0, 1.0)
     batch = next(command for command in server.submits(1, 1.0) if isinstance(command, RunBatch))
     assert server.hears(Cancel(1), 1.1) == [Withdraw(1, "app", SESSION, 1)] and server.hears(Cancel(0), 1.1) == []
+    assert server.hears(Cancel(1), 1.15) == []
     assert batch.without(SESSION, 1).slack == (-1.0,) and batch.without(SESSION, 2).slack == (None,)
     server.done(0, 1.2)
     assert answers(server.done(1, 1.3, "dropped", times=())) == [(1, "dropped", "cancelled")]
@@ -152,6 +153,17 @@ def test_what_is_late_or_cancelled_is_left_out_of_a_batch() -> None:
     commands = server.done(0, 1.5)
     assert batches(commands) == [(2,)]
     assert answers(commands)[1:] == [(1, "dropped", "late in the queue")]
+
+
+def test_what_a_cancelled_job_of_a_batch_wasted_is_its_part() -> None:
+    """A batch of two that took 30 ms: 15 of them were for nothing."""
+    server = batching()
+    for seq in (1, 2):
+        server.submits(seq, 1.0)
+    assert batches(server.done(0, 1.5)) == [(1, 2)]
+    server.hears(Cancel(2), 1.6)
+    server.done(1, 2.0)
+    assert server.machine.cancels.wasted == pytest.approx(0.015)
 
 
 def test_a_job_of_a_batch_may_end_as_it_likes() -> None:

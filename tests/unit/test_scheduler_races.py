@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from cloud_server.demand import Demand
 from cloud_server.events import BatchDone, Fold, JobDone, MakePlan, Preload, RunBatch, SendMessage
 from cloud_server.executors.seam import app_info
+from cloud_server.memory import Memory
+from cloud_server.sessions import Session
 from tests.unit.races import Count, Named, raced
-from tests.unit.server import APP, SESSION, ServerUnderTest, answers
+from tests.unit.server import APP, HELLO, SESSION, ServerUnderTest, answers
 from wire.protocol import Bye, Result, Welcome
 
 RACED = replace(
@@ -80,6 +83,17 @@ def test_workers_load_what_sessions_ask_for() -> None:
     assert loads(1, "cloud2") == [(0, ("cloud2",)), (1, ("cloud2",))]
     assert loads(2, "cloud2") == [] and loads(3, "") == [] and loads(4, "local") == []
     assert loads(5, "cloud")[0] == (0, ("cloud2", "cloud"))
+
+
+def test_workers_of_a_shipped_app_load_what_its_session_asks_for() -> None:
+    """They are told when it says HELLO, each of them; what is told of apps whose sessions ended is forgotten."""
+    demand, memory = Demand(4, shipped=2), Memory(1000, 100, 100)
+    session = Session(7, replace(HELLO, bundle="b" * 64, variant="cloud2"), b"0", 0.0, memory)
+    assert [(each.worker, each.app, each.variants) for each in demand.heard(session, RACED, {7: session})] == [
+        (0, "app#7", ("cloud2",)), (1, "app#7", ("cloud2",)),
+    ]
+    other = Session(8, replace(HELLO, variant="cloud"), b"1", 0.0, memory)
+    assert len(demand.heard(other, RACED, {8: other})) == 4 and len(demand.heard(session, RACED, {7: session})) == 2
 
 
 def test_races_are_not_planned() -> None:

@@ -37,7 +37,8 @@ def test_all_that_any_cloud_reads_is_sent() -> None:
 
 def test_what_only_some_clouds_write_comes_back_unharmed_from_the_others() -> None:
     """A field that one cloud writes and another hands on is sent, without loss, so the device's own stays as it was."""
-    first, second = Works("a", ("image",), ("boxes",)), Works("b", ("image",), ("boxes", "image"), accepts=("jpeg:50",))
+    lossy = {"accepts": ("jpeg:50",)}
+    first, second = Works("a", ("image",), ("boxes",), **lossy), Works("b", ("image",), ("boxes", "image"), **lossy)
     app = App("t", [Input(), Speculative(None, (first, second))])
     item = {"image": "I", "boxes": None, "note": "N"}
     crosses = applies(item, app.crossing(1, 2))

@@ -26,6 +26,20 @@ class Late(Count):
         return state + 100 * frame.seq
 
 
+class Torn(StatefulTask):
+    """Raises with its state half changed."""
+
+    def initial(self) -> list[int]:
+        return [0]
+
+    def run(self, value: Any, state: list[int]) -> tuple[Any, list[int]]:  # type: ignore[override]
+        return value, state
+
+    def on_late(self, frame: LateFrame, value: Any, state: list[int]) -> list[int]:  # type: ignore[override]
+        state.append(frame.seq)
+        raise ValueError("half done")
+
+
 class Pairs(Task):
     """Takes several at once; what is negative is filtered."""
 
@@ -132,6 +146,8 @@ def test_frames_leave_at_the_race_or_before_it_and_come_back_behind_it() -> None
     assert app.legal_cuts(device_lacks=[2]) == (1, 2)
     folded = App("t", [Input(), Count(), Named("a"), Speculative(Named("b"), Named("c"))])
     assert folded.legal_cuts() == (2, 3, 4)
+    behind = App("t", [Input(), Named("a"), Count(), Speculative(Named("b"), Named("c"))])
+    assert behind.legal_cuts() == (3, 4) and "no stage with state between" in behind.why_not(1)
     once = App("t", [Input(), Named("a", once=True), Speculative(Named("b"), Named("c"))])
     assert once.legal_cuts() == (2, 3) and "every server of a race would run it" in once.why_not(1)
     assert App("t", [Input(), Speculative(cloud=Named("c")), Named("draw", placement="device")]).legal_cuts() == (1,)
@@ -230,6 +246,11 @@ def test_a_batch_goes_through_an_alternative_task_by_task() -> None:
     assert runner.run_batch(1, 2, [-1, -1])[0].kind == "filtered"
     assert [ran.value for ran in runner.run_batch(1, 2, [1, 2], variant="cloud")] == [4, 8]
     assert [ran.kind for ran in runner.run_batch(1, 2, [1, None, 2])] == ["done", "failed", "done"]
+    assert Alternative("cloud", [_double(), Pairs(), _double()]).run_batch([1, -1, 2]) == [6, DROP, 10]
+    stage = runner.stages[1]
+    assert stage.run_batch is not None and app.chain[1].run_batch is not None
+    runner.run(1, 2, 1, variant="cloud")
+    assert stage.run_batch is None
     with pytest.raises(ValueError, match="run_batch of 'double' got 2 items and returned 0"):
         Alternative("cloud", [_double(run_batch=lambda items: [])]).run_batch([1, 2])
 
@@ -329,6 +350,9 @@ def test_a_late_answer_corrects_the_state() -> None:
     assert runner.correct(3, LateFrame(2), "late") == "" and runner.run(3, 4, "y").value == ("y", 202)
     assert "ValueError: no such track" in runner.correct(3, LateFrame(2), "bad") and runner.correct(4, LateFrame(2), "bad") == ""
     assert runner.states(3, 4) == [202]
+    torn = runner_of(raced(Torn()))
+    torn.run(3, 4, "x")
+    assert "half done" in torn.correct(3, LateFrame(2), "late") and torn.states(3, 4) == [[0]]
 
 
 def test_sources_and_other_stages_know_nothing_of_races() -> None:
