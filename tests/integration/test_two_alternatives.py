@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from chaos.raw_device import RawDevice
 from cloud_server.coordinator import Server, serve_in_thread
 from cloud_server.executors import ProcessExecutor
-from tests.race_apps import LOG, app, log_of
+from tests.alternative_apps import LOG, app, log_of
 from wire.payload import Packer
 from wire.protocol import Cancel, Payload, Submit, decode
 
@@ -55,7 +55,7 @@ class Entrant(RawDevice):
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """One worker process, and the log of what it set up."""
     monkeypatch.setenv(LOG, str(tmp_path / "log"))
-    made = Server({"raced": app}, ProcessExecutor({"raced": "tests.race_apps:app"}), port=0)
+    made = Server({"raced": app}, ProcessExecutor({"raced": "tests.alternative_apps:app"}), port=0)
     thread = serve_in_thread(made)
     context = zmq.Context()
     yield made, tmp_path / "log", lambda variant: Entrant(made.port, context, variant).connect()

@@ -13,7 +13,7 @@ import pytest
 
 from cloud_server.events import BatchDone, JobKey, Preload, RunBatch, Withdraw
 from cloud_server.executors import Executor, InlineExecutor, ProcessExecutor, ThreadExecutor
-from tests.race_apps import LOG, app, log_of
+from tests.alternative_apps import LOG, app, log_of
 from wire.payload import Packer
 from wire.protocol import Payload
 
@@ -33,7 +33,7 @@ def started(request: pytest.FixtureRequest, log: Path) -> Any:
     """An executor with one worker, and what it answers."""
     make: dict[str, Callable[[], Executor]] = {
         "inline": lambda: InlineExecutor({"raced": app}), "thread": lambda: ThreadExecutor({"raced": app}),
-        "process": lambda: ProcessExecutor({"raced": "tests.race_apps:app"}),
+        "process": lambda: ProcessExecutor({"raced": "tests.alternative_apps:app"}),
     }
     executor, answers = make[request.param](), SimpleQueue[Answered]()
     executor.start(lambda done, results: answers.put((done, results)))
