@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,18 @@ def bands(path: Path) -> list[Any]:
     return found
 
 
-def test_both_ways_figures_and_a_clip(tmp_path: Path) -> None:
+def test_both_ways_figures_and_a_clip(tmp_path: Path, clip: Callable[[str], Path]) -> None:
     """One outcome for each frame, in order, in both runs; the clip shows the last run's answerers in their colours."""
-    done = race(*QUICK, "--video", tmp_path / "seen.avi", "--summary", tmp_path / "race.json")
+    done = race(*QUICK, "--clip", clip("pedestrians.avi"), "--video", tmp_path / "seen.avi", "--summary", tmp_path / "race.json")
     assert done.returncode == 0, done.stderr
     reports = json.loads((tmp_path / "race.json").read_text())
     assert [each["name"] for each in reports] == ["one by one", "streaming"]
     for each in reports:
         assert [answer["seq"] for answer in each["answers"]] == list(range(FRAMES))
         assert sum(row["won"] for row in each["run"]["shares"]) == FRAMES
-        assert {"delivered", "local", "cloud"} == set(each["accuracy"]) and each["price"]["kb_sent"] > 1.0
+        assert each["accuracy"] == {} and each["price"]["kb_sent"] > 1.0
         assert any(answer["by"] == "cloud" for answer in each["answers"])
-    for word in ("one by one: 30 frames", "streaming: 30 frames", "cloud alone", "price", "no answer at the deadline"):
+    for word in ("one by one: 30 frames", "streaming: 30 frames", "price", "no answer at the deadline"):
         assert word in done.stdout
     seen, answers = bands(tmp_path / "seen.avi"), reports[-1]["answers"]
     assert len(seen) == FRAMES

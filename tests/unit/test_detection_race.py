@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from examples.detection.boxes import Detections
 from examples.detection.race import main
 from examples.detection.race_figures import Answered, Share, figures, found_in_time, shares
 from examples.detection.race_options import parsed, words
+from examples.detection.race_report import report, shown
+from examples.detection.race_run import Run, alone
 from examples.detection.race_world import Clip, Playback, filmed, rendered
-from examples.detection.scenes import Thing
+from examples.detection.scenes import CLASSES, Thing
 from examples.detection.speculative import app
 from examples.detection.tracker import Object
-from iot_client import Result
+from iot_client import Result, Statistics
 from iot_client.outcome import Done, Dropped, Failed
+from iot_client.scores import EntrantScore, RaceScore
 from tasks import END
 
 BALL = Object("ball", 0.9, (10.0, 10.0, 50.0, 50.0))
@@ -50,9 +56,9 @@ def test_what_was_late_was_not_found() -> None:
     assert found[0].boxes.tolist() == [list(BALL.box)] and found[0].labels.tolist() == [0]
 
 
-def result(outcome: Any, value: Any = None, *, entrant: str = "", late: bool = False) -> Result:
+def result(outcome: Any, value: Any = None, *, seq: int = 3, entrant: str = "", late: bool = False) -> Result:
     """What a client gives."""
-    return Result("me", 3, outcome, 1, value, 0.02, 1.0, (0.001,), (0.004, 0.006), 900, entrant=entrant, late=late)
+    return Result("me", seq, outcome, 1, value, 0.02, 1.0, (0.001,), (0.004, 0.006), 900, entrant=entrant, late=late)
 
 
 def test_a_result_says_who_answered() -> None:
@@ -62,6 +68,32 @@ def test_a_result_says_who_answered() -> None:
     assert Answered.of(result(Done(), {"objects": None}, entrant="cloud2")).by == "cloud2"
     assert Answered.of(result(Dropped("late"))).reason == "late" and Answered.of(result(Failed(1, "merge: no"))).reason == "merge: no"
     assert Answered.of(result(Dropped("late"))).by == "nobody"
+
+
+def test_accuracy_is_compared_with_each_entrant_alone() -> None:
+    """What was delivered by the cloud alone is as good as the cloud alone; the table says so, and by how much that beats the local one."""
+    clip, made = rendered(6, 5.0), app.made({"local": "narrow-96", "cloud": "wide-160"})
+    local, cloud = (alone(made, entrant, clip, lambda done: None) for entrant in ("local", "cloud"))
+    results = [
+        result(Done("cloud"), {"objects": tuple(objects_of(found)), "by": "cloud"}, seq=seq, entrant="cloud")
+        for seq, found in enumerate(cloud.found)
+    ]
+    race = RaceScore(entrants=(EntrantScore("cloud", 6, 6, 0.02), EntrantScore("local", 1, 0, 0.003)), cloud_s=0.06, twins=1)
+    statistics = Statistics(6, 0, 1, 4, "up", race=race)
+    run = Run("streaming", results, [Answered.of(each) for each in results], 0.0, 1.0, 0.06, statistics)
+    found = report(run, [local, cloud], clip, 0.09)
+    assert found.accuracy["delivered"] == found.accuracy["cloud"] and found.accuracy["cloud"]["map"] > found.accuracy["local"]["map"]
+    assert found.price["cloud_ms"] == pytest.approx(10.0) and found.price["wasted_cloud_ms"] == pytest.approx(5.0)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(*shown(found), sep="\n")
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "streaming: 6 frames" in text and "cloud alone" in text and "+0.000" in text
+
+
+def objects_of(found: Detections) -> list[Object]:
+    """As a result has them."""
+    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist())
+    return [Object(CLASSES[label], score, tuple(box)) for label, score, box in rows]
 
 
 def test_the_camera_keeps_its_rate_and_ends() -> None:
