@@ -82,7 +82,10 @@ class Races:
         self._stream.running -= 1
         if frame is None:
             return
-        frame.device_s += event.times
+        if event.start:
+            frame.took[self._rules.twin] = event.times
+        else:
+            frame.device_s += event.times
         contest = frame.contest
         if contest is None or frame.seq not in self.open:
             return
@@ -104,7 +107,7 @@ class Races:
             return
         if message.outcome == "done":
             contest.answer(entrant, now)
-            frame.cloud_s = tuple([time / 1e6 for time in message.times_us])
+            frame.took[entrant] = tuple([time / 1e6 for time in message.times_us])
         elif message.outcome == "filtered":
             contest.answer(entrant, now, message.stage)
         else:
@@ -265,7 +268,7 @@ class Races:
         if verdict.kind == STANDS:
             self._stands(frame, verdict.entrant, now)
         elif verdict.kind == COMBINED:
-            frame.entrant, frame.where = MERGED, "cloud"
+            frame.entrant, frame.where, frame.cloud_s = MERGED, "cloud", frame.took.get(verdict.entrant, ())
             out.append(Combine(frame.seq, self._pivot, verdict.entrant))
             self._stream.hold(frame)
         elif verdict.kind == EXTRAPOLATED:
@@ -283,6 +286,10 @@ class Races:
         assert contest is not None
         frame.entrant, frame.where = self._names[entrant], "cloud" if cloud else "device"
         frame.variant = self._rules.clouds[entrant] if cloud else self._rules.local or ""
+        if cloud:
+            frame.cloud_s = frame.took.get(entrant, ())
+        else:
+            frame.device_s += frame.took.get(entrant, ())
         stage = contest.filters(entrant)
         if stage < 0:
             frame.runs_here = False

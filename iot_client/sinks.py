@@ -2,7 +2,7 @@
 
     {"stream","seq","outcome","where","split","value","reason","latency_ms","device_ms":[..],"cloud_ms":[..],"sent_bytes","codec"}
 
-and "variant", if the app has variants,
+and "variant", if the app has variants, "entrant" and "late" where answers race,
 with `outcome` done, filtered, dropped or failed; `where` device or cloud if done, else null; `reason` the
 filtering stage, why it was dropped, or "stage: error"; and `value` as tasks/plain.py writes values.
 """
@@ -56,7 +56,8 @@ def results_row(result: Result, names: Sequence[str]) -> dict[str, Any]:
         "sent_bytes": result.sent_bytes,
         "codec": result.codec,
     }
-    return {**row, "variant": result.variant} if result.variant else row
+    row = {**row, "variant": result.variant} if result.variant else row
+    return {**row, "entrant": result.entrant, "late": result.late} if result.entrant else row
 
 
 class JsonlSink:

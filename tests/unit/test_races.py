@@ -36,6 +36,18 @@ def test_the_best_answer_is_delivered_the_moment_it_comes_and_the_losers_are_can
     assert racer.session.late_results == 1
 
 
+def test_a_result_has_the_times_of_the_answer_that_stands() -> None:
+    """Not those of the losers: of a cloud's answer the server's, of a local one those of the run here, and never both."""
+    racer = Racer()
+    first, second = racer.raced(1.0), racer.raced(1.1)
+    racer.runs_here(first, 1.02)
+    racer.answers(0, first, 1.05, times_us=(30_000,))
+    racer.runs_here(second, 1.12)
+    racer.tick(1.1 + DEADLINE)
+    assert (racer.delivered[first].device_s, racer.delivered[first].cloud_s) == ((0.001,), (0.03,))
+    assert (racer.delivered[second].device_s, racer.delivered[second].cloud_s) == ((0.001, 0.01), ())
+
+
 def test_at_the_deadline_the_best_answer_that_exists_stands() -> None:
     """The local one was there, and the clouds were not; at the deadline, not a moment later."""
     racer = Racer(2)

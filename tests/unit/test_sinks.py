@@ -45,6 +45,13 @@ def test_a_row_has_exactly_the_documented_keys():
     ]
 
 
+def test_a_row_says_whose_answer_stood():
+    """Where answers race, and only there."""
+    row = results_row(result(variant="cloud", entrant="cloud2", late=True), NAMES)
+    assert (row["variant"], row["entrant"], row["late"]) == ("cloud", "cloud2", True)
+    assert "late" not in results_row(result(variant="wide"), NAMES)
+
+
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
