@@ -20,6 +20,10 @@ from cloud_server.sessions import Session
 __all__ = ["Backlog", "segment_of"]
 
 
+_LEAD = 0.1
+"""Seconds of the server by which who joins a batch may be ahead of those whose jobs it does not fit."""
+
+
 def segment_of(app: str, job: Job) -> Segment:
     """What is known of jobs like this one is known by its segment."""
     return app, job.start, job.stop, job.variant
@@ -50,8 +54,8 @@ class Backlog:
 
     def push(self, session: Session, job: Job) -> None:
         """Queue a job behind the others of its session."""
-        line = self._latency.lines.get((session.app, job.start, job.stop, job.variant))
-        job.cost = cost = UNKNOWN if line is None else line.share
+        curve = self._latency.curves.get((session.app, job.start, job.stop, job.variant))
+        job.cost = cost = UNKNOWN if curve is None else curve.share
         self.seconds += cost
         self.size += 1
         if not session.queue:
@@ -67,6 +71,7 @@ class Backlog:
     def put_back(self, session: Session, job: Job) -> None:
         """Queue a job before the others of its session: it was taken and has not run."""
         session.served -= job.cost
+        session.had -= job.cost
         self.seconds += job.cost
         self.size += 1
         if not session.queue:
@@ -78,6 +83,7 @@ class Backlog:
     def refund(self, session: Session, job: Job) -> None:
         """A job that was taken does not run."""
         session.served -= job.cost
+        session.had -= job.cost
         if session.queue:
             self._enter(session)
         self._share(session)
@@ -106,13 +112,17 @@ class Backlog:
         return found
 
     def pop_alike(self, first: Job, segment: Segment, most: int, may: Callable[[Session], bool] = _anybody) -> list[Job]:
-        """Up to `most` further jobs of the same segment and trial, of whoever had least first."""
+        """Up to `most` further jobs of the same segment and trial, of whoever had least first, but of nobody who had much more than
+        one who waits for something else: to join a batch is cheap, and who may always join would get far more than others."""
         app, start, stop, variant = segment
-        turns, passed, found = self._turns, [], list[Job]()
+        turns, passed, found = self._turns, list[tuple[float, int, Session]](), list[Job]()
         while turns and len(found) < most:
-            _, ticket, session = turn = heappop(turns)
+            served, ticket, session = turn = heappop(turns)
             if ticket != session.ticket:
                 continue
+            if passed and served > passed[0][0] + _LEAD:
+                passed.append(turn)
+                break
             head = session.queue[0]
             if (
                 session.app == app and head.start == start and head.stop == stop and head.variant == variant
@@ -192,11 +202,12 @@ class Backlog:
 
     def _take(self, session: Session) -> Job:
         job = session.queue.popleft()
-        line = self._latency.lines.get((session.app, job.start, job.stop, job.variant))
+        curve = self._latency.curves.get((session.app, job.start, job.stop, job.variant))
         self.size -= 1
         self.seconds -= job.cost
-        job.cost = cost = UNKNOWN if line is None else line.share
+        job.cost = cost = UNKNOWN if curve is None else curve.share
         session.served += cost
+        session.had += cost
         if session.siblings:
             self._share(session)  # before it lines up again: they take turns
         if session.queue:

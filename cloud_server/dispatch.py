@@ -15,10 +15,12 @@ from cloud_server.events import BatchDone, Profiled, RunBatch
 from cloud_server.foreknown import foretell
 from cloud_server.forecast import Forecast
 from cloud_server.handshake import SchedulerConfig
-from cloud_server.latency import Latency, Segment
+from cloud_server.latency import UNKNOWN, Latency, Segment
+from cloud_server.latency_curve import Curve
 from cloud_server.memory import Memory
 from cloud_server.offer import AppInfo
 from cloud_server.sessions import Job, Session
+from cloud_server.supply import LOOKS, Supply
 
 __all__ = ["Dispatcher"]
 
@@ -33,11 +35,6 @@ _ACTIVE = 1.0
 """Seconds after its last frame in which a device's deadlines are reckoned with."""
 _CROWDED = 1.0
 """Seconds after a refusal in which there is more to do than can be done."""
-_CROWDED_WAITS, _WORTH = 0.25, 1.25
-"""Of a batch's time, how much one must be ready to wait then, if so many times as much is done in batches that large."""
-_LOOKS = 0.25
-"""Seconds between two looks at all devices' deadlines."""
-
 LATE_ON_ARRIVAL, LATE_IN_QUEUE, LATE_FOR_BATCH = "late on arrival", "late in the queue", "late for its batch"
 
 
@@ -66,8 +63,9 @@ class Dispatcher:
         """When a job of a segment began last."""
         self._waits = 0.5 + 0.5 / config.workers
         """Of a batch's time, how much one that comes meanwhile must be ready to wait."""
-        self._tightest = inf
-        self._looked = -inf
+        self._supply = Supply()
+        self._largest: dict[Segment, tuple[int, int]] = {}
+        """Of a segment, the largest batch, and of how many batches that was learned."""
         self._refused = -inf
         """When a job that could have been in time was refused last."""
 
@@ -144,7 +142,8 @@ class Dispatcher:
         if min(slacks) >= self.latency.tail(segment, len(jobs)):
             return jobs, []
         order = sorted(range(len(jobs)), key=slacks.__getitem__)
-        skip, size = choose([slacks[at] for at in order], segment, self.latency, behind=self.backlog.size)
+        crowded = now - self._refused < _CROWDED
+        skip, size = choose([slacks[at] for at in order], segment, self.latency, behind=self.backlog.size, crowded=crowded)
         for at in sorted(order[skip + size :], reverse=True):
             self.backlog.put_back(self._sessions[jobs[at].session], jobs[at])
         given_up = [jobs[at] for at in order[:skip]]
@@ -154,20 +153,30 @@ class Dispatcher:
 
     def _most(self, segment: Segment, now: float) -> int:
         """How many jobs a batch may have: any device's job must be in time that waits for such a batch before its own (Nexus, SOSP'19),
-        or, where workers take turns, for the part of one until the next is free. Where not all can be done anyway, and much more is
-        done in larger ones, it is enough if the job of one who comes late in a batch is."""
-        if now - self._looked >= _LOOKS:
-            self._looked = now
-            self._tightest = min([session.budget for session in self._sessions.values() if self._reckoned(session)], default=inf)
-        if self._tightest == inf:
+        or, where workers take turns, for the part of one until the next is free. Where more comes than can be done it is enough if it
+        can wait for as long as each device takes to send its part of a batch: of what comes before that others are refused anyway."""
+        if now - self._supply.looked >= LOOKS:
+            self._supply.look([session for session in self._sessions.values() if self._reckoned(session)], now)
+            self._largest.clear()
+        curve = self.latency.curves.get(segment)
+        if curve is None or self._supply.tightest == inf:
             return self._config.max_batch
-        crowded, largest, room = now - self._refused < _CROWDED, self.latency.largest, self._tightest - _LEAD
-        most = max(1, largest(segment, room, self._config.max_batch, self._waits, tries=crowded))
-        if crowded and most < self._config.max_batch:
-            more = max(1, largest(segment, room, self._config.max_batch, _CROWDED_WAITS))
-            if more * self.latency.seconds(segment, most) > _WORTH * most * self.latency.seconds(segment, more):
-                return more
-        return most
+        known = self._largest.get(segment)
+        if known is None or known[0] != curve.learned:
+            known = self._largest[segment] = curve.learned, self._reckon(segment, curve, now)
+        return known[1]
+
+    def _reckon(self, segment: Segment, curve: Curve, now: float) -> int:
+        room, most = self._supply.tightest - _LEAD, self._config.max_batch
+        crowded = now - self._refused < _CROWDED
+        if crowded and curve.curious:
+            return max(1, self.latency.largest(segment, room, most))
+        size = max(1, self.latency.largest(segment, room, most, self._waits))
+        while crowded and size < min(most, curve.most):
+            if curve.tail(size + 1) + min(self._supply.wait(size + 1), self._waits * curve.seconds(size + 1)) > room:
+                break
+            size += 1
+        return size
 
     def _reckoned(self, session: Session) -> bool:
         """True of a device that has deadlines, which could be met."""
@@ -185,7 +194,8 @@ class Dispatcher:
             timed = timed or job.deadline is not None
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
-        seconds = self.latency.seconds(segment, len(jobs))
+        curve = self.latency.curves.get(segment)
+        seconds = UNKNOWN if curve is None else curve.alone if len(jobs) == 1 else curve.seconds(len(jobs))
         slack = _slack(jobs, now + 0.5 * (seconds + self.latency.tail(segment, len(jobs)))) if timed else ()
         batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3])
         self._next_batch += 1
@@ -217,7 +227,12 @@ class Dispatcher:
         if self._memory.lendings:
             self._memory.returned(event.batch)
         if event.times:
-            self.latency.learn((batch.app, batch.start, batch.stop, batch.variant), ran, sum(event.times) + decoded)
+            segment = batch.app, batch.start, batch.stop, batch.variant
+            curve = self.latency.curves.get(segment)
+            if curve is None:
+                self.latency.learn(segment, ran, sum(event.times) + decoded)
+            else:
+                curve.learn(ran, sum(event.times) + decoded)
         return batch
 
     def orphan(self, session: Session) -> None:
@@ -282,10 +297,13 @@ class Dispatcher:
         batches = self.backlog.ahead(session) // (self.latency.share(segment) * most)
         wait = forecast.free(now) + batches * self.latency.seconds(segment, most) / forecast.workers
         size = most if self.backlog.size >= most else 1
+        if now - self._refused < _CROWDED:
+            size = min(most, self.backlog.size + 1 + int(self._supply.rate * (forecast.free(now) - now)))
         late = job.deadline is not None and wait + self.latency.tail(segment, size) > job.deadline
         if not late:
             return None
-        if now - self._refused > _LOOKS and self._reckoned(session):
+        session.refused = now
+        if now - self._refused > LOOKS and self._reckoned(session):
             self._refused = now
         return "dropped", LATE_ON_ARRIVAL
 

@@ -47,10 +47,14 @@ class Receipts:
 
     def next_due(self) -> float | None:
         """When the first one must be sent, or None."""
-        queue = self._queue
-        while queue and not self._owed(queue[0][1]):
+        queue, sessions = self._queue, self._sessions
+        while queue:  # asked for after every event, so `_owed` is written out
+            due, job = queue[0]
+            session = sessions.get(job.session)
+            if session is not None and session.jobs.get(job.seq) is job:
+                return due
             queue.popleft()
-        return queue[0][0] if queue else None
+        return None
 
     def take(self, now: float) -> Iterator[Job]:
         """Those that are due."""

@@ -56,7 +56,9 @@ class Session:
         self.results: dict[int, Result] = {}
         self.queue: deque[Job] = deque()
         self.served = 0.0
-        """Seconds of the server it had, but never less than who is served now: what it did not ask for it is not owed."""
+        """The same, but never less than who is served now: what it did not ask for it is not owed."""
+        self.had = 0.0
+        """Seconds of the server it had."""
         self.ticket = 0
         """Its place among sessions that had as much; 0 while it waits for nothing."""
         self.aside = False
@@ -67,6 +69,10 @@ class Session:
         """Seconds its jobs typically have left when they come."""
         self.reported = 0
         self.fed = self.acked_at = now
+        self.refused = -inf
+        """When a job was refused last, since it would be late."""
+        self.came = 0
+        """Jobs that came."""
         self.period = 0.0
         """Seconds from frame to frame, by the device's stamps."""
         self._last = (-1, 0)
@@ -158,7 +164,9 @@ class Session:
             return gone
         self.acked, self.acked_at = acked, self.heard
         nbytes = 0
-        for seq in [seq for seq in self.results if seq < acked]:
+        for seq in list(self.results):
+            if seq >= acked:
+                continue
             nbytes += self._sizes.pop(seq, 0)
             if self.results.pop(seq).outcome == "done":
                 gone.append(Forget(self.number, seq))
@@ -201,6 +209,7 @@ class Session:
         The budget is charged with (arrival - stamp) minus the lowest such difference seen lately: only the
         variation of the clocks' offset is used, never the offset.
         """
+        self.came += 1
         late = now - stamp_us / 1e6
         lowest, since = self._fastest
         if now - since > _PATH:

@@ -93,7 +93,8 @@ def shares(trace: Trace) -> Iterator[Share]:
         partly = [host for host, (start, end) in present.items() if start < at + WINDOW and end > at and host not in here]
         if quiet and here:
             got = {host: sum(cost for when, cost in answered.get(host, ()) if at <= when < at + WINDOW) for host in [*here, *partly]}
-            asked = {host: _asked(trace.scenario, host, answered.get(host, ())) if host in here else got[host] for host in got}
+            within = {host: [(when, cost) for when, cost in answered.get(host, ()) if at <= when < at + WINDOW] for host in here}
+            asked = {host: _asked(trace.scenario, host, within[host]) if host in here else got[host] for host in got}
             fair = _fair(asked, sum(got.values()))
             yield from (Share(at, host, got[host], fair[host]) for host in here)
         at += _STEP
@@ -110,7 +111,7 @@ def _fair(asked: Mapping[str, float], total: float) -> dict[str, float]:
 
 
 def _asked(scenario: Scenario, host: str, answered: Sequence[tuple[float, float]]) -> float:
-    """Seconds of a worker that all its frames of a window would take, as those take that were answered."""
+    """Seconds of a worker that all its frames of a window would take, as those of it take that were answered in it."""
     plan = scenario.devices[int(host[6:])]
     variety = scenario.variety(plan.variant)
     assert variety is not None

@@ -31,6 +31,7 @@ from cloud_server.executors.worker import Worker
 from cloud_server.offer import AppInfo
 from tasks import Residency, TaskError, load
 from tasks.run import RESIDENT
+from wire.heap import keep_freed_memory
 from wire.protocol import Payload
 
 __all__ = [
@@ -144,6 +145,7 @@ def main(descriptor: int, parent: int) -> None:
     setup = _DECODE(parcel[0])
     assert isinstance(setup, Setup)
     try:
+        keep_freed_memory()  # a network's layers are allocated and freed for every batch
         confine(setup.limits)
         worker = Worker({name: load(path) for name, path in setup.apps.items()}, setup.resident)
         worker.setup()

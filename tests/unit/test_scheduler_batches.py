@@ -207,3 +207,22 @@ def test_two_devices_with_costs_of_one_to_ten_get_equal_server_seconds() -> None
         owner = begun.jobs[0][0]
     assert seconds[7] == pytest.approx(seconds[8], abs=0.03)
     assert seconds[7] > 0.1
+
+
+def test_who_may_join_every_batch_does_not_get_more_than_those_who_may_not() -> None:
+    """One device has few jobs, another many that fit to them, a third one many that do not: the latter two get the same time."""
+    server = batching(max_batch=4, credit=10**6)
+    server.connect(0.0, session=9, peer=b"N", device="third")
+    for seq in range(400):
+        server.submits(seq, 1.0, session=8, peer=b"M")
+        server.submits(seq, 1.0, session=9, peer=b"N", start=2)
+    server.done(0, 1.0, times=(0.0, 0.01))
+    seconds = {7: 0.0, 8: 0.0, 9: 0.0}
+    for number in range(1, 120):
+        (batch,) = server.machine._dispatcher.running.values()
+        took = 0.002 + 0.01 * len(batch.jobs)
+        for session, _ in batch.jobs:
+            seconds[session] += took / len(batch.jobs)
+        server.submits(number, 1.0)
+        server.done(number, 1.0, times=(took,))
+    assert seconds[9] > 0.8 * seconds[8]
