@@ -196,9 +196,10 @@ class App:
 
     def _outside(self, k: int, stop: int, race: int) -> str:
         """Why stages [k, stop) cannot be raced, in words; "" if they can."""
-        if not k <= race < stop:
-            until = f"at most {race} stages on the device, or all {self.n}"
-            return f"a frame leaves for the race of {self.names[race]!r} and comes back behind it, no stage with state between: {until}"
+        if k > race:
+            return f"frames leave at stage {self.names[race]!r}, which is raced, or before it; or all {self.n} stages run on the device"
+        if stop <= race:
+            return f"stage {self.names[stop]!r} keeps state before the race of {self.names[race]!r}, so it is on the device"
         once = next((stage for stage in self.chain[k:race] if stage.once), None)
         return "" if once is None else f"stage {once.stage_name!r} runs at most once for a frame, and every server of a race would run it"
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from chaos.registry import Skipped
 from chaos.shipped_apps import confined_app
 from iot_client import Client, ClientError, ServerRefused
 from iot_client.shipping import Ship
-from tasks import App, Input, Task, load
+from tasks import App, Input, Speculative, Task, load
 from tasks.structs import define, definition_of, give_members
 from tests.integration import server_process
 from tests.integration.server_process import REPO, Start
+from tests.unit.races import Named
 from wire.keyring import edit_keyring
 
 heeded_signals, start_server = server_process.heeded_signals, server_process.start_server
@@ -104,6 +106,26 @@ def test_an_example_is_shipped_to_a_server_without_it(signed: Path) -> None:
             results = list(client.results(timeout=60.0))
     assert [result.outcome.where for result in results] == ["cloud"] * 6
     assert [(result.seq, repr(result.value)) for result in results] == [(seq, repr(value)) for seq, value in expected]
+
+
+def test_a_race_is_shipped_to_a_server_without_it(signed: Path) -> None:
+    """Both sessions of a race bring the app along; its hooks stay on the device, and each answer comes from its alternative."""
+    lock = threading.Lock()
+    race = Speculative(cloud=(Named("large"), Named("huge")), deadline=20.0, on_late=lambda frame, value: lock.locked())
+    app = App("raced", [Input(), race])
+    with shipping.serving(signed) as server:
+        ship = Ship(key=signed / "ship.key", server="cloud")
+        with Client(app, host="127.0.0.1", port=server.port, ship=ship) as client:
+            until = time.monotonic() + 20.0
+            while server.scheduler.opened < 2 and time.monotonic() < until:
+                threading.Event().wait(0.02)
+            for number in range(3):
+                client.submit(number)
+            client.end()
+            results = list(client.results(timeout=60.0))
+    names = {"cloud": "large", "cloud2": "huge"}
+    assert [result.value for result in results] == [f"{number} {names[result.entrant]}" for number, result in enumerate(results)]
+    assert len(results) == 3 and server.scheduler.opened == 2
 
 
 def test_whoever_loses_his_right_to_sign_loses_his_apps(signed: Path) -> None:

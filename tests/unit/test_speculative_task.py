@@ -142,12 +142,12 @@ def test_frames_leave_at_the_race_or_before_it_and_come_back_behind_it() -> None
     app = raced(Named("draw"), Count())
     assert app.legal_cuts() == (1, 2, 5) and [app.cut(k).stop for k in (1, 2, 5)] == [3, 3, 5]
     assert app.stops(2) == (3,) and app.stops(3) == () and app.cut(1, state_moves=True).stop == 3
-    assert "at most 2 stages on the device, or all 5" in app.why_not(3)
+    assert "frames leave at stage 'speculative', which is raced, or before it; or all 5 stages run on the device" in app.why_not(3)
     assert app.legal_cuts(device_lacks=[2]) == (1, 2)
     folded = App("t", [Input(), Count(), Named("a"), Speculative(Named("b"), Named("c"))])
     assert folded.legal_cuts() == (2, 3, 4)
     behind = App("t", [Input(), Named("a"), Count(), Speculative(Named("b"), Named("c"))])
-    assert behind.legal_cuts() == (3, 4) and "no stage with state between" in behind.why_not(1)
+    assert behind.legal_cuts() == (3, 4) and "stage 'count' keeps state before the race of 'speculative'" in behind.why_not(1)
     once = App("t", [Input(), Named("a", once=True), Speculative(Named("b"), Named("c"))])
     assert once.legal_cuts() == (2, 3) and "every server of a race would run it" in once.why_not(1)
     assert App("t", [Input(), Speculative(cloud=Named("c")), Named("draw", placement="device")]).legal_cuts() == (1,)
