@@ -35,7 +35,8 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     `receipt_at` is when the server had it, less the time it held the receipt. `out` is True while a SUBMIT may be running
     somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
     `twin_at` is when the twin was given to a worker; `study` is what is to be encoded of a frame that is studied.
-    Of a race: `contest`, what `send_when` said, whether the local entrant is at a worker, the times of each entrant's stages, and whose answer stood, late or not;
+    Of a race: `contest`, what `send_when` said, whether the local entrant is at a worker, what each entrant's stages
+    `took`, and whose answer stood, late or not;
     `sends` is False if it may not be sent, where streams share an uplink.
     """
 

@@ -39,11 +39,11 @@ class Linger:
             if len(self._until) > MOST:
                 self._end(next(iter(self._until)))
 
-    def late_answer(self, entrant: int, message: Result) -> None:
-        """A cloud answered a frame that has its verdict, or is gone."""
+    def late_answer(self, entrant: int, message: Result, *, awaited: bool) -> None:
+        """A cloud answered a frame that has its verdict, or is gone; one that is not `awaited` has answered before, or was given up."""
         self.late += message.outcome != "dropped"
         if message.seq in self._until:
-            if message.outcome == "done":
+            if awaited and message.outcome == "done":
                 self.offered += 1
                 self._stream.out.append(OfferLate(message.seq, self._stream.config.pivot, entrant))
             self.expire(float("-inf"))

@@ -136,4 +136,6 @@ class RaceShelf(Shelf):
 
     def _settle(self, kept: Raced, stop: int) -> None:
         kept.over = stop
-        kept.answers = {}
+        # An answer that comes as the deadline passes is here before the verdict is, and offered as late right after it.
+        clouds = ((entrant, value) for entrant, value in kept.answers.items() if entrant != self._race.twin)
+        kept.answers = dict(clouds) if self._race.tells_late else {}

@@ -103,7 +103,7 @@ class Races:
         self._metering.answered(message.seq, entrant, message.outcome, now)
         contest = None if frame is None else frame.contest
         if frame is None or contest is None or contest.verdict is not None or frame.state == SETTLED:
-            self.linger.late_answer(entrant, message)
+            self.linger.late_answer(entrant, message, awaited=frame is not None)
             return
         if message.outcome == "done":
             contest.answer(entrant, now)

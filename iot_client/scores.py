@@ -171,7 +171,7 @@ class Scores:
         if message.outcome not in ("done", "filtered") or race is None:
             return
         self._answered(event.peer, now - race.sent_at.get(event.peer, now))
-        self._count["late_answers"] += race.over
+        self._count["late_answers"] += race.over or bool(race.stands)
 
     def _combined(self, event: Combined, now: float) -> None:
         if event.kind == "failed":

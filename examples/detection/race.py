@@ -73,7 +73,7 @@ def _raced(told: Namespace) -> list[Report]:
             runs = [_WAYS[way](_maker(app, hosts, told), clip, bar(f"racing, {way}", count)) for way in told.use]
         busy_s = [busy(notes, run.began, run.ended) for run in runs]
         known = app.variants if clip.truth is not None else ()
-        references = [alone(app, entrant, clip, bar(f"{entrant} alone", count)) for entrant in known]
+        references = [alone(app, entrant, clip, told.codec, bar(f"{entrant} alone", count)) for entrant in known]
     if told.video:
         _film(told.video, clip, runs[-1])
     reports = [report(run, references, clip, seconds) for run, seconds in zip(runs, busy_s)]

@@ -91,7 +91,7 @@ def _add_frames(add: Any) -> None:
 
 def _add_servers(add: Any) -> None:
     add("--host", action="append", metavar="HOST[:PORT]", help="a server that runs already; may be repeated, the first is home")
-    add("--codec", default="jpeg:90", metavar="WORD", help="how frames are sent: raw, jpeg:Q, jpeg:Q@WIDTH (%(default)s)")
+    add("--codec", default="jpeg:95", metavar="WORD", help="how frames are sent: raw, jpeg:Q, jpeg:Q@WIDTH (%(default)s)")
     add("--delay-ms", type=_delays, default=[0.0], metavar="MS[,MS]", help="one way, each way; of the second server behind the comma")
     add("--mbit", type=float, default=0.0, metavar="MBIT/S", help="that a link carries each way (default: any)")
     add("--outage", type=outage, default=(0.0, 0.0), metavar="EVERY:LASTING", help="seconds: nothing passes meanwhile, nothing is lost")

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from examples.detection.boxes import Detections
 from examples.detection.race_figures import Answered, as_detections
 from examples.detection.race_world import Clip, Playback
 from iot_client import Client, Result, Statistics
+from iot_client.cuts import Crossings
 from tasks import App, Runner
+from tasks.speculation import LOCAL
+from wire.payload import Packer
 
 __all__ = ["Alone", "Run", "alone", "one_by_one", "streamed", "warmed"]
 
@@ -91,18 +95,22 @@ def _measured(name: str, client: Client, use: Callable[[Client], list[Result]]) 
     return Run(name, results, [Answered.of(result) for result in results], began, ended, cpu, statistics)
 
 
-def alone(app: App, entrant: str, clip: Clip, told: Told) -> Alone:
-    """Every frame through this entrant and the stages behind the race.
+def alone(app: App, entrant: str, clip: Clip, codec: str, told: Told) -> Alone:
+    """Every frame through this entrant and the stages behind the race; clouds see what `codec` leaves of it.
 
     Raises:
         RuntimeError: a stage failed; SetupFailed: this host lacks something.
     """
     runner = Runner(app, time.perf_counter, app.instances())
-    found = []
+    packer, crossings, found = Packer(app.types), Crossings(app, 2), []
     try:
         runner.setup(0, app.n)
         for image in clip.images:
-            found.append(as_detections(_done(runner.run(0, app.n, image, variant=entrant), entrant).objects))
+            taken = _done(runner.run(0, 1, image), entrant)
+            if entrant != LOCAL:
+                sent = packer.unpack(crossings.pack(packer, 1, taken, codec))
+                taken = replace(taken, frame=sent.frame)
+            found.append(as_detections(_done(runner.run(1, app.n, taken, variant=entrant), entrant).objects))
             told(1)
     finally:
         runner.close()

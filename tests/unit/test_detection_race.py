@@ -73,7 +73,7 @@ def test_a_result_says_who_answered() -> None:
 def test_accuracy_is_compared_with_each_entrant_alone() -> None:
     """What was delivered by the cloud alone is as good as the cloud alone; the table says so, and by how much that beats the local one."""
     clip, made = rendered(6, 5.0), app.made({"local": "narrow-96", "cloud": "wide-160"})
-    local, cloud = (alone(made, entrant, clip, lambda done: None) for entrant in ("local", "cloud"))
+    local, cloud = (alone(made, entrant, clip, "jpeg:95", lambda done: None) for entrant in ("local", "cloud"))
     results = [
         result(Done("cloud"), {"objects": tuple(objects_of(found)), "by": "cloud"}, seq=seq, entrant="cloud")
         for seq, found in enumerate(cloud.found)

@@ -142,6 +142,16 @@ def test_a_late_answer_is_kept_where_somebody_is_told() -> None:
     assert made.late(OfferLate(0, 3, 1)) == (LateFrame(0, "item0", 0.5, "small", "local", "cloud2"), "huge")
 
 
+def test_an_answer_that_comes_as_the_deadline_passes_can_be_offered() -> None:
+    """It is kept before the machine decides the race and tells of it in one go; the local answer, which nobody is told of, goes."""
+    made = shelf(tells_late=True)
+    local(made, "small")
+    cloud(made, "huge", 1)
+    made.choose(Choose(0, 3, LOCAL))
+    assert made.kept[0].answers == {1: "huge"}
+    assert made.late(OfferLate(0, 3, 1))[1] == "huge"
+
+
 def test_of_a_frame_without_an_answer_a_late_one_tells_nothing_but_itself() -> None:
     """No value stood, and nobody gave one."""
     made = shelf(tells_late=True)

@@ -165,6 +165,16 @@ def test_late_answers_are_offered_and_the_frame_is_kept_for_them() -> None:
     assert Note("warning", "on_late failed: boom") in racer.handle(HookFailed("on_late", "boom"), 1.4)
 
 
+def test_an_answer_is_offered_once() -> None:
+    """A RESULT that comes again while another cloud is waited for is counted, and nothing else: the body does not have it."""
+    racer = Racer(3, tells_late=True)
+    seq = racer.raced(1.0)
+    racer.answers(0, seq, 1.05)
+    assert OfferLate(seq, 2, 1) in racer.answers(1, seq, 1.1)
+    assert not any(isinstance(command, OfferLate) for command in racer.answers(1, seq, 1.11))
+    assert OfferLate(seq, 2, 2) in racer.answers(2, seq, 1.12)
+
+
 def test_at_most_32_frames_linger() -> None:
     """One more, and the oldest is cancelled."""
     racer = Racer(2, tells_late=True, hedge="never")

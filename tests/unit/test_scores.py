@@ -60,6 +60,17 @@ def test_who_won_and_how_long_each_took() -> None:
     assert (score.frames, score.late_answers, score.misses) == (1, 1, 0)
 
 
+def test_an_answer_between_verdict_and_delivery_is_late() -> None:
+    """While the stages behind the race run: the verdict is what it came after."""
+    told = Told()
+    told.head(0, 1000, 0, 1)
+    told.answer(1, 0.03)
+    told.scores.command(Choose(0, 3, 1), 0.03)
+    told.answer(0, 0.04)
+    told.scores.command(Deliver(0, Done(), 2, 0.0, 0.05, entrant="cloud2"), 0.05)
+    assert told.scores.score().late_answers == 1
+
+
 def test_the_price_is_what_was_done_for_answers_that_did_not_stand() -> None:
     """Bytes, seconds of servers and CPU of the device; also for what comes after the verdict."""
     told = Told()
