@@ -16,6 +16,7 @@ from iot_client.frame import Frame
 from iot_client.race_config import RaceConfig
 from iot_client.uplink.meter import Meter
 from iot_client.uplink.record import Record, Seen
+from wire.protocol import Result
 
 __all__ = ["Metering"]
 
@@ -88,12 +89,16 @@ class Metering:
         if self.on:
             self.record.received(seq, cloud, held, now)
 
-    def answered(self, seq: int, cloud: int, outcome: str, now: float) -> None:
-        """Its RESULT came; one that was dropped there is none in time."""
-        if self.on and outcome == "dropped":
-            self.record.refused(seq, cloud, now)
-        elif self.on:
-            self.record.answered(seq, cloud, now)
+    def answered(self, message: Result, cloud: int, now: float) -> None:
+        """Its RESULT came, which may come before the receipt and then stands for it; one that was dropped there is none in time."""
+        if not self.on:
+            return
+        held = message.held_us / 1e6
+        if message.outcome == "dropped":
+            self.record.received(message.seq, cloud, held, now)
+            self.record.refused(message.seq, cloud, now)
+        else:
+            self.record.answered(message.seq, cloud, held, now)
 
     def lost(self, seq: int, cloud: int, now: float) -> None:
         """It did not arrive."""

@@ -100,7 +100,7 @@ class Races:
     def result(self, entrant: int, message: Result, now: float) -> None:
         """A cloud answered; its value is kept by the body if that was awaited."""
         frame = self.rivals[entrant].result(message, now)
-        self._metering.answered(message.seq, entrant, message.outcome, now)
+        self._metering.answered(message, entrant, now)
         contest = None if frame is None else frame.contest
         if frame is None or contest is None or contest.verdict is not None or frame.state == SETTLED:
             self.linger.late_answer(entrant, message, awaited=frame is not None)

@@ -44,11 +44,12 @@ def run(lab: UplinkLab, case: Case, system: str, seed: int) -> UplinkRun:
 class _Frame:
     """A frame on its way; `due` is its deadline."""
 
-    __slots__ = ("answered_at", "captured_at", "codec", "due", "nbytes", "received", "seq")
+    __slots__ = ("answered_at", "arrived_at", "captured_at", "codec", "due", "nbytes", "received", "seq")
 
     def __init__(self, seq: int, captured_at: float, due: float) -> None:
         self.seq, self.captured_at, self.due = seq, captured_at, due
-        self.nbytes, self.codec, self.answered_at, self.received = 0, "", 0.0, False
+        self.nbytes, self.codec, self.received = 0, "", False
+        self.answered_at = self.arrived_at = 0.0
 
 
 class _Stream:
@@ -167,6 +168,7 @@ class _World:
         self._at(self.link.send(UP, frame.nbytes, now), lambda at: self._arrived(stream, frame, at))
 
     def _arrived(self, stream: _Stream, frame: _Frame, now: float) -> None:
+        frame.arrived_at = now
         self._at(self.link.send(DOWN, _SMALL, now), lambda at: self._received(stream, frame, at))
         if now < frame.due:  # else the server drops it as late
             answers = now + stream.about(stream.service.server_ms) / 1e3
@@ -181,5 +183,5 @@ class _World:
 
     def _answered(self, stream: _Stream, frame: _Frame, now: float) -> None:
         frame.answered_at = now
-        stream.record.answered(frame.seq, 0, now)
+        stream.record.answered(frame.seq, 0, now - frame.arrived_at, now)
         stream.under_way.pop(frame.seq, None)

@@ -74,6 +74,7 @@ class Record:
         self._head = Ewma(0.1)
         self._rtt = 0.0
         self._jobs: OrderedDict[int, _Job] = OrderedDict()
+        self._on_the_way: OrderedDict[int, None] = OrderedDict()
         self._rests: list[deque[tuple[float, float]]] = [deque(maxlen=_SAMPLES) for _ in range(clouds)]
 
     # -- what is seen ------------------------------------------------------------------------------
@@ -93,18 +94,25 @@ class Record:
         self._jobs[key] = _Job(captured_at, now, nbytes / speed)
         if len(self._jobs) > _WAITING:
             self._jobs.popitem(last=False)
+        self._on_the_way[key] = None
+        if len(self._on_the_way) > _WAITING:
+            self._on_the_way.popitem(last=False)
         self.sights.append(Sight(SENT, key, nbytes, now))
 
     def received(self, seq: int, cloud: int, held: float, now: float) -> None:
-        """The server had it `held` seconds before it said so."""
+        """The server had it `held` seconds before it said so, in a receipt or in its answer."""
         key = self._key(seq, cloud)
+        if key not in self._on_the_way:
+            return
+        del self._on_the_way[key]
         job = self._jobs.get(key)
         if job is not None:
             job.took = max(0.0, now - held - job.sent_at - self._rtt)
         self.sights.append(Sight(RECEIVED, key, held, now))
 
-    def answered(self, seq: int, cloud: int, now: float) -> None:
-        """Its answer is here."""
+    def answered(self, seq: int, cloud: int, held: float, now: float) -> None:
+        """Its answer is here, `held` seconds after the server had it."""
+        self.received(seq, cloud, held, now)
         job = self._jobs.pop(self._key(seq, cloud), None)
         if job is not None:
             self._add(cloud, now - job.captured_at - min(job.took, job.foreseen), now)
@@ -124,6 +132,7 @@ class Record:
     def lost(self, seq: int, cloud: int, now: float) -> None:
         """It did not arrive at the server."""
         self.refused(seq, cloud, now)
+        self._on_the_way.pop(self._key(seq, cloud), None)
         self.sights.append(Sight(LOST, self._key(seq, cloud), 0.0, now))
 
     def round_trip(self, seconds: float, now: float) -> None:

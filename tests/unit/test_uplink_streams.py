@@ -61,7 +61,7 @@ def exchange(record: Record, seq: int, at: float, took: float, held: float = 0.0
     """A frame captured at `at`, sent 10 ms later, carried in `took` seconds over a link of 20 ms there and back, and answered."""
     record.sent(seq, 0, nbytes, at, at + 0.01, speed)
     record.received(seq, 0, 0.0, at + 0.01 + took + 0.02)
-    record.answered(seq, 0, at + 0.01 + took + 0.02 + held)
+    record.answered(seq, 0, held, at + 0.01 + took + 0.02 + held)
 
 
 def test_a_room_is_what_the_deadline_leaves() -> None:
