@@ -30,6 +30,10 @@ def main() -> int:
     from iot_client.opencv import quiet_opencv
 
     quiet_opencv()
+    if sys.argv[1:2] == ["services"]:
+        from iot_client.services_command import main as services
+
+        return services(sys.argv[2:])
     from iot_client.command import main as command
 
     return command()

@@ -41,7 +41,7 @@ from wire.heap import keep_freed_memory
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["main"]
+__all__ = ["explain", "main"]
 
 _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (ReaderGone, Exit.OK),
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keep_freed_memory()
             return _Run(config, app, signals).run()
         except (ClientError, TaskError) as error:
-            return _explain(error, say)
+            return explain(error, say)
         except KeyboardInterrupt:
             say("interrupted")
             return 128 + signals.received[0] if signals.received else Exit.INTERRUPTED
@@ -90,7 +90,7 @@ def _ask(address: str, say: Callable[[str], None]) -> int:
     return Exit.OK if well else Exit.FAILED
 
 
-def _explain(error: Exception, say: Callable[[str], None]) -> int:
+def explain(error: Exception, say: Callable[[str], None]) -> int:
     code = next(code for kind, code in _EXITS if isinstance(error, kind))
     if looks_like_opencv(error):
         code = Exit.FAILED

@@ -18,7 +18,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 5757
 MODES = ("live", "lossless")
 POLICIES = ("auto", "threshold")
-_COMMANDS = ("enroll", "ship-key")
+_COMMANDS = ("enroll", "services", "ship-key")
 _EVERYDAY = (
     "stages", "fps", "--app", "--param", "--list", "--source", "--mode", "--deadline-ms", "--frames", "--host", "--results", "--video",
     "--show", "--spool", "--slo-ms", "--max-cpu", "--max-mbit",
@@ -33,6 +33,7 @@ Run a vision pipeline on this device: all of it, or its first stages with the re
                                 are answered and the server does as little as possible
   iot-client [STAGES] --slo-ms MS, --max-cpu PERCENT, --max-mbit MBIT/S
                                 automatic with other goals, which may be combined; without STAGES it starts with all of them here
+  iot-client services FILE      several apps on this device that share one uplink (docs/speculation.md)
   iot-client enroll HOST --server-key KEY
                                 once for a server on another machine: each gets to know the other's key
   iot-client ship-key init      once for who signs apps that servers run without having them (--ship)
