@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from iot_client.client import Client
 from iot_client.config import ConfigError, Exit
 from iot_client.command import explain
-from iot_client.display import warn
+from iot_client.display import emit, warn
 from iot_client.errors import ClientError
 from iot_client.service_run import Counts, ServiceRun
 from iot_client.services import Services, Standing
@@ -167,7 +168,7 @@ def _watch(options: argparse.Namespace, planned: Services, runs: list[ServiceRun
             heard, options.seconds = len(signals.received), None
         if not options.quiet and now >= said + options.every:
             for standing, run, earlier in zip(planned.standing(), runs, before):
-                print(line(standing, _since(run.counts, earlier)), flush=True)
+                emit(sys.stdout, f"{line(standing, _since(run.counts, earlier))}\n")
             said, before = now, [replace(run.counts) for run in runs]
 
 
@@ -202,7 +203,7 @@ def _end(planned: Services, runs: list[ServiceRun]) -> None:
 
 def _conclude(options: argparse.Namespace, runs: list[ServiceRun], signals: Signals) -> int:
     for run in () if options.quiet else runs:
-        print(summary(run.stake, run.counts), flush=True)
+        emit(sys.stdout, f"{summary(run.stake, run.counts)}\n")
     for run in runs:
         if run.problem is not None:
             return explain(run.problem, warn) if isinstance(run.problem, ClientError) else Exit.FAILED

@@ -78,11 +78,13 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ConfigError: one is out of its range.
         """
         own = {"name", "local", "rungs", "weight", "param", "port"}
-        given = {name: getattr(self, name) for name in self.__struct_fields__ if name not in own}
+        given: dict[str, Any] = {name: getattr(self, name) for name in self.__struct_fields__ if name not in own}
         given["app"] = with_parameters(self.app, list(self.param))
         given["host"] = (self.host,) if isinstance(self.host, str) else self.host
         given["want"] = None if self.want is None else tuple(name.strip() for name in self.want.split(","))
-        return Config(**given, device=self.name, **({} if self.port is None else {"port": self.port}))
+        if self.port is not None:
+            given["port"] = self.port
+        return Config(**given, device=self.name)
 
 
 class ServicesFile(msgspec.Struct, frozen=True, kw_only=True):
