@@ -90,8 +90,8 @@ class Session:
         """Take one event; answer with what is to be done, in order."""
         if self._finished:
             return []
-        if type(event) is not Tick:  # an answer at the deadline is on time, one after it is not
-            self._expire(now, due=False)
+        if (self.stream.live or self.races is not None) and type(event) is not Tick:
+            self._expire(now, due=False)  # an answer at the deadline is on time, one after it is not
         self._handlers[type(event)](event, now)
         return self._pump(now, type(event) is Tick)
 
@@ -243,7 +243,8 @@ class Session:
 
     def _on_message(self, event: MessageReceived, now: float) -> None:
         if not event.peer:
-            self._home.message(event, now)
+            assert self.home is not None, "a device that runs alone hears no server"
+            self.home.message(event, now)
             return
         rival = self._rival(event.peer)
         result = rival.hears(event, now)
