@@ -117,10 +117,13 @@ class BundleFailed(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class Profiled(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """What batches of `app` take was measured beforehand: (start, stop, variant, jobs, seconds) of each."""
+    """What batches of `app` take was measured beforehand: (start, stop, variant, jobs, seconds, tail) of each.
+
+    98 of 100 end within `tail` seconds; 0.0 where that is not known.
+    """
 
     app: str
-    samples: tuple[tuple[int, int, str, int, float], ...]
+    samples: tuple[tuple[int, int, str, int, float, float], ...]
 
 
 class Planned(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -5,7 +5,7 @@ Pure. It begins with one batch, follows a machine that gets busier, and knows wh
 
 from __future__ import annotations
 
-from cloud_server.latency_curve import Curve
+from cloud_server.latency_curve import FIRST_MARGIN, Curve
 
 __all__ = ["UNKNOWN", "Latency", "Segment"]
 
@@ -21,12 +21,17 @@ class Latency:
 
     def __init__(self) -> None:
         self.curves: dict[Segment, Curve] = {}
+        self._margins: dict[Segment, float] = {}
+
+    def expect(self, segment: Segment, margin: float) -> None:
+        """Its slow batches take so many times what is expected of them; to begin with, if none ran yet."""
+        self._margins[segment] = margin
 
     def learn(self, segment: Segment, size: int, seconds: float) -> None:
         """A batch of so many jobs took so long."""
         curve = self.curves.get(segment)
         if curve is None:
-            self.curves[segment] = Curve(size, seconds)
+            self.curves[segment] = Curve(size, seconds, self._margins.pop(segment, FIRST_MARGIN))
         else:
             curve.learn(size, seconds)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-__all__ = ["Curve"]
+__all__ = ["FIRST_MARGIN", "Curve"]
 
 _FIXED = 0.5
 """Share of a batch that is taken not to depend on its size, beyond the only size that was seen and below the smallest."""
@@ -29,7 +29,8 @@ _HIGH = 0.98
 """Quantile of seconds / expected seconds that the margin allows for."""
 _SPREAD = 0.1
 """By which fraction of the way its estimate follows the mean deviation."""
-_FIRST_MARGIN = 1.2
+FIRST_MARGIN = 1.2
+"""Where nothing is known of the slow batches."""
 _LARGEST_MARGIN = 3.0
 _SHARED = 0.05
 """By which fraction of the way the share of a job follows the last batch."""
@@ -84,14 +85,14 @@ class Curve:
         "curious", "known", "learned", "share",
     )
 
-    def __init__(self, size: int, seconds: float) -> None:
+    def __init__(self, size: int, seconds: float, margin: float = FIRST_MARGIN) -> None:
         self._pace = max(seconds, _SMALLEST)
-        self._margin, self._deviation, self._beyond = _FIRST_MARGIN, 0.0, 0
+        self._margin, self._deviation, self._beyond = margin, 0.0, 0
         self._top, self._tried, self._patience = float(size), 0, _SOON
         self.learned, self.known, self.curious = 1, False, False
         self.share = self._pace / size
         self._sizes = sorted({*_around(size)})
-        self._knots = [_Knot(_FIXED + (1.0 - _FIXED) * knot / size, _FIRST_MARGIN, 1) for knot in self._sizes]
+        self._knots = [_Knot(_FIXED + (1.0 - _FIXED) * knot / size, margin, 1) for knot in self._sizes]
         self._draw()
 
     # -- what is known -----------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Plans:
         joins = uplink.cut is None or now - uplink.heard > _SILENT
         uplink.submitted(message.variant, nbytes, message.stamp_us / 1e6, now)
         if message.budget_us >= 0 and session.hello.slo_us:
-            uplink.spent((session.hello.slo_us - message.budget_us) / 1e6)
+            uplink.spent((session.hello.slo_us - message.budget_us) / 1e6, nbytes, now)
         uplink.cut = message.start, message.stop
         then = self._bandwidths.get(session.number)
         bandwidth = uplink.bandwidth(now) if then is not None else 0.0

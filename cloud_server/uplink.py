@@ -71,9 +71,11 @@ class Uplink:
             self._samples.append((now, nbytes, max(_GRAIN, now - max(self._arrived, stamp + base))))
         self._arrived = now
 
-    def spent(self, seconds: float) -> None:
-        """Of the time its frame may take the device had used so much when it sent it."""
-        self._own.add(max(0.0, seconds))
+    def spent(self, seconds: float, nbytes: int, now: float) -> None:
+        """Of the time its frame may take a device leaves all but so much to the server: what it used itself, and what it allows the
+        way there and back. That way is not its own; what it allows for more than that is.
+        """
+        self._own.add(max(0.0, seconds - self._trip - nbytes / self.bandwidth(now)))
 
     # -- what is known -----------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ def test_a_profile_is_found_again_by_app_and_hardware(tmp_path: Path) -> None:
 def test_stretches_take_the_sum_of_their_stages() -> None:
     """A stage that runs one job after the other takes as many times its own; a size that one stage lacks is left out."""
     cells = [Cell(1, "", 1, 0.010, 0.01, 5), Cell(1, "", 4, 0.022, 0.03, 5), Cell(2, "", 1, 0.001, 0.01, 5), Cell(4, "", 1, 0.5, 0.5, 3)]
-    found = {(start, stop, size): seconds for start, stop, _, size, seconds in samples(profile_of(App("a", [Input(), add_one]), cells))}
+    found = {(start, stop, size): seconds for start, stop, _, size, seconds, _ in samples(profile_of(App("a", [Input(), add_one]), cells))}
     assert found == pytest.approx({
         (1, 2, 1): 0.010, (1, 2, 4): 0.022, (1, 3, 1): 0.011, (1, 3, 4): 0.026, (2, 3, 1): 0.001, (2, 3, 4): 0.004, (4, 5, 1): 0.5,
         (4, 5, 4): 2.0,
@@ -143,17 +143,29 @@ def test_a_server_begins_with_what_was_measured() -> None:
     """Sizes between and beyond those measured follow the line through them; what batches showed already is kept."""
     latency = Latency()
     latency.learn(("a", 1, 2, "large"), 1, 0.5)
-    measured = tuple((1, 2, variant, size, 0.010 + 0.002 * size) for variant in ("small", "large") for size in (1, 2, 4, 8))
+    measured = tuple((1, 2, variant, size, 0.010 + 0.002 * size, 0.0) for variant in ("small", "large") for size in (1, 2, 4, 8))
     foretell(latency, Profiled("a", measured))
     assert [latency.seconds(("a", 1, 2, "small"), size) for size in (1, 6, 16)] == pytest.approx([0.012, 0.022, 0.042], rel=0.02)
     assert latency.seconds(("a", 1, 2, "large"), 1) == pytest.approx(0.5)
     assert not latency.knows(("a", 1, 3, "small"))
 
 
+def test_a_server_begins_with_the_slow_end_that_was_measured() -> None:
+    """The margin is that of the profile, no less than a twentieth; of few runs nobody knows, and it is that for strangers."""
+    cells = [
+        Cell(1, variant, size, 0.010 * size, 0.010 * size * (1 + slow), runs)
+        for variant, slow, runs in (("even", 0.0, 50), ("rough", 0.4, 50), ("few", 0.0, 3)) for size in (1, 2, 4)
+    ]  # fmt: skip
+    latency = Latency()
+    foretell(latency, Profiled("a", tuple(samples(profile_of(App("a", [Input(), add_one]), cells)))))
+    margins = {name: latency.tail(("a", 1, 2, name), 2) / latency.seconds(("a", 1, 2, name), 2) for name in ("even", "rough", "few")}
+    assert margins == pytest.approx({"even": 1.05, "rough": 1.5, "few": 1.2}, abs=0.02)
+
+
 def test_the_machine_takes_what_was_measured() -> None:
     """It asks for nothing in return, and the first jobs are judged by it."""
     machine = Scheduler(SchedulerConfig(server="s", epoch=1, apps={}))
-    assert machine.handle(Profiled("a", ((1, 2, "", 1, 0.05),)), 0.0) == []
+    assert machine.handle(Profiled("a", ((1, 2, "", 1, 0.05, 0.0),)), 0.0) == []
     assert machine._dispatcher.latency.seconds(("a", 1, 2, ""), 1) == pytest.approx(0.05)
 
 
