@@ -19,6 +19,7 @@ from cloud_server.events import (
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.inquiry import Inquiry, Latencies
 from cloud_server.latency import Segment
+from cloud_server.planning.dwell import Dwell
 from cloud_server.planning.problem import Assignment, Plan, swaps
 from cloud_server.sessions import Session
 from cloud_server.uplink import Uplink
@@ -30,6 +31,8 @@ __all__ = ["EVERY", "Plans"]
 
 EVERY = 0.5
 """Seconds between two plans (Jellyfish's interval)."""
+_PERIODS = 0.8
+"""Of a period after the first plan that takes a device up it is told so: when the second one says the same."""
 _APART = 0.05
 """And at least, whatever happens: several devices may join at once."""
 _STEP = 0.2
@@ -65,6 +68,7 @@ class Plans:
         self._loaded: dict[tuple[int, str], tuple[str, ...]] = {}
         self._begun: dict[int, float] = {}
         self._overhead = Ewma(0.1)
+        self._dwell = Dwell(_PERIODS * EVERY)
         self._at: float | None = None
         self._asked_at = float("-inf")
         self._numbers = 0
@@ -142,6 +146,7 @@ class Plans:
         for number in [number for number in self.uplinks if number not in self._sessions]:
             counted = self.uplinks.pop(number).cut is not None
             self.told.pop(number, None)
+            self._dwell.forget(number)
             self._bandwidths.pop(number, None)
             if counted:
                 self._soon(now)
@@ -185,18 +190,22 @@ class Plans:
         for each in event.plan.clients:
             session = self._sessions.get(each.session)
             if session is not None:
-                self._tell(session, each, out)
+                self._tell(session, each, out, now)
         self._load(event.plan, out)
         return out
 
-    def _tell(self, session: Session, each: Assignment, out: list[Command]) -> None:
+    def _tell(self, session: Session, each: Assignment, out: list[Command], now: float) -> None:
+        before = self.told.get(session.number)
         variant, allowance = "", 0.0
         if each.variant:
             segment = self._segments[each.variant]
             alone = self._latency.tail(segment) * each.allowance / max(1e-9, self._latency.tail(segment, each.batch) / each.batch)
             variant, allowance = segment[3], round(_HEADROOM * max(each.allowance, alone), 4)
+        app = self._apps[session.app]
+        variant = self._dwell.variant(
+            session.number, "" if before is None else before.variant, variant, dict(zip(app.variants, app.accuracies)), now,
+        )
         session.planned = variant
-        before = self.told.get(session.number)
         if before is not None and before.variant == variant and abs(before.allowance - allowance) <= _SAME * before.allowance:
             return
         self.told[session.number] = told = Told(variant, allowance)

@@ -11,7 +11,7 @@ from cloud_server.events import (
     BatchDone, Finished, Fold, Forget, JobDone, JobKey, MakePlan, MessageReceived, Note, PeerGone, Planned, Preload, Release, RunBatch,
     SendMessage, StopRequested, Tick, Withdraw,
 )
-from cloud_server.planning.planner import plan
+from cloud_server.planning.planner import PLANNERS, plan
 from experiments.agenda import Agenda
 from experiments.body import Body, Machine, Workers
 from experiments.crew import Crew
@@ -257,9 +257,10 @@ class ServerBody(Body):
         pass
 
     def _plan(self, command: MakePlan) -> None:
-        """Without a solver whose answer would depend on this machine's speed; it takes a time of its own."""
+        """By the planner asked for, which takes a time of its own; where none is, by one that no clock decides about."""
         seconds = _PLAN_S + _PLAN_EACH_S * len(command.problem.clients)
-        answer = Planned(command.number, plan(command.problem, "greedy"), seconds)
+        planner = self.scenario.server.planner
+        answer = Planned(command.number, plan(command.problem, planner if planner in PLANNERS else "greedy"), seconds)
         self.agenda.at(self.agenda.now + seconds, self._planned, answer, self.life)
 
     def _planned(self, answer: Planned, life: int) -> None:

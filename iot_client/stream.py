@@ -297,6 +297,8 @@ class Stream:
         else:
             self._under_way -= 1
             self.window.completed(now)
+            if self.fitting is not None:
+                self.fitting.ended(late=type(outcome) is Dropped and "late" in outcome.reason)
         if frame.state == READY and frame in self.ready:
             self.ready.remove(frame)
         if (frame.stop or self.stop) < self.config.n and frame.seq >= self._gate.head:

@@ -14,6 +14,7 @@ from cloud_server.planning.problem import Plan, Problem, Worker, accuracy, wrong
 
 __all__ = ["PLANNERS", "bound_of", "plan", "solver_here"]
 
+_SHORTEST = 0.02
 _PER_CLIENT = 0.0005
 _LONGEST = 0.25
 """Half the time between two plans."""
@@ -34,7 +35,7 @@ def plan(problem: Problem, planner: str = "milp") -> Plan:
 
 def bound_of(problem: Problem) -> float:
     """Seconds the solver may take: by the size of the problem, and never near the time between two plans."""
-    return min(_LONGEST, _PER_CLIENT * len(problem.clients))
+    return max(_SHORTEST, min(_LONGEST, _PER_CLIENT * len(problem.clients)))
 
 
 def solver_here() -> bool:

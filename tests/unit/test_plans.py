@@ -10,6 +10,8 @@ from tests.unit.server import APP, ServerUnderTest
 
 from cloud_server.events import MakePlan, Planned, Preload, SendMessage
 from cloud_server.planning.planner import plan
+from cloud_server.planning.problem import Assignment
+from cloud_server.planning.problem import Plan as Planning
 from wire.protocol import Bye, Ping, Plan
 
 VARIED = replace(APP, batched=(False, True, True), variants=("small", "large"), accuracies=(0.4, 0.6), varies=(False, True, False))
@@ -121,6 +123,21 @@ def test_a_plan_is_told_again_on_a_new_link() -> None:
     camera.answers(questions(camera.frame(1.6))[0], 1.62)
     out = camera.server.connect(1.7, session=7, peer=b"N", device="camera7", fps=10.0, slo_us=100_000)
     assert told(out) == [(7, "large", True)]
+
+
+def test_a_device_goes_down_at_once_and_up_when_two_plans_say_so() -> None:
+    """Plans that change their mind each time move it once; its answers say the same as what it was told."""
+    camera = Camera({"small": 0.010, "large": 0.020})
+    camera.joins(0.5)
+    camera.frame(1.0)
+    seen, now = [], 1.6
+    for wanted in ("large", "small", "large", "small", "large", "large"):
+        question = questions(camera.frame(now))[0]
+        name = next(choice.variant for choice in question.problem.choices if choice.variant.endswith(wanted))
+        made = Planned(question.number, Planning((), (Assignment(7, name, 1, 0.2),), 0.5))
+        seen.append([variant for _, variant, _ in told(camera.server.handle(made, now + 0.02))])
+        now += 0.55
+    assert seen == [["large"], ["small"], [], [], [], ["large"]]
 
 
 def test_who_cannot_be_served_is_told_so() -> None:
