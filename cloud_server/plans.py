@@ -31,8 +31,6 @@ __all__ = ["EVERY", "Plans"]
 
 EVERY = 0.5
 """Seconds between two plans (Jellyfish's interval)."""
-_PERIODS = 0.8
-"""Of a period after the first plan that takes a device up it is told so: when the second one says the same."""
 _APART = 0.05
 """And at least, whatever happens: several devices may join at once."""
 _STEP = 0.2
@@ -68,7 +66,7 @@ class Plans:
         self._loaded: dict[tuple[int, str], tuple[str, ...]] = {}
         self._begun: dict[int, float] = {}
         self._overhead = Ewma(0.1)
-        self._dwell = Dwell(_PERIODS * EVERY)
+        self._dwell = Dwell(EVERY)
         self._at: float | None = None
         self._asked_at = float("-inf")
         self._numbers = 0

@@ -171,7 +171,7 @@ def _show(profile: LatencyProfile, *, by_stage: bool) -> None:
         first, last = min(cell.stage for cell in profile.cells), max(cell.stage for cell in profile.cells)
         whole = f"{profile.stages[first]} to {profile.stages[last]}"
         every = (each for each in samples(profile) if each[:2] == (first, last + 1))
-        cells = [(whole, variant, batch, seconds) for _, _, variant, batch, seconds in every]
+        cells = [(whole, variant, batch, seconds) for _, _, variant, batch, seconds, _ in every]
     console.print(_table(cells))
 
 

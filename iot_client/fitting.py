@@ -15,7 +15,7 @@ __all__ = ["Fitting"]
 
 _DOUBT = 0.4
 """Of the rate, to begin with: the link may be this much slower by the time the frame is on it, and the answer is in time all the same."""
-_LEAST, _MOST = 0.25, 0.65
+_LEAST, _MOST = 0.25, 0.9
 _LATE = 0.006
 """Of the frames so many may be late: of the hundredth that a goal of 99 in 100 allows the larger part, the rest is for others."""
 _STEP = 0.06

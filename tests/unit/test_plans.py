@@ -126,18 +126,18 @@ def test_a_plan_is_told_again_on_a_new_link() -> None:
 
 
 def test_a_device_goes_down_at_once_and_up_when_two_plans_say_so() -> None:
-    """Plans that change their mind each time move it once; its answers say the same as what it was told."""
+    """One plan that takes it up again right after it went down changes nothing."""
     camera = Camera({"small": 0.010, "large": 0.020})
     camera.joins(0.5)
     camera.frame(1.0)
     seen, now = [], 1.6
-    for wanted in ("large", "small", "large", "small", "large", "large"):
+    for wanted in ("large", "small", "large", "large"):
         question = questions(camera.frame(now))[0]
         name = next(choice.variant for choice in question.problem.choices if choice.variant.endswith(wanted))
         made = Planned(question.number, Planning((), (Assignment(7, name, 1, 0.2),), 0.5))
         seen.append([variant for _, variant, _ in told(camera.server.handle(made, now + 0.02))])
         now += 0.55
-    assert seen == [["large"], ["small"], [], [], [], ["large"]]
+    assert seen == [["large"], ["small"], [], ["large"]]
 
 
 def test_who_cannot_be_served_is_told_so() -> None:
