@@ -82,18 +82,21 @@ def why_not(
 def welcome(hello: Hello, config: SchedulerConfig, app: AppInfo, limit: int, resumed: bool) -> Welcome:
     """The terms: credit, sizes, times, what this host lacks, and how many jobs it runs at a time."""
     differs = hello.source_hash and app.source_hash and hello.source_hash != app.source_hash
-    warning = "the source text of the app differs between device and server; its declared shape agrees" if differs else ""
+    warnings = ["the source text of the app differs between device and server; its declared shape agrees"] if differs else []
+    unfit = _unfit(hello, app)
+    if unfit:
+        warnings.append(f"this server cannot run {unfit}")
     return Welcome(
         MINOR, config.server, limit, min(config.max_job, config.credit), int(config.heartbeat * 1e6), int(config.lease * 1e6),
-        tuple(codec for codec in CODECS if codec in hello.codecs), _lacks(hello, app), resumed, warning,
+        tuple(codec for codec in CODECS if codec in hello.codecs), tuple(sorted({*app.lacks, app.race})) if unfit else app.lacks,
+        resumed, "; ".join(warnings),
         config.ship.workers if hello.bundle and config.ship else config.workers, checksums(hello, config),
     )
 
 
-def _lacks(hello: Hello, app: AppInfo) -> tuple[int, ...]:
-    """The stages that this host cannot run for this device: also a race, if not the alternative that its HELLO fixes."""
-    unfit = app.race >= 0 and app.race not in app.lacks and hello.variant and app.why_unfit(hello.variant)
-    return tuple(sorted((*app.lacks, app.race))) if unfit else app.lacks
+def _unfit(hello: Hello, app: AppInfo) -> str:
+    """Why this host cannot run the alternative of a race that this device's HELLO fixes, in words; "" if it can."""
+    return app.why_unfit(hello.variant) if app.race >= 0 and hello.variant else ""
 
 
 def checksums(hello: Hello, config: SchedulerConfig) -> bool:

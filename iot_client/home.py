@@ -93,7 +93,8 @@ class Home:
         session, peer, stream = self._session, self.peer, self._stream
         lacking = session.config.lacking(session.split, message.lacks)
         if lacking:
-            stream.out += peer.refuse("cut", f"split {session.split}: the server lacks what these stages need: {lacking}")
+            why = f" ({message.warning})" if message.warning else ""
+            stream.out += peer.refuse("cut", f"split {session.split}: the server lacks what these stages need: {lacking}{why}")
             return
         if peer.welcomed > 0:
             self._note("info", "served again" + (", session resumed" if message.resumed else ", a new session"))

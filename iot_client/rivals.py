@@ -277,7 +277,8 @@ class Rival:
     def _welcome(self, message: Welcome, epoch: int) -> None:
         lacking = self._config.lacking(self._config.split, message.lacks)
         if lacking:
-            self._stream.out += self._only_its_own(self.peer.refuse("cut", f"it lacks what these stages need: {lacking}"))
+            why = f" ({message.warning})" if message.warning else ""
+            self._stream.out += self._only_its_own(self.peer.refuse("cut", f"it lacks what these stages need: {lacking}{why}"))
             return
         self.peer.welcome(message, epoch)
         self.welcomed(resumed=message.resumed)

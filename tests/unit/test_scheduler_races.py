@@ -62,13 +62,15 @@ def test_a_job_runs_its_alternative() -> None:
 
 
 def test_an_alternative_that_cannot_run_here_is_a_stage_that_is_lacking() -> None:
-    """WELCOME says so to the session whose HELLO asks for it, and to no other."""
+    """WELCOME says so, and why, to the session whose HELLO asks for it, and to no other."""
     one = ServerUnderTest(replace(RACED, unfit=("it runs on devices", "", "it needs torch, missing on the server")))
     lacks = []
     for index, variant in enumerate(("cloud", "cloud2", "")):
         said = one.connect(0.0, session=SESSION + index, peer=b"%d" % index, variant=variant)
-        lacks += [each.message.lacks for each in said if isinstance(each, SendMessage) and isinstance(each.message, Welcome)]
-    assert lacks == [(), (2,), ()]
+        welcomes = [each.message for each in said if isinstance(each, SendMessage) and isinstance(each.message, Welcome)]
+        lacks += [(message.lacks, message.warning) for message in welcomes]
+    warning = "this server cannot run variant 'cloud2': it needs torch, missing on the server"
+    assert lacks == [((), ""), ((2,), warning), ((), "")]
     assert "needs torch" in answers(one.submits(0, 1.0, session=RIVAL, peer=b"1"))[0][2]
 
 
