@@ -217,7 +217,7 @@ class _Run:
         if self._config.rate is not None or self._mode != "live":
             return self._config.rate
         if self._source is None:
-            return getattr(self._app.source, "fps", None)
+            return getattr(self._app.source, "fps", None) or None
         return None if self._source.live else self._source.fps
 
     def _decided(self, decided: Decided) -> None:

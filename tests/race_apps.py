@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks import App, Input, LateFrame, Speculative, StatefulTask, Task
+from tasks import END, App, Input, LateFrame, Source, Speculative, StatefulTask, Task
 
 PAD = np.zeros(100_000, np.uint8)
 
@@ -48,6 +48,25 @@ class Fold(StatefulTask):
         return [*state, ("late", frame.seq, *value)]
 
 
+class Items(Source):
+    """Forty frames of its own; the first cloud is fast, the local entrant as fast as that."""
+
+    name = "items"
+    fps = 50.0
+
+    def setup(self) -> None:
+        self.seq = 0
+
+    def read(self) -> Any:
+        if self.seq == 40:
+            return END
+        self.seq += 1
+        return item(self.seq - 1, 0.02, 0.02, 0.06)
+
+    def run(self, item: dict[str, Any]) -> Any:
+        return item
+
+
 def race(name: str, clouds: int = 1, *behind: Task, **options: Any) -> App:
     """Input and the race, as `name`."""
     names = ("cloud", "cloud2")[:clouds]
@@ -68,5 +87,7 @@ alike = race("alike", 2, prefer="cloud")
 folded = race("folded", 1, Fold())
 both = race("both", merge=lambda local, cloud: local)
 told = race("told", on_late=print)
+own = App("own", [Items(), Speculative(local=Answer("local"), cloud=(Answer("cloud"), Answer("cloud2")), deadline=0.5)])
+bare = App("bare", [Items(), Answer("cloud")])
 plain = App("plain", [Input(), Answer("cloud")])
-NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "both", "told", "plain")
+NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "both", "told", "own", "plain")

@@ -6,10 +6,13 @@ and 100 KB of payload).
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ import pytest
 from iot_client import Client, Done, Dropped, Failed, Result
 from tasks import App, LateFrame, Send
 from tests import race_apps
+from tests.integration import commands
 from tests.integration.server_process import Run, heeded_signals
 from tests.race_apps import Fold, item, race
 
@@ -307,3 +311,40 @@ def test_a_stage_with_state_sees_one_value_per_frame_in_order(device: Callable[.
     seen = [entry for entry in results[-1].value[2] if entry[0] != "late"]
     assert [seq for _, seq in seen] == list(range(12))
     assert [who for who, _ in seen][::3] == ["local"] * 4
+
+
+# -- the command line ----------------------------------------------------------------------------------
+
+
+def test_the_command_line_races_on_two_servers(server: Run, tmp_path: Path) -> None:
+    """--host twice and --hedge; the summary says who won and what it cost, each line of the results who answered."""
+    hosts = ("--host", f"127.0.0.1:{server.port}", "--host", f"localhost:{server.port}")
+    done = commands.client(
+        "--app", "tests.race_apps:own", *hosts, "--hedge", "always", "--mode", "live", "--workers", "2", "--summary", tmp_path / "s.json",
+        "--results", tmp_path / "r.jsonl",
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"local \d+ ms median, won \d+ %; cloud \d+ ms median, won \d+ %; cloud2", done.stdout), done.stdout
+    assert re.search(r"\d+ late, \d+ misses", done.stdout) and re.search(r"extra device CPU +\d+ %", done.stdout)
+    summary, lines = json.loads((tmp_path / "s.json").read_text()), commands.rows(tmp_path / "r.jsonl")
+    assert summary["race"]["frames"] == summary["captured"] == len(lines) and summary["race"]["twins"] > 0
+    assert {line["entrant"] for line in lines if line["outcome"] == "done"} <= {"local", "cloud", "cloud2"}
+    assert sum(entrant["wins"] for entrant in summary["race"]["entrants"]) == summary["done_device"] + summary["done_cloud"]
+
+
+def test_a_line_for_programs_says_how_it_goes(server: Run) -> None:
+    """--log-json has the same in fields."""
+    host = f"127.0.0.1:{server.port}"
+    done = commands.client("--app", "tests.race_apps:own", "--host", host, "--mode", "live", "--frames", "5", "--log-json")
+    summary = next(line for line in map(json.loads, done.stderr.splitlines()) if line["kind"] == "summary")
+    assert done.returncode == 0 and summary["race"]["frames"] == 5 and summary["race"]["hook_failures"] == {}
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--app", "tests.race_apps:own", "--host", "a", "--slo-ms", "100", "--insecure"), "leave the goal out"),
+    (("--app", "tests.race_apps:bare", "1", "--host", "127.0.0.1", "--host", "localhost"), "nothing to race for"),
+])
+def test_what_does_not_go_together_is_a_usage_error(options: tuple[str, ...], words: str) -> None:
+    """Exit code 2, and what to do."""
+    done = commands.client(*options)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
