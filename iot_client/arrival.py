@@ -103,9 +103,8 @@ class Arrival:
             self._limits = [self._whole.exceeded_by(_USUAL), self._rest.exceeded_by(_USUAL)]
 
     def lost(self, seq: int, now: float) -> None:
-        """No answer to it will come, or none is waited for; if it was overdue, it counts as late."""
+        """No answer to it will come, or none is waited for; if it was overdue, it counts as late. Its bytes are on the link all the same."""
         job = self._jobs.pop(seq, None)
-        self.link.lost(seq)
         if job is not None and self._overdue(job, now):
             self._in_time = 0
 
@@ -158,7 +157,8 @@ class Arrival:
 
     def _arrived(self, job: _Job, at: float) -> None:
         job.there_at, job.rest = max(at, job.sent_at), self._held.value or 0.0
-        self._free_at = min(self._free_at, at) if job is next(reversed(self._jobs.values()), job) else self._free_at
+        if job is next(reversed(self._jobs.values()), job):  # nothing was sent after it: the link is free
+            self._free_at = min(self._free_at, at)
 
     def _oldest(self) -> list[_Job]:
         return [next(iter(self._jobs.values()))] if self._jobs else []

@@ -67,17 +67,26 @@ class Hedge:
         self._look_back(now)
 
     def lost(self, seq: int, now: float, cloud: int = 0) -> None:
-        """This cloud will not answer it."""
+        """This cloud will not answer it, or is not waited for any more."""
         self.arrivals[cloud].lost(seq, now)
 
-    def cancelled(self, seq: int, now: float) -> None:
-        """Nobody waits any more for the answers to it. Asked about, it counts as the chance it had (Efron's redistribution, 1967)."""
+    def decided(self, seq: int, now: float) -> None:
+        """The frame has its answer, or none. Where no cloud had answered before its end, it counts as the chance it still had.
+
+        (As censored samples do: Efron, "The two sample problem with censored data", 1967, gives their weight to what lies beyond.)
+        """
         asked = self._asked.pop(seq, None)
         if asked is not None:
             left = 1.0 if now >= asked.end else self._table.corrected(*self._raw(seq, now, asked.end))
             self._table.saw(asked.raw, asked.kind, asked.risk, left)
-        for arrival in self.arrivals:
-            arrival.lost(seq, now)
+
+    def beat(self, now: float, cloud: int = 0) -> None:
+        """A heartbeat left for this cloud."""
+        self.arrivals[cloud].beat(now)
+
+    def beaten(self, round_trip: float, now: float, cloud: int = 0) -> None:
+        """One came back."""
+        self.arrivals[cloud].beaten(round_trip, now)
 
     def link(self, up: bool, now: float, cloud: int = 0) -> None:
         """The link to this cloud broke, or stands again."""

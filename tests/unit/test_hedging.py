@@ -15,7 +15,7 @@ from iot_client.calibration import Calibration
 from iot_client.hedging import ACCEPTED, Hedge
 
 DEADLINE = 0.1
-FATES = ("answered", "receipt", "lost", "cancelled", "down", "none")
+FATES = ("answered", "receipt", "lost", "decided", "down", "none")
 
 
 def off(hedge: Hedge) -> float:
@@ -130,10 +130,10 @@ def test_a_heartbeat_without_an_answer_is_trouble() -> None:
     """Where frames are rare a heartbeat tells: the frame after one that is overdue is hedged."""
     hedge, _ = asked(made([0.05] * 300), DEADLINE)
     now = 300 / FPS
-    hedge.arrivals[0].beat(now)
+    hedge.beat(now)
     hedge.sent(300, 1000, now + 0.5)
     assert hedge.wants(300, now + 0.53, now + 0.5 + DEADLINE)
-    hedge.arrivals[0].beaten(0.03, now + 0.531)
+    hedge.beaten(0.03, now + 0.531)
     assert hedge.risk(300, now + 0.532, now + 0.5 + DEADLINE) < 0.1
 
 
@@ -160,18 +160,18 @@ def test_always_and_never_need_no_reason(mode: str, wanted: bool) -> None:
     assert Hedge(mode).wants(0, 0.0, 1.0) is wanted
 
 
-def test_what_nobody_waits_for_any_more_counts_as_the_chance_it_had() -> None:
-    """A frame cancelled before its end is neither late nor in time; one cancelled after it was late."""
+def test_what_is_decided_before_its_end_counts_as_the_chance_it_had() -> None:
+    """A frame that has its local answer before its end was neither late nor in time; one without any at its end was late."""
     hedge, _ = asked(made([0.05] * 300), DEADLINE)
     before, now = hedge.calibration(), 300 / FPS
     hedge.sent(300, 1000, now)
     hedge.risk(300, now + 0.02, now + DEADLINE)
-    hedge.cancelled(300, now + 0.025)
+    hedge.decided(300, now + 0.025)
     assert sum(each.frames for each in hedge.calibration()) == sum(each.frames for each in before) + 1
     assert sum(each.seen * each.frames for each in hedge.calibration()) < 0.1
     hedge.sent(301, 1000, now + 0.1)
     hedge.risk(301, now + 0.13, now + 0.2)
-    hedge.cancelled(301, now + 0.2)
+    hedge.decided(301, now + 0.2)
     assert sum(each.seen * each.frames for each in hedge.calibration()) > 0.99
 
 
