@@ -3,6 +3,7 @@
     python -m experiments list                                        the experiments that come with Spillway
     python -m experiments run quick                                   run one, compare its policies, write a report
     python -m experiments run fleet                                   many devices, one server: against other systems
+    python -m experiments run speculation                             a local and a cloud answer to each frame: what hedging costs
     python -m experiments run uplink                                  several services on one uplink: who gets the bandwidth
     python -m experiments sweep quick --set link.up_mbit=2,5,10       a grid over fields of one
     python -m experiments report runs/quick-20260101-120000           make the page of a report again

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from experiments.fleet import command as fleet_command
 from experiments.fleet import lab as fleet_lab
 from experiments.fleet.report import is_fleet
+from experiments.speculation import command as speculation_command
+from experiments.speculation import lab as speculation_lab
+from experiments.speculation.report import is_speculation
 from experiments.uplink import command as uplink_command
 from experiments.uplink import lab as uplink_lab
 from experiments.uplink.report import is_uplink
@@ -28,6 +31,7 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind(fleet_command, fleet_lab.load, fleet_lab.built_in, is_fleet),
+    Kind(speculation_command, speculation_lab.load, speculation_lab.built_in, is_speculation),
     Kind(uplink_command, uplink_lab.load, uplink_lab.built_in, is_uplink),
 )
 

@@ -56,6 +56,13 @@ class Window:
         """One job: seconds in its stages, and seconds on the way there and back."""
         old = self._cloud
         self._cloud = old + _ALPHA * (execution - old) if old else execution
+        self.way_took(network, now)
+
+    def way_took(self, network: float, now: float) -> None:
+        """One job that the server refused, or ran: seconds on the way there and back.
+
+        Who learned from the answers alone would, after a slow second, leave the server too little time to give one.
+        """
         # The lowest of the last ten seconds: queues pass, the path stays (BBR's min_rtt filter).
         if network < self._network or not self._network or now - self._network_at > 10.0:
             self._network, self._network_at = network, now

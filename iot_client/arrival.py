@@ -23,6 +23,10 @@ _AGAIN = 16
 """Answers after which the bound for that is looked at again."""
 _CAUTION = 4
 """Answers in time in a row after which a late one is forgotten: late ones come in runs, and an outage's end lets a queue through."""
+_SETTLED = 64
+"""Answers: so many are taken for usual at first, whatever they are, and so many late ones in a row are no outage but how things are now."""
+_LATER = 2.0 ** (1 / 6)
+"""How much later than by now something comes that has not come yet and will not be waited for: the middle of a tail x ** -6."""
 _BEAT = 0.05
 """Seconds beyond twice the round trip after which a heartbeat is overdue."""
 
@@ -36,13 +40,15 @@ class Outlook(NamedTuple):
 
 
 class _Job:
-    __slots__ = ("calm", "rest", "sent_at", "takes", "there_at")
+    __slots__ = ("calm", "counted", "known", "rest", "sent_at", "takes", "there_at")
 
-    def __init__(self, sent_at: float, takes: float, rest: float, calm: bool) -> None:
+    def __init__(self, sent_at: float, takes: float, rest: float, calm: bool, known: bool) -> None:
         self.sent_at = sent_at
         self.takes = takes
         self.rest = rest
         self.calm = calm
+        self.known = known
+        self.counted = False
         self.there_at = -1.0
 
 
@@ -51,7 +57,7 @@ class Arrival:
 
     A job is predicted when it leaves: the bytes ahead of it and its own at the link's rate, one round trip, and the
     time jobs were held there lately. How it compares goes into one of two histories: of all its time, or of what came after the
-    receipt. Jobs that left in trouble go into neither: an outage is no longer road, and is known by what is overdue.
+    receipt. Jobs that left in trouble go into neither, unless it lasts: an outage is no longer road, and is known by what is overdue.
     """
 
     def __init__(self) -> None:
@@ -61,7 +67,7 @@ class Arrival:
         self._held = Ewma(1 / 8)
         self._limits = [2.0, 2.0]
         self._answers = 0
-        self._in_time = 0
+        self._in_time = self._late = 0
         self._up = True
         self._free_at = 0.0
         self._beat_at = -1.0
@@ -74,7 +80,7 @@ class Arrival:
         self._free_at = max(now, self._free_at) + (nbytes / rate if rate else 0.0)
         takes = self._free_at - now + self.link.min_rtt(now) + rest
         self._jobs.pop(seq, None)
-        self._jobs[seq] = _Job(now, takes, rest, self.trouble(now) == CALM)
+        self._jobs[seq] = _Job(now, takes, rest, self.trouble(now) == CALM, rate > 0.0 and self._answers > 0)
         self.link.sent(seq, nbytes, now)
 
     def receipt(self, seq: int, held: float, now: float) -> None:
@@ -92,21 +98,21 @@ class Arrival:
             return
         if job.there_at < 0.0:
             self._arrived(job, now - held)
-        whole, rest = _ratio(now - job.sent_at, job.takes), _ratio(now - job.there_at, job.rest)
-        if job.calm:
-            self._whole.add(whole)
-            self._rest.add(rest)
         self._held.add(held)
-        self._in_time = self._in_time + 1 if whole <= self._limits[0] else 0
-        self._answers += 1
-        if self._answers % _AGAIN == 0:
-            self._limits = [self._whole.exceeded_by(_USUAL), self._rest.exceeded_by(_USUAL)]
+        if not job.counted:
+            self._count(job, now, 1.0)
 
-    def lost(self, seq: int, now: float) -> None:
-        """No answer to it will come, or none is waited for; if it was overdue, it counts as late. Its bytes are on the link all the same."""
-        job = self._jobs.pop(seq, None)
-        if job is not None and self._overdue(job, now):
-            self._in_time = 0
+    def lost(self, seq: int) -> None:
+        """No answer to it will come, or none is waited for. Its bytes are on the link all the same."""
+        self._jobs.pop(seq, None)
+
+    def decided(self, seq: int, now: float) -> None:
+        """Its frame needs no answer any more: all that will be known of this one is that it takes longer than this."""
+        job = self._jobs.get(seq)
+        if job is not None and not job.counted:
+            if now - job.sent_at > job.takes:
+                self._count(job, now, _LATER)
+            job.counted = True
 
     def up(self, up: bool) -> None:
         """The link broke, or stands again; what was on it is lost."""
@@ -154,6 +160,18 @@ class Arrival:
         if job.there_at >= 0.0:
             return job.there_at + _seconds(self._limits[1], job.rest)
         return job.sent_at + _seconds(self._limits[0], job.takes) - job.rest
+
+    def _count(self, job: _Job, now: float, times: float) -> None:
+        """One that took so long, or `times` as long."""
+        whole = _ratio(now - job.sent_at, job.takes) * times
+        if job.known and (job.calm or self._late >= _SETTLED or self._answers < _SETTLED):
+            self._whole.add(whole)
+            if job.there_at >= 0.0:
+                self._rest.add(_ratio(now - job.there_at, job.rest) * times)
+        self._in_time, self._late = (self._in_time + 1, 0) if whole <= self._limits[0] else (0, self._late + 1)
+        self._answers += 1
+        if self._answers % _AGAIN == 0:
+            self._limits = [self._whole.exceeded_by(_USUAL), self._rest.exceeded_by(_USUAL)]
 
     def _arrived(self, job: _Job, at: float) -> None:
         job.there_at, job.rest = max(at, job.sent_at), self._held.value or 0.0

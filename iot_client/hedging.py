@@ -14,12 +14,10 @@ from typing import NamedTuple
 
 from iot_client.arrival import OUT, Arrival
 from iot_client.calibration import Bin, Calibration
+from iot_client.race_config import ACCEPTED
 
-__all__ = ["ACCEPTED", "MODES", "Hedge"]
+__all__ = ["Hedge"]
 
-MODES = ("always", "risk", "never")
-ACCEPTED = 0.001
-"""The chance of a miss that is not worth a twin."""
 _FEARED = (0.0, 0.2, 0.9)
 """The least chance believed at first of a frame that is under way when all is well, after something was late, and while something is."""
 _UNKNOWN = 1.0
@@ -36,13 +34,11 @@ class Hedge:
     """What is known of all clouds that race, and how well it foretold.
 
     Args:
-        mode: always, risk or never, as `--hedge`.
         accepted: the risk up to which no twin is begun.
         clouds: how many entrants are at servers.
     """
 
-    def __init__(self, mode: str = "risk", accepted: float = ACCEPTED, clouds: int = 1) -> None:
-        self.mode = mode
+    def __init__(self, accepted: float = ACCEPTED, clouds: int = 1) -> None:
         self.accepted = accepted
         self.arrivals = tuple(Arrival() for _ in range(clouds))
         self._asked: OrderedDict[int, _Asked] = OrderedDict()
@@ -66,15 +62,17 @@ class Hedge:
             self._table.saw(asked.raw, asked.kind, asked.risk, float(now > asked.end))
         self._look_back(now)
 
-    def lost(self, seq: int, now: float, cloud: int = 0) -> None:
+    def lost(self, seq: int, cloud: int = 0) -> None:
         """This cloud will not answer it, or is not waited for any more."""
-        self.arrivals[cloud].lost(seq, now)
+        self.arrivals[cloud].lost(seq)
 
     def decided(self, seq: int, now: float) -> None:
         """The frame has its answer, or none. Where no cloud had answered before its end, it counts as the chance it still had.
 
         (As censored samples do: Efron, "The two sample problem with censored data", 1967, gives their weight to what lies beyond.)
         """
+        for arrival in self.arrivals:
+            arrival.decided(seq, now)
         asked = self._asked.pop(seq, None)
         if asked is not None:
             left = 1.0 if now >= asked.end else self._table.corrected(*self._raw(seq, now, asked.end))
@@ -88,7 +86,7 @@ class Hedge:
         """One came back."""
         self.arrivals[cloud].beaten(round_trip, now)
 
-    def link(self, up: bool, now: float, cloud: int = 0) -> None:
+    def link(self, up: bool, cloud: int = 0) -> None:
         """The link to this cloud broke, or stands again."""
         self.arrivals[cloud].up(up)
 
@@ -96,7 +94,7 @@ class Hedge:
 
     def wants(self, seq: int, now: float, end: float) -> bool:
         """True if the twin of a frame is to begin now, which is the last moment at which it will be in time."""
-        return self.mode == "always" or (self.mode == "risk" and self.risk(seq, now, end) > self.accepted)
+        return self.risk(seq, now, end) > self.accepted
 
     def risk(self, seq: int, now: float, end: float) -> float:
         """The chance that no cloud's answer to this frame is there at `end`, inclusive."""

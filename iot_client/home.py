@@ -67,7 +67,8 @@ class Home:
 
     def tick(self, now: float) -> None:
         """Heartbeat, HELLO again, or give the link up."""
-        self._stream.out += self.peer.tick(now, self.acked)
+        commands = self.peer.tick(now, self.acked)
+        self._stream.out += commands if self._entrant is None else self._entrant.beating(commands, now)
 
     # -- what it says ------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class Home:
         if fitting is not None:
             fitting.round_trip(now - message.stamp_us / 1e6 - message.held_us / 1e6, lost, now)
         if self._entrant is not None:
-            self._entrant.heartbeat(lost, now)
+            self._entrant.heartbeat(message, lost, now)
         for seq in lost:
             self._lost(seq)
         if self._owner is not None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["EXTRAPOLATED", "HEDGES", "MERGED", "MISSES", "PREFERENCES", "RaceConfig"]
+__all__ = ["ACCEPTED", "EXTRAPOLATED", "HEDGES", "MERGED", "MISSES", "PREFERENCES", "RaceConfig"]
 
 PREFERENCES = ("accuracy", "cloud", "first")
 MISSES = ("late", "drop", "extrapolate")
 HEDGES = ("always", "risk", "never")
+
+ACCEPTED = 0.001
+"""The predicted chance of a miss up to which no local run is begun beside the clouds: so frames that are left to them miss their
+deadline once in a thousand at most, and what is saved is most of what always running both would take."""
 
 MERGED, EXTRAPOLATED = "merged", "extrapolated"
 """Who gave an answer that no entrant gave alone."""
@@ -19,7 +23,8 @@ class RaceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `clouds` has the variant of each cloud entrant, the best first; an entrant's index is its place there, and the local one's is
     behind the last. `local` is the variant of the local entrant, None if the device has none; of an app without alternatives both
-    are "". `deadline` is in seconds after capture. `sends_when`, `merges`, `extrapolates` and `tells_late` say which hooks the app has.
+    are "". `deadline` is in seconds after capture; `accepted` is the risk that needs no local run.
+    `sends_when`, `merges`, `extrapolates` and `tells_late` say which hooks the app has.
     """
 
     clouds: tuple[str, ...]
@@ -28,6 +33,7 @@ class RaceConfig(msgspec.Struct, frozen=True, kw_only=True):
     prefer: str = "accuracy"
     on_miss: str = "late"
     hedge: str = "risk"
+    accepted: float = ACCEPTED
     sends_when: bool = False
     merges: bool = False
     extrapolates: bool = False

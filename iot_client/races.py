@@ -206,6 +206,8 @@ class Races:
         for entrant, rival in enumerate(self.rivals):
             if rival.up != self._up[entrant]:
                 self._up[entrant] = rival.up
+                if self.twins.hedge is not None:
+                    self.twins.hedge.link(rival.up, entrant)
                 for seq, frame in self.open.items():
                     assert frame.contest is not None
                     frame.contest.reach(entrant, rival.up)
@@ -328,6 +330,8 @@ class Races:
         """The verdict is there: losers are cancelled, or linger."""
         del self.open[frame.seq]
         self._late.pop(frame.seq, None)
+        if self.twins.hedge is not None:
+            self.twins.hedge.decided(frame.seq, now)
         if frame.state == SETTLED:
             self._let_run_out(frame)
         self._metering.closed(frame.seq, now)

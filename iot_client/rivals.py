@@ -17,11 +17,12 @@ import msgspec
 from iot_client.admission import Window
 from iot_client.contest import Contest
 from iot_client.damage import GRACE, Damage
-from iot_client.events import Command, MessageReceived, Note, Refuse
+from iot_client.events import Command, MessageReceived, Note, Refuse, SendMessage
 from iot_client.frame import NEVER, Frame
+from iot_client.hedging import Hedge
 from iot_client.peer import UP, Peer
 from iot_client.stream import Stream
-from wire.protocol import Bye, Cancel, Credit, Error, Message, Pong, Result, Submit, Welcome
+from wire.protocol import Bye, Cancel, Credit, Error, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["Job", "Rival"]
 
@@ -48,10 +49,14 @@ class Rival:
     Args:
         index: of the entrant, and of its peer.
         variant: what its server runs.
+        hedge: is told what is sent and what comes, if the risk of a miss is to be known.
     """
 
-    def __init__(self, index: int, variant: str, peer: Peer, stream: Stream, damage: Damage) -> None:
+    def __init__(
+        self, index: int, variant: str, peer: Peer, stream: Stream, damage: Damage, hedge: Hedge | None = None
+    ) -> None:
         self.index = index
+        self.hedge = hedge
         self.peer = peer
         self.jobs: dict[int, Job] = {}
         self.resent = 0
@@ -92,6 +97,8 @@ class Rival:
         if job.sent and lingers and self.up:
             return True
         del self.jobs[seq]
+        if self.hedge is not None:
+            self.hedge.lost(seq, self.index)
         if not job.sent:
             self._ready.remove(seq)
         if job.attempts and not job.held:
@@ -147,14 +154,20 @@ class Rival:
         )
         stream.out.append(self.peer.submit(message, frame.payload))
         self._metering.sent(frame, self.index, now)
+        if self.hedge is not None:
+            self.hedge.sent(frame.seq, frame.payload, now, self.index)
 
     def _budget_us(self, frame: Frame, now: float) -> int:
-        """Microseconds the server has for it, -1 for any; late answers are of use for another deadline if they are offered."""
+        """Microseconds the server has for it, -1 for any; late answers are of use for another deadline if they are offered.
+
+        The least round trip is left out and no more: what a job waits for on its way up the server sees by itself, and an answer that
+        is refused too soon is lost where a late one costs its server time only.
+        """
         race, contest = self._config.race, frame.contest
         if not self._stream.live or race is None or contest is None:
             return -1
         end = contest.deadline + (contest.deadline - frame.captured_at if race.tells_late else 0.0)
-        way = self.window.way(end - frame.captured_at) or self.peer.min_rtt
+        way = self.peer.min_rtt or self.window.way(end - frame.captured_at)
         return max(0, int((end - way - now) * 1e6))
 
     def again(self, seq: int) -> bool:
@@ -182,13 +195,16 @@ class Rival:
 
     def result(self, message: Result, now: float) -> Frame | None:
         """The frame that a RESULT answers, None if nobody waits for it; what is dropped without a deadline is tried again later."""
-        job = self.jobs.get(message.seq)
+        job, held = self.jobs.get(message.seq), message.held_us / 1e6
+        if self.hedge is not None:
+            self._tell(self.hedge, message, held, now)
         if job is None or not job.attempts or message.start != job.frame.split:
             return None
-        held = message.held_us / 1e6
         execution, network = held - message.queue_us / 1e6, max(0.0, now - job.sent_at - held)
-        if message.outcome != "dropped" and job.attempts == 1:
-            for window in (self.window, self._stream.window):
+        for window in (self.window, self._stream.window) if job.attempts == 1 else ():
+            if message.outcome == "dropped":
+                window.way_took(network, now)
+            else:
                 window.cloud_took(execution, network, now)
         self.window.completed(now)
         contest = job.frame.contest
@@ -199,6 +215,14 @@ class Rival:
         if not job.sent:
             self._ready.remove(message.seq)
         return job.frame
+
+    def _tell(self, hedge: Hedge, message: Result, held: float, now: float) -> None:
+        """An answer came, or that there will be none."""
+        if message.outcome in ("done", "filtered"):
+            hedge.answered(message.seq, held, now, self.index)
+        else:
+            hedge.receipt(message.seq, held, now, self.index)
+            hedge.lost(message.seq, self.index)
 
     def _hold(self, job: Job, contest: Contest, now: float) -> None:
         """The server will not do it: wait for its next life, or for a change of its mind."""
@@ -211,6 +235,8 @@ class Rival:
         """The server has the job; only its RESULT can still be lost."""
         seq = message.seq
         self._metering.received(seq, self.index, message.held_us / 1e6, now)
+        if self.hedge is not None:
+            self.hedge.receipt(seq, message.held_us / 1e6, now, self.index)
         job = self.jobs.get(seq)
         if job is not None and job.sent and not job.held:
             job.resend_at = now + self._config.resend * 2 ** min(job.attempts - 1, 5)
@@ -231,8 +257,10 @@ class Rival:
                 job.resend_at = soon
         self._stream.out += self._only_its_own(self.peer.garbled(now))
 
-    def heartbeat(self, lost: Sequence[int], now: float) -> None:
+    def heartbeat(self, message: Pong, lost: Sequence[int], now: float) -> None:
         """A PING came back, and tells which SUBMITs never arrived."""
+        if self.hedge is not None:
+            self.hedge.beaten(now - (message.stamp_us + message.held_us) / 1e6, now, self.index)
         self._metering.round_trip(self.peer.min_rtt, now)
         for seq in lost:
             self._metering.lost(seq, self.index, now)
@@ -265,7 +293,7 @@ class Rival:
             if message.receipt == "submit":
                 self.receipt(message, now)
         elif type(message) is Pong:
-            self.heartbeat(peer.pong(message, now), now)
+            self.heartbeat(message, peer.pong(message, now), now)
         elif type(message) is Welcome:
             self._welcome(message, event.epoch)
         elif type(message) is Error:
@@ -298,7 +326,13 @@ class Rival:
 
     def tick(self, now: float) -> None:
         """Heartbeat, HELLO again, or give the link up."""
-        self._stream.out += self.peer.tick(now, self.acked)
+        self._stream.out += self.beating(self.peer.tick(now, self.acked), now)
+
+    def beating(self, commands: list[Command], now: float) -> list[Command]:
+        """What the peer asks for at a Tick; a heartbeat among it will be waited for."""
+        if self.hedge is not None and any(type(command) is SendMessage and type(command.message) is Ping for command in commands):
+            self.hedge.beat(now, self.index)
+        return commands
 
     def _only_its_own(self, commands: list[Command]) -> list[Command]:
         """A server that refuses one rival ends no run: a note says so."""

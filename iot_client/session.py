@@ -21,6 +21,7 @@ from iot_client.departures import Departures
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED
 from iot_client.guide import Guide
+from iot_client.hedging import Hedge
 from iot_client.home import Home
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
@@ -367,11 +368,10 @@ class Session:
         peers += [
             Peer(index, session, hello, config.peer) for index, (hello, session) in enumerate(zip(config.rivals, config.rival_sessions), 1)
         ]
-        rivals = [
-            Rival(index, variant, peer, stream, self.damage)
-            for index, (variant, peer) in enumerate(zip(config.race.clouds, peers))
-        ]
-        return Races(stream, config.race, rivals, Twins(stream, self.fallback, config.race))
+        clouds, risky = list(zip(config.race.clouds, peers)), config.race.hedge == "risk" and config.race.local is not None
+        hedge = Hedge(config.race.accepted, len(clouds)) if risky and clouds else None
+        rivals = [Rival(index, variant, peer, stream, self.damage, hedge) for index, (variant, peer) in enumerate(clouds)]
+        return Races(stream, config.race, rivals, Twins(stream, self.fallback, config.race, hedge))
 
     def _make_race(self) -> Race | None:
         if self.peer is None or not self.config.deadline or not self.stream.can_run_all:

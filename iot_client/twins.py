@@ -5,35 +5,27 @@ At once where it is wanted in any case; else as any twin: at the latest moment a
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, RACING, Frame
+from iot_client.hedging import Hedge
 from iot_client.race import Race
 from iot_client.race_config import RaceConfig
 from iot_client.stream import Stream
 
-__all__ = ["Outlook", "Twins"]
+__all__ = ["Twins"]
 
 _AT_ONCE = float("-inf")
-_AGAIN = 0.002
-"""Seconds after which a frame that was not at risk is looked at again."""
-
-
-class Outlook(Protocol):
-    """Whether it is worth to run a frame here beside the clouds."""
-
-    def wanted(self, frame: Frame, now: float, end: float) -> bool:
-        """True if the chance that no cloud answers by `end` is above what is accepted."""
+_AGAIN = 0.001
+"""Seconds after which a frame whose answer is overdue, and which is no risk all the same, is looked at again."""
 
 
 class Twins(Race):
     """The local runs of one stream's races; learns what they take as Race does."""
 
-    def __init__(self, stream: Stream, fallback: Fallback, rules: RaceConfig, outlook: Outlook | None = None) -> None:
+    def __init__(self, stream: Stream, fallback: Fallback, rules: RaceConfig, hedge: Hedge | None = None) -> None:
         super().__init__(stream, fallback)
         self._rules = rules
-        self._outlook = outlook
+        self.hedge = hedge
         self._deadline, self._n = rules.deadline, stream.config.pivot
 
     def start(self, now: float) -> bool:
@@ -76,9 +68,9 @@ class Twins(Race):
 
     def _wanted(self, frame: Frame, now: float) -> bool:
         assert frame.contest is not None
-        if self._outlook is None or self._at_once(frame) or self._outlook.wanted(frame, now, frame.contest.deadline):
+        if self.hedge is None or self._at_once(frame) or self.hedge.wants(frame.seq, now, frame.contest.deadline):
             return True
-        self._due = min(self._due, now + _AGAIN)
+        self._due = min(self._due, max(now + _AGAIN, self.hedge.look_again_at(frame.seq)))
         return False
 
     def _run(self, frame: Frame, now: float, wanted_at: float) -> None:

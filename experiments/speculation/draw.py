@@ -22,7 +22,7 @@ _DRAWN = ("risk", "always", "never", "cloud")
 
 
 def price(report: SpeculationReport) -> str:
-    """Frames missed over the device's CPU, relative to running both always: a panel per deadline; the line is one accepted risk after another."""
+    """Frames missed over the device's CPU, relative to running both always, a panel per deadline; the line joins the accepted risks."""
     deadlines = report.speculation.deadlines_ms
     figure = canvas(11.0, 3.8)
     panels = figure.subplots(1, len(deadlines), sharey=True, squeeze=False)[0]

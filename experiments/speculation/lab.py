@@ -48,8 +48,8 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `systems` are risk (or risk:ACCEPTED with another accepted risk), always and never as `--hedge`, last (a twin at the last moment
     for whatever has no answer by then, as with an accepted risk of 0), local (no server) and cloud (no twin).
     `local_ms` are the least and the most milliseconds of the small model on the device, evenly spread; `cloud_ms` those of the large
-    one at the server. `nbytes` of a frame at the cut. The first `warmup` seconds do not count. What is drawn over time is
-    the deadline `shown_ms`.
+    one at the server; a frame takes `head_ms` on the device first, which has so many `workers`, and is `nbytes` large at the cut.
+    The first `warmup` seconds do not count. What is drawn over time is the deadline `shown_ms`.
     """
 
     name: str
@@ -59,6 +59,7 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     local_ms: tuple[float, float] = (30.0, 60.0)
     cloud_ms: tuple[float, float] = (14.0, 26.0)
     head_ms: float = 2.0
+    workers: int = 2
     nbytes: int = 20_000
     local_accuracy: float = 0.078
     cloud_accuracy: float = 0.524
@@ -84,6 +85,10 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(f"speculation {self.name!r}: {name}={[low, high]}; legal: two numbers from 0 that do not fall")
         for system in self.systems:
             accepted_of(system)
+
+    def cases(self) -> tuple[str, ...]:
+        """What is run by each system, in words."""
+        return tuple(f"{deadline:g} ms" for deadline in self.deadlines_ms)
 
     def link_of(self, seed: int) -> LinkSpec:
         """The link with its outages."""

@@ -14,6 +14,7 @@ from experiments.page import document, picture
 from experiments.speculation.draw import foretold, outage, price
 from experiments.speculation.lab import SpeculationLab
 from experiments.speculation.report import SpeculationReport, bins_of, means
+from experiments.speculation.rows import BinRow
 
 __all__ = ["page", "tables", "write_page"]
 
@@ -84,7 +85,7 @@ def _table(report: SpeculationReport, deadline: float, title: str) -> Table:
     return made
 
 
-def _bins(report: SpeculationReport) -> list[tuple[float, object]]:
+def _bins(report: SpeculationReport) -> list[tuple[float, BinRow]]:
     return [(deadline, each) for deadline in report.speculation.deadlines_ms for each in bins_of(report, "risk", deadline)]
 
 

@@ -12,7 +12,8 @@ from tests.unit.hedged import FPS, NEVER, asked, made, outages, travelled
 
 from experiments.links import LinkSpec
 from iot_client.calibration import Calibration
-from iot_client.hedging import ACCEPTED, Hedge
+from iot_client.hedging import Hedge
+from iot_client.race_config import ACCEPTED
 
 DEADLINE = 0.1
 FATES = ("answered", "receipt", "lost", "decided", "down", "none")
@@ -119,9 +120,9 @@ def test_a_broken_link_is_certain_to_miss() -> None:
     now = 300 / FPS
     hedge.sent(300, 1000, now)
     assert hedge.risk(300, now + 0.03, now + DEADLINE) < 0.01
-    hedge.link(False, now + 0.031)
+    hedge.link(False)
     assert hedge.risk(300, now + 0.035, now + DEADLINE) > 0.8
-    hedge.link(True, now + 1.0)
+    hedge.link(True)
     hedge.sent(301, 1000, now + 1.0)
     assert hedge.wants(301, now + 1.03, now + 1.0 + DEADLINE)
 
@@ -148,16 +149,10 @@ def test_of_two_clouds_the_better_one_counts() -> None:
     now = 300 / FPS
     for cloud in (0, 1):
         hedge.sent(300, 1000, now, cloud)
-    hedge.link(False, now + 0.01, 1)
+    hedge.link(False, 1)
     assert hedge.risk(300, now + 0.03, now + DEADLINE) < 0.01
-    hedge.link(False, now + 0.031, 0)
+    hedge.link(False, 0)
     assert hedge.risk(300, now + 0.032, now + DEADLINE) > 0.8
-
-
-@pytest.mark.parametrize(("mode", "wanted"), [("always", True), ("never", False)])
-def test_always_and_never_need_no_reason(mode: str, wanted: bool) -> None:
-    """Whatever is known."""
-    assert Hedge(mode).wants(0, 0.0, 1.0) is wanted
 
 
 def test_what_is_decided_before_its_end_counts_as_the_chance_it_had() -> None:
@@ -186,12 +181,14 @@ def test_a_risk_is_a_chance_whatever_happens(steps: list[tuple[float, str]]) -> 
         risks = [hedge.risk(seq, now + 0.01, now + 0.01 + end) for end in (0.02, 0.05, 0.2, 2.0)]
         assert all(0.0 <= risk <= 1.0 for risk in risks)
         if what == "down":
-            hedge.link(False, now + 0.02)
-            hedge.link(True, now + 0.02)
+            hedge.link(False)
+            hedge.link(True)
         elif what in ("answered", "receipt"):
             getattr(hedge, what)(seq, 0.01, now + 0.02)
-        elif what != "none":
-            getattr(hedge, what)(seq, now + 0.02)
+        elif what == "decided":
+            hedge.decided(seq, now + 0.02)
+        elif what == "lost":
+            hedge.lost(seq)
 
 
 def test_an_answer_at_the_very_end_is_in_time() -> None:
