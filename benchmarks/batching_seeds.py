@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from benchmarks.arrivals import KINDS, arrivals
@@ -15,7 +15,7 @@ _SECONDS = 6.0
 _LATE_WORK, _FEW = 0.02, 8
 """Of what was run, so much may be late, and so many jobs besides: a few right after a worker died, or was slow for the first time."""
 _JAIN, _LEAST = 0.95, 0.8
-"""Not of bursts: what is left between two of them goes to who can wait, and a device of few frames may have them all at once."""
+"""Of bursts, each device is held against those that can wait no longer: what a server does between two bursts is for who can."""
 
 
 def check(seed: int) -> list[str]:
@@ -34,7 +34,7 @@ def check(seed: int) -> list[str]:
     for visit in range(dice.randint(0, 3)):
         _visit(world, server, kind, rate / devices, passer_by + visit, dice.uniform(2.0, _SECONDS - 2.0), seed)
     world.go(_SECONDS + 3.0)
-    return _problems(world, server, devices, bursts=kind == "burst")
+    return _problems(world, server) + _unfair(world, budgets if kind == "burst" else [0.0] * devices)
 
 
 def _schedule(world: World, server: Product, kind: str, rates: list[float], budgets: list[float], seed: int) -> None:
@@ -55,21 +55,28 @@ def _visit(world: World, server: Product, kind: str, rate: float, device: int, b
     world.at(begins + 1.2, partial(server.leaves, device))
 
 
-def _problems(world: World, server: Product, devices: int, *, bursts: bool) -> list[str]:
+def _problems(world: World, server: Product) -> list[str]:
     problems = []
     done, ended = world.in_time.total(), world.in_time.total() + world.late + world.dropped.total()
     if server.waiting or ended != world.came.total():
         problems.append(f"{world.came.total()} frames came, {ended} ended, {server.waiting} are still waited for")
     if world.late > _LATE_WORK * (done + world.late) + _FEW:
         problems.append(f"late work: {world.late} of {done + world.late} run")
-    served = [world.in_time[device] for device in range(devices)]
-    if bursts:
-        return problems
-    if sum(served) ** 2 < _JAIN * devices * sum(count * count for count in served):
-        problems.append(f"unfair: {served} of {[world.came[device] for device in range(devices)]}")
-    mean = sum(served) / devices
-    if any(count < _LEAST * min(mean, world.came[device]) for device, count in enumerate(served)):
-        problems.append(f"below {_LEAST} of a fair share: {served} of {[world.came[device] for device in range(devices)]}")
+    return problems
+
+
+def _unfair(world: World, patience: Sequence[float]) -> list[str]:
+    """Who got less than the others of those that can wait no longer, by the seconds each of them can."""
+    problems = []
+    served, came = ([counts[device] for device in range(len(patience))] for counts in (world.in_time, world.came))
+    for device, most in enumerate(patience):
+        others = [served[other] for other, waits in enumerate(patience) if waits <= most]
+        if served[device] < _LEAST * min(sum(others) / len(others), came[device]):
+            problems.append(f"below {_LEAST} of a fair share: device {device} of {served} of {came}, which wait {patience}")
+    for most in sorted(set(patience)):
+        alike = [served[device] for device, waits in enumerate(patience) if waits == most]
+        if sum(alike) ** 2 < _JAIN * len(alike) * sum(count * count for count in alike):
+            problems.append(f"unfair: {alike} of {came}")
     return problems
 
 
