@@ -8,7 +8,7 @@ late are refused. A batch is filled by the same rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -111,10 +111,26 @@ class Backlog:
             heappush(turns, turn)
         return found
 
-    def pop_alike(self, first: Job, segment: Segment, most: int, may: Callable[[Session], bool] = _anybody) -> list[Job]:
-        """Up to `most` further jobs of the same segment and trial, of whoever had least first, but of nobody who had much more than
-        one who waits for something else: to join a batch is cheap, and who may always join would get far more than others."""
+    def widest(self, first: Job, segment: Segment) -> Segment:
+        """The segment with the earliest start, of this one and those of jobs that could join at its stages, as far as they are known."""
         app, start, stop, variant = segment
+        curves = self._latency.curves
+        if segment not in curves:
+            return segment
+        for _, ticket, session in self._turns:
+            if ticket == session.ticket and session.app == app:
+                head = session.queue[0]
+                alike = head.stop == stop and head.variant == variant and head.trial == first.trial and not head.alone
+                if head.start < start and alike and (app, head.start, stop, variant) in curves:
+                    start = head.start
+        return app, start, stop, variant
+
+    def pop_alike(self, first: Job, segment: Segment, most: int, may: Callable[[Session], bool] = _anybody) -> list[Job]:
+        """Up to `most` further jobs of the same segment, or of its later stages where it is known what they take, and of the same
+        trial, of whoever had least first, but of nobody who had much more than one who waits for something else: to join a batch is
+        cheap, and who may always join would get far more than others."""
+        app, start, stop, variant = segment
+        curves: Container[Segment] = self._latency.curves if segment in self._latency.curves else ()
         turns, passed, found = self._turns, list[tuple[float, int, Session]](), list[Job]()
         while turns and len(found) < most:
             served, ticket, session = turn = heappop(turns)
@@ -125,7 +141,8 @@ class Backlog:
                 break
             head = session.queue[0]
             if (
-                session.app == app and head.start == start and head.stop == stop and head.variant == variant
+                session.app == app and head.stop == stop and head.variant == variant
+                and (head.start == start or (head.start > start and (app, head.start, stop, variant) in curves))
                 and head.trial == first.trial and not head.alone and may(session)
             ):
                 found.append(self._take(session))

@@ -106,7 +106,7 @@ class Dispatcher:
             return None, [(first, reason)]
         if first.alone or not self.backlog.size or not self.batched(segment):
             return self._run(segment, [first], now), []
-        jobs, shed = self._company(first, segment, now)
+        jobs, shed = self._company(first, self.backlog.widest(first, segment), now)
         return self._run(segment, jobs, now), shed
 
     def batched(self, segment: Segment) -> bool:
@@ -123,7 +123,7 @@ class Dispatcher:
         jobs, shed = [first], list[tuple[Job, str]]()
         while len(jobs) < most and (found := self.backlog.pop_alike(first, segment, most - len(jobs), self._fetches)):
             for job in found:
-                reason = self._why_not(job, segment, now)
+                reason = self._why_not(job, (segment[0], job.start, *segment[2:]), now)
                 if reason is None:
                     jobs.append(job)
                 else:
@@ -194,10 +194,12 @@ class Dispatcher:
             timed = timed or job.deadline is not None
         session = self._sessions[jobs[0].session]
         state = session.ownership.state if jobs[0].generation else 0
+        starts = () if len(jobs) == 1 else _starts(jobs)
+        segment = segment[0], min(starts) if starts else jobs[0].start, *segment[2:]
         curve = self.latency.curves.get(segment)
         seconds = UNKNOWN if curve is None else curve.alone if len(jobs) == 1 else curve.seconds(len(jobs))
         slack = _slack(jobs, now + 0.5 * (seconds + self.latency.tail(segment, len(jobs)))) if timed else ()
-        batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3])
+        batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3], starts)
         self._next_batch += 1
         self.running[batch.batch] = batch
         self._tried[segment] = now
@@ -205,6 +207,15 @@ class Dispatcher:
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
+
+    def _learn_joined(self, batch: RunBatch, event: BatchDone, ran: int, decoded: float) -> None:
+        """What a batch took from each stage on at which jobs joined it, and what each of these cost: its part of every stage it ran."""
+        of = [sum([start <= stage for start in batch.starts]) for stage in range(batch.start, batch.stop)]
+        for start in set(batch.starts):
+            times = event.times[start - batch.start :]
+            if took := sum(times):
+                cost = sum([seconds / count for seconds, count in zip(times, of[start - batch.start :])])
+                self.latency.learn((batch.app, start, batch.stop, batch.variant), ran, took + decoded, cost + decoded / ran)
 
     def waits_in(self, job: Job, session: Session) -> RunBatch | None:
         """The batch of this job, if it is lined up behind those that run."""
@@ -229,7 +240,9 @@ class Dispatcher:
         if event.times:
             segment = batch.app, batch.start, batch.stop, batch.variant
             curve = self.latency.curves.get(segment)
-            if curve is None:
+            if batch.starts:
+                self._learn_joined(batch, event, ran, decoded)
+            elif curve is None:
                 self.latency.learn(segment, ran, sum(event.times) + decoded)
             else:
                 curve.learn(ran, sum(event.times) + decoded)
@@ -320,6 +333,15 @@ class Dispatcher:
         if now <= job.deadline and now - self._tried.get(segment, -inf) >= _TRIES:
             return None
         return LATE_IN_QUEUE
+
+
+def _starts(jobs: list[Job]) -> tuple[int, ...]:
+    """Where each begins; empty if all do at the same stage."""
+    first = jobs[0].start
+    for job in jobs:
+        if job.start != first:
+            return tuple([each.start for each in jobs])
+    return ()
 
 
 def _slack(jobs: list[Job], ends: float) -> tuple[float | None, ...]:

@@ -143,7 +143,8 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     A job with stages that keep state is alone in its batch, and `state` the token of what they start from.
     `slack` is how many seconds each may wait for its start, None for any; empty if none has a deadline. `variant` is what the
-    stages run with, the same for all jobs; "" where the app has none.
+    stages run with, the same for all jobs; "" where the app has none. `starts` is the stage at which each job joins the others;
+    empty if all begin at `start`, which is the least of them.
     """
 
     batch: int
@@ -155,6 +156,11 @@ class RunBatch(msgspec.Struct, frozen=True, gc=False, tag=True):
     state: int = 0
     slack: tuple[float | None, ...] = ()
     variant: str = ""
+    starts: tuple[int, ...] = ()
+
+    def starts_at(self, place: int) -> int:
+        """The first stage of the job at this place."""
+        return self.starts[place] if self.starts else self.start
 
     def without(self, session: int, seq: int) -> RunBatch:
         """The same batch, in which this job comes too late to begin."""

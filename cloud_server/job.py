@@ -50,10 +50,10 @@ def job_of(message: Submit, event: MessageReceived, app: AppInfo, now: float, de
 def result_of(job: Job, done: JobDone, batch: RunBatch, event: BatchDone, now: float, load: float, planned: str = "") -> Result:
     """The answer to a job that ran; `planned` is the variant to use next."""
     times = []
-    for time in event.times:  # not a comprehension: this is done for every frame
+    for time in event.times[job.start - batch.start :]:  # not a comprehension: this is done for every frame
         times.append(int(time * 1e6))
     return Result(
-        done.seq, "failed" if done.kind == "again" else done.kind, batch.start, batch.stop, done.stage, done.error,
+        done.seq, "failed" if done.kind == "again" else done.kind, job.start, batch.stop, done.stage, done.error,
         tuple(times), len(batch.jobs),
         int((job.dispatched - job.arrival + event.waited) * 1e6), int((now - job.arrival) * 1e6), load,
         "raw", done.signature, int(done.decode * 1e6), job.generation, variant=planned,

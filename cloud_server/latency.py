@@ -27,13 +27,13 @@ class Latency:
         """Its slow batches take so many times what is expected of them; to begin with, if none ran yet."""
         self._margins[segment] = margin
 
-    def learn(self, segment: Segment, size: int, seconds: float) -> None:
-        """A batch of so many jobs took so long."""
+    def learn(self, segment: Segment, size: int, seconds: float, share: float = 0.0) -> None:
+        """A batch of so many jobs took so long; a job of this segment cost `share` of it, if not an equal part."""
         curve = self.curves.get(segment)
         if curve is None:
             self.curves[segment] = Curve(size, seconds, self._margins.pop(segment, FIRST_MARGIN))
         else:
-            curve.learn(size, seconds)
+            curve.learn(size, seconds, share)
 
     def knows(self, segment: Segment) -> bool:
         """True if a batch of it ever ran."""

@@ -128,11 +128,11 @@ class Curve:
 
     # -- what is learned ---------------------------------------------------------------------------
 
-    def learn(self, size: int, seconds: float) -> None:
-        """One more batch."""
+    def learn(self, size: int, seconds: float, share: float = 0.0) -> None:
+        """One more batch, of which a job cost `share` seconds if not an equal part."""
         seconds = seconds or _SMALLEST
         self.learned += 1
-        self.share += (seconds / size - self.share) * _SHARED
+        self.share += ((share or seconds / size) - self.share) * _SHARED
         sizes = self._sizes
         place = 0 if sizes[0] == size else bisect_left(sizes, size)
         if place < len(sizes) and sizes[place] == size:

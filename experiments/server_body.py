@@ -157,7 +157,7 @@ class ServerBody(Body):
             self.broken(f"RunBatch({command.batch}): inputs {command.inputs} for jobs {command.jobs} are not all kept")
             return
         times = self._times(command, values)
-        decodes = tuple(self._decode(command.start, token) for token in command.inputs)
+        decodes = tuple(self._decode(command.starts_at(place), token) for place, token in enumerate(command.inputs))
         life = self.life
         seconds = sum(times) + sum(decodes) + self._stuck()
         if self.scenario.server.dies and self._deaths.random() < self.scenario.server.dies:
@@ -211,14 +211,15 @@ class ServerBody(Body):
     ) -> None:
         if life != self.life or not self.alive:
             return
-        jobs = tuple(self._job(command, states, *each) for each in zip(command.jobs, values, decodes, strict=True))
+        starts = command.starts or (command.start,) * len(command.jobs)
+        jobs = tuple(self._job(command, states, *each) for each in zip(command.jobs, starts, values, decodes, strict=True))
         self.feed(BatchDone(command.batch, jobs, times, waited))
 
-    def _job(self, command: RunBatch, states: States | None, key: JobKey, value: Value, decode: float) -> JobDone:
+    def _job(self, command: RunBatch, states: States | None, key: JobKey, start: int, value: Value, decode: float) -> JobDone:
         device, seq, path = value
         kind, last = ending(self.scenario, device, seq)
         reached = last + (kind != "failed")  # a stage that fails leaves its state as it was
-        steps = tuple(self._step(stage, states, seq) for stage in range(command.start, min(command.stop, reached)))
+        steps = tuple(self._step(stage, states, seq) for stage in range(start, min(command.stop, reached)))
         state = size = 0
         if states is not None:
             state, size = next(self._tokens), STATE_BYTES

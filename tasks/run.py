@@ -199,8 +199,12 @@ class Runner:
             return Ran(FAILED, None, tuple(times), index, self.explain(index, error))
         return Ran(DONE, value, tuple(times))
 
-    def run_batch(self, start: int, stop: int, values: Sequence[Any], *, variant: str = "") -> list[Ran]:
+    def run_batch(
+        self, start: int, stop: int, values: Sequence[Any], *, variant: str = "", starts: Sequence[int] = ()
+    ) -> list[Ran]:
         """Run stages [start, stop) on several values at once with a variant of the app, by `run_batch` where a stage has one.
+
+        With `starts` each value joins the others at its own stage, and its times begin there.
 
         A batch that raises is run again in halves, so that one bad value of n fails alone after at most 2 log2(n) further runs;
         where a stage is marked `once`, all of them fail.
@@ -216,9 +220,9 @@ class Runner:
             return [broken] * len(values)
         runs = [Ran(DONE, value, ()) for value in values]
         for index in range(start, stop):
-            alive = [at for at, ran in enumerate(runs) if ran.kind == DONE]
+            alive = [at for at, ran in enumerate(runs) if ran.kind == DONE and (not starts or starts[at] <= index)]
             if not alive:
-                break
+                continue
             before = self._timer()
             answers = self._step_batch(index, [runs[at].value for at in alive])
             seconds = self._timer() - before

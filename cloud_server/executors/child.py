@@ -70,6 +70,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     counts: tuple[int, ...]
     slack: tuple[float | None, ...] = ()
     variant: str = ""
+    starts: tuple[int, ...] = ()
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -209,7 +210,9 @@ def _serve(line: Line, worker: Worker, loader: Loader) -> bool:
     assert isinstance(order, Order)
     inputs = [Payload(head, buffers) for head, buffers in unflatten(order.counts, parcel[1:])]
     del parcel
-    command = RunBatch(order.batch, order.app, order.start, order.stop, order.jobs, (), slack=order.slack, variant=order.variant)
+    command = RunBatch(
+        order.batch, order.app, order.start, order.stop, order.jobs, (), slack=order.slack, variant=order.variant, starts=order.starts,
+    )
     done, results = worker.run(command, inputs, order.wants, order.submitted)
     del inputs  # before the answer leaves, so that it already gives the input's slot back
     counts, parts = flatten(_in_order(done, results))

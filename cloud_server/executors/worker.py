@@ -69,12 +69,12 @@ class Worker:
         waited = perf_counter() - submitted
         seat = self._seats[command.app]
         runs, decodes = [], []
-        for payload, slack in zip(inputs, command.slack or (None,) * len(command.jobs)):
+        for place, (payload, slack) in enumerate(zip(inputs, command.slack or (None,) * len(command.jobs))):
             began = perf_counter()
-            runs.append(seat.unpack(command, payload) if slack is None or waited <= slack else _TOO_LATE)
+            runs.append(seat.unpack(command.starts_at(place), payload) if slack is None or waited <= slack else _TOO_LATE)
             decodes.append(perf_counter() - began)
         folds = len(inputs) > len(command.jobs) and seat.restore(command, inputs[-1], runs)
-        crossings = [seat.crossing(command, ran) for ran in runs]
+        crossings = [seat.crossing(command, place, ran) for place, ran in enumerate(runs)]
         times = seat.run(command, runs)
         done: list[JobDone] = []
         results: dict[JobKey, Payload] = {}
@@ -130,12 +130,12 @@ class _Seat:
         except (TaskError, UnsupportedValue) as error:
             raise ExecutorError(str(error)) from error
 
-    def unpack(self, command: RunBatch, payload: Payload) -> Ran:
+    def unpack(self, start: int, payload: Payload) -> Ran:
         """The value a job starts from, as a run of no stages."""
         try:
             return Ran(DONE, self.packer.unpack(payload), ())
         except RemoteProtocolError as error:
-            return Ran(FAILED, None, (), command.start, f"the value received cannot be read: {error}")
+            return Ran(FAILED, None, (), start, f"the value received cannot be read: {error}")
 
     def restore(self, command: RunBatch, state: Payload, runs: list[Ran]) -> bool:
         """Give the stages the state their job starts from; False if the job has failed, in `runs` too."""
@@ -164,32 +164,33 @@ class _Seat:
         """Replace each run in `runs` by what came of it; returns seconds per stage for all of them."""
         alive = [at for at, ran in enumerate(runs) if ran.kind == DONE]
         if len(alive) > 1 and any(self._batched[command.start : command.stop]):
-            ends = self._run_batch(command, [runs[at].value for at in alive])
-            times = max((ran.times for ran in ends), key=len)
+            ends = self._run_batch(command, alive, [runs[at].value for at in alive])
+            times = _longest(_aligned(command, alive, ends)) if command.starts else max((ran.times for ran in ends), key=len)
         else:
-            ends = [self._run_one(command, runs[at].value) for at in alive]
-            times = _sums([ran.times for ran in ends])
+            ends = [self._run_one(command, command.starts_at(at), runs[at].value) for at in alive]
+            times = _sums(_aligned(command, alive, ends))
         for at, ran in zip(alive, ends):
             runs[at] = ran
         return times
 
-    def _run_one(self, command: RunBatch, value: Any) -> Ran:
+    def _run_one(self, command: RunBatch, start: int, value: Any) -> Ran:
         try:
-            return self.runner.run(command.start, command.stop, value, variant=command.variant)
+            return self.runner.run(start, command.stop, value, variant=command.variant)
         except BaseException as error:  # a KeyboardInterrupt a stage raised: it costs the job, not the worker
-            return Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))
+            return Ran(FAILED, None, (), start, self.runner.explain(start, error))
 
-    def _run_batch(self, command: RunBatch, values: list[Any]) -> list[Ran]:
+    def _run_batch(self, command: RunBatch, alive: list[int], values: list[Any]) -> list[Ran]:
+        starts = [command.starts[at] for at in alive] if command.starts else ()
         try:
-            return self.runner.run_batch(command.start, command.stop, values, variant=command.variant)
+            return self.runner.run_batch(command.start, command.stop, values, variant=command.variant, starts=starts)
         except BaseException as error:  # not an Exception, those are dealt with by the Runner
             if any(stage.once for stage in self.app.chain[command.start : command.stop]):
                 return [Ran(FAILED, None, (), command.start, self.runner.explain(command.start, error))] * len(values)
-            return [self._run_one(command, value) for value in values]
+            return [self._run_one(command, command.starts_at(at), value) for at, value in zip(alive, values)]
 
-    def crossing(self, command: RunBatch, received: Ran) -> Crossing:
+    def crossing(self, command: RunBatch, place: int, received: Ran) -> Crossing:
         """What goes back of this job, given the value it starts from."""
-        return applies(received.value, self.app.crossing(command.start, command.stop))
+        return applies(received.value, self.app.crossing(command.starts_at(place), command.stop))
 
     def finish(self, command: RunBatch, key: JobKey, ran: Ran, crossing: Crossing, want: Want) -> tuple[JobDone, Payload | None]:
         """What is told of a job, and its result if it is done."""
@@ -207,6 +208,18 @@ class _Seat:
             text = f"stage {self.app.names[last]!r} returned what cannot travel: {words}"
             return JobDone(session, seq, FAILED, last, text), None
         return JobDone(session, seq, DONE, nbytes=nbytes, signature=payload.signature), payload
+
+
+def _aligned(command: RunBatch, alive: Sequence[int], ends: Sequence[Ran]) -> list[tuple[float, ...]]:
+    """The times of each run from the batch's first stage on."""
+    if not command.starts:
+        return [ran.times for ran in ends]
+    return [(0.0,) * (command.starts[at] - command.start) + ran.times for at, ran in zip(alive, ends)]
+
+
+def _longest(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """Seconds per stage, which are the same for all that reached it, and 0 for those that joined later."""
+    return tuple(max(each[stage] for each in times if stage < len(each)) for stage in range(max(map(len, times), default=0)))
 
 
 def _sums(times: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -121,7 +121,7 @@ class WorkerProcess:
         counts, parts = flatten(job.inputs)
         order = Order(
             command.batch, command.app, command.start, command.stop, command.jobs, tuple(job.wants), job.submitted, counts,
-            command.slack, command.variant,
+            command.slack, command.variant, command.starts,
         )
         try:
             self.line.send([_ENCODE(order), *parts])
