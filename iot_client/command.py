@@ -13,7 +13,7 @@ import msgspec
 
 from iot_client.attainment import Attained, Attainment
 from iot_client.client import Client, Statistics
-from iot_client.config import DEFAULT_HOST, LOSSLESS_ONLY, Config, ConfigError, Exit, parse
+from iot_client.config import DEFAULT_HOST, LOSSLESS_ONLY, WITHOUT_STAGES, Config, ConfigError, Exit, parse
 from iot_client.display import Display, attained_rows, decisions_table, emit, warn
 from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
 from iot_client.events import Decided
@@ -103,6 +103,8 @@ def _load(config: Config) -> App:
     app = load(config.app)
     if any("cv2" in stage.requires for stage in app.chain):
         require_opencv()
+    if config.codec is not None and config.stages is None and app.speculation is None:
+        raise ConfigError(f"--codec {config.codec!r}: must be {WITHOUT_STAGES}")
     if config.stages is not None:
         app.cut(config.stages, app.missing(), state_moves=config.mode != "live")
     elif config.goal is None and not config.list and (app.speculation is None or not config.host):

@@ -22,7 +22,7 @@ from wire.keys import KeyProblem
 from wire.keys import default_folder as default_folder_of_keys
 from wire.options import version
 
-__all__ = ["DEFAULT_APP", "DEFAULT_HOST", "MODES", "POLICIES", "Config", "ConfigError", "Exit", "parse", "version"]
+__all__ = ["DEFAULT_APP", "DEFAULT_HOST", "MODES", "POLICIES", "WITHOUT_STAGES", "Config", "ConfigError", "Exit", "parse", "version"]
 
 VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4")
 
@@ -52,6 +52,10 @@ class Exit(enum.IntEnum):
     TERMINATED = 143
 
 
+WITHOUT_STAGES = "given with STAGES: without it all stages run here, and nothing is encoded"
+"""Unless the app declares a race, whose frames leave by themselves."""
+
+
 class ConfigError(ClientError, ValueError):
     """What was asked for makes no sense; the text names the parameter, its value and what is legal."""
 
@@ -61,8 +65,8 @@ class Config:
     """One run of the client; the command line's options by their names.
 
     `app` has its parameters in it. `stages` is None for all local; `host` are the servers that were named, home first. `fps` to
-    `min_quality` make up the goal, which switches automatic mode on; `codec` is for a split by hand; `profiles` None stands for the
-    default folder.
+    `min_quality` make up the goal, which switches automatic mode on; `codec` is for a split by hand or a race; `profiles` None stands
+    for the default folder.
     """
 
     app: str = DEFAULT_APP
@@ -190,7 +194,7 @@ class Config:
         except ValueError as error:
             raise ConfigError(f"--codec: {error}") from None
         _check(self.goal is None, "--codec", codec, "left out in automatic mode, which chooses it (see --min-quality and --max-mbit)")
-        _check(self.stages is not None, "--codec", codec, "given with STAGES: without it all stages run here, and nothing is encoded")
+        _check(self.stages is not None or bool(self.host), "--codec", codec, WITHOUT_STAGES)
 
     def _check_spool(self) -> None:
         legal = "0 (any free one) to 65535"

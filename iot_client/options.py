@@ -113,7 +113,7 @@ def _add_server(add: Any, default: Any) -> None:
     add("--host", action="append", metavar="HOST[:PORT]", help=f"the server; default with STAGES or a goal: $HOST, else {DEFAULT_HOST}. "
         "Without them it only gets the final values, but for an app that declares a race. Several race, and the first is home")
     add("--port", type=int, default=default.port, help="the server's port (%(default)s)")
-    add("--codec", metavar="WORD", help="for a split by hand: raw, bits, png, jpeg:Q, jpeg:Q@WIDTH, fp16 or int8; default: raw")
+    add("--codec", metavar="WORD", help="for a split by hand or a race: raw, bits, png, jpeg:Q, jpeg:Q@WIDTH, fp16 or int8; default: raw")
     add("--keys", metavar="DIR", help="folder of keys, see iot-client enroll; where the server is another machine by default "
         f"{_shown(default_folder_of_keys('device'))}")
     add("--insecure", action="store_true", help="no keys: anybody on the way may read along, or pose as the server")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from iot_client.command import _load
 from iot_client.config import Config, ConfigError, Exit, parse, version
 from iot_client.goal import Goal
 
@@ -120,6 +121,15 @@ def test_what_makes_no_goal_is_named_with_what_is_legal(line, words):
     with pytest.raises(ConfigError) as caught:
         parse(line.split(), {})
     assert words in str(caught.value)
+
+
+def test_a_codec_needs_frames_that_leave():
+    """By a stage count, or by themselves where the app declares a race; whether it does is seen when it is loaded."""
+    assert parse(["--host", "h", "--codec", "jpeg:90"], {}).codec == "jpeg:90"
+    with pytest.raises(ConfigError, match="--codec 'jpeg:90': must be given with STAGES"):
+        _load(parse(["--host", "h", "--codec", "jpeg:90"], {}))
+    raced = ["--app", "examples.detection:speculative", "--host", "h", "--codec", "jpeg:90"]
+    assert _load(parse(raced, {})).name == "speculative"
 
 
 def test_what_is_learned_is_kept_in_a_cache_unless_told_otherwise(monkeypatch):
