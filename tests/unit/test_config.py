@@ -183,8 +183,8 @@ def test_the_short_page_is_short_and_part_of_the_long_one(module, most, capsys):
 
 
 @pytest.mark.parametrize(("line", "words"), [
-    ("--prot 1", "did you mean --port?"), ("enrol x", "(enroll, services, ship-key)"), ("3 fast", "'fast' is no number of frames per second"),
-    ("--mode=quick", "choose from"),
+    ("--prot 1", "did you mean --port?"), ("enrol x", "(enroll, services, ship-key)"),
+    ("3 fast", "'fast' is no number of frames per second"), ("--mode=quick", "choose from"),
 ])
 def test_a_mistake_is_told_in_a_line(line, words, capsys):
     """Not in a screen of options: what was wrong, what may have been meant, and where to look."""
