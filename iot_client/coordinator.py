@@ -271,9 +271,9 @@ class Coordinator:
             payload = self._payload_of(message, command.payload)
             if payload is not None:
                 self.bytes_sent += payload.nbytes
-                if self._peer(command.peer).checksum:
+                if (self.session.peer if self._raced is None else self._peer(command.peer)).checksum:  # type: ignore[union-attr]
                     message = stated(message, payload)
-        self.links.send(command.peer, protocol.encode(command.session, command.epoch, message, payload))
+        self.links.all[command.peer].outbox.append(protocol.encode(command.session, command.epoch, message, payload))
 
     def _peer(self, index: int) -> Peer:
         """The machine's, of this link."""

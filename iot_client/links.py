@@ -14,7 +14,7 @@ __all__ = ["Link", "Links"]
 
 
 class Link:
-    """The way to one server: its channel, and what waits to be sent on it, the oldest first."""
+    """The way to one server: its channel, and what waits to be sent on it at the end of this turn or later, the oldest first."""
 
     __slots__ = ("channel", "index", "outbox")
 
@@ -48,10 +48,6 @@ class Links:
         """One more, with the next index."""
         self.all.append(Link(len(self.all), channel))
         return self.all[-1]
-
-    def send(self, index: int, parts: Parts) -> None:
-        """Have a message sent on one of them, at the end of this turn."""
-        self.all[index].outbox.append(parts)
 
     def flush(self) -> None:
         """Send what can be sent on each."""

@@ -44,7 +44,7 @@ class Hosts:
 
     def hear(self, index: int, text: bytes) -> bytes:
         """Send this on one link; who it was, as its listener sees it."""
-        self.links.send(index, [text])
+        self.links.all[index].outbox.append([text])
         until = time.monotonic() + SOON
         while time.monotonic() < until:
             self.links.flush()
@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there_holds_back_its_own_messages_only(hosts: Host
     """Its outbox waits; what is for the other one leaves, and a link that begins anew begins empty."""
     hosts.links.add(ZmqChannel("tcp://127.0.0.1:9", 2**20))
     hosts.meet()
-    hosts.links.send(2, [b"for nobody"])
+    hosts.links.all[2].outbox.append([b"for nobody"])
     assert hosts.hear(1, b"as ever") == hosts.peers[1]
     assert [len(link.outbox) for link in hosts.links.all] == [0, 0, 1]
     hosts.links.all[2].reopen(0.0)
