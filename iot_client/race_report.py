@@ -28,6 +28,10 @@ def race_rows(score: RaceScore, cpu_s: float) -> list[tuple[str, str]]:
          f"local runs), {score.extra_bytes / 1e6:.1f} of {score.sent_bytes / 1e6:.1f} MB, "
          f"{score.wasted_cloud_s:.2f} of {score.cloud_s:.2f} s of servers"),
     ]
+    asked = sum(each.frames for each in score.risk)
+    if asked:
+        predicted, seen = (sum(each[at] * each.frames for each in score.risk) / asked for at in (0, 1))
+        rows.append(("risk", f"{100 * predicted:.2f} % predicted, {100 * seen:.2f} % seen, of {asked} frames asked about"))
     failures = ", ".join(f"{hook} {count} times" for hook, count in sorted(score.hook_failures.items()))
     return [*rows, ("hooks that raised", failures)] if failures else rows
 
@@ -57,6 +61,9 @@ def race_figures(score: RaceScore) -> Iterator[Figure]:
         ("wasted_cloud_seconds_total", "Seconds of servers for answers that did not stand.", score.wasted_cloud_s),
     ):
         yield Figure(f"{name}_{key}", text, {"": value})
+    for at, how in enumerate(("predicted", "seen", "frames")):
+        values = {f"{each[0]:.4f}": each[at] for each in score.risk}
+        yield Figure(f"{name}_risk_{how}", f"Chances of a miss: {how}, by what was predicted.", values, "risk")
     yield Figure(f"{name}_hook_failures_total", "Hooks that raised, by name.", score.hook_failures, "hook")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from iot_client.calibration import Bin
 from iot_client.events import (
     Choose, Combine, Combined, Deliver, FrameCaptured, HookFailed, MessageReceived, RunStages, SendMessage, StagesDone,
 )
@@ -50,6 +51,7 @@ class RaceScore(msgspec.Struct, frozen=True, kw_only=True):
         sent_bytes, extra_bytes: sent to clouds, and of that for answers that did not stand.
         cloud_s, wasted_cloud_s: seconds of servers that were told of, and of that for answers that did not stand.
         hook_failures: by hook.
+        risk: where local runs begin by risk: the chance of a miss as predicted, as seen, and of how many frames, for chances alike.
     """
 
     frames: int = 0
@@ -69,6 +71,7 @@ class RaceScore(msgspec.Struct, frozen=True, kw_only=True):
     cloud_s: float = 0.0
     wasted_cloud_s: float = 0.0
     hook_failures: dict[str, int] = {}
+    risk: tuple[Bin, ...] = ()
 
     @property
     def misses(self) -> int:
@@ -119,8 +122,8 @@ class Scores:
         if (take := self._on_command.get(type(command))) is not None:
             take(command, now)
 
-    def score(self) -> RaceScore:
-        """How it stands; from any thread."""
+    def score(self, risk: tuple[Bin, ...] = ()) -> RaceScore:
+        """How it stands, with what is known of `risk`; from any thread."""
         names, count, seconds = self._race.names, self._count, self._seconds
         entrants = tuple(
             EntrantScore(name, self._answers[index], self._wins[name], self._took[index].quantile(0.5) or 0.0)
@@ -131,7 +134,7 @@ class Scores:
             late=count["late"], dropped=count["dropped"], overtaken=count["overtaken"], late_answers=count["late_answers"],
             twins=count["twins"], unneeded=count["unneeded"], twin_cpu_s=seconds["twin"], extra_cpu_s=seconds["extra"],
             sent_bytes=count["sent"], extra_bytes=count["extra"], cloud_s=seconds["cloud"], wasted_cloud_s=seconds["wasted"],
-            hook_failures=dict(self._failures),
+            hook_failures=dict(self._failures), risk=risk,
         )
 
     # -- events ------------------------------------------------------------------------------------

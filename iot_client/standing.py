@@ -5,6 +5,7 @@ from __future__ import annotations
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator
 from iot_client.result import Statistics
+from iot_client.scores import RaceScore
 from iot_client.session import Session
 from iot_client.spooling import Spooling
 
@@ -23,5 +24,10 @@ def statistics_of(
         aggregate.summary if aggregate else None, session.policy.codec, coordinator.decided,
         guide.standing(now) if guide is not None else None, coordinator.bad_messages,
         *((0, 0) if spooling is None else spooling.figures), session.race.started if session.race is not None else 0,
-        session.waiting_for_server, coordinator.scores.score() if coordinator.scores is not None else None,
+        session.waiting_for_server, _race(session, coordinator),
     )
+
+
+def _race(session: Session, coordinator: Coordinator) -> RaceScore | None:
+    hedge = None if session.races is None else session.races.twins.hedge
+    return None if coordinator.scores is None else coordinator.scores.score(() if hedge is None else hedge.calibration())
