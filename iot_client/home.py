@@ -110,7 +110,7 @@ class Home:
         if message.warning:
             self._note("warning", message.warning)
         if self._entrant is not None:
-            self._entrant.welcomed(resumed=message.resumed)
+            self._entrant.welcomed(resumed=message.resumed, now=now)
         else:
             self._send_again(resumed=message.resumed, now=now)
         if self._owner is not None:

@@ -105,6 +105,11 @@ class Metering:
         if self.on:
             self.record.lost(seq, cloud, now)
 
+    def relinked(self, cloud: int, now: float) -> None:
+        """A new link to this cloud stands."""
+        if self.on:
+            self.record.relinked(cloud, now)
+
     def closed(self, seq: int, now: float) -> None:
         """Its verdict is there."""
         if self.on:

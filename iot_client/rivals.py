@@ -266,8 +266,9 @@ class Rival:
             self._metering.lost(seq, self.index, now)
             self.again(seq)
 
-    def welcomed(self, *, resumed: bool) -> None:
+    def welcomed(self, *, resumed: bool, now: float) -> None:
         """A new link: what is unanswered is sent again, what was given up meanwhile is cancelled if the server may still have it."""
+        self._metering.relinked(self.index, now)
         for seq in list(self.jobs):
             self.again(seq)
         if resumed:
@@ -295,21 +296,21 @@ class Rival:
         elif type(message) is Pong:
             self.heartbeat(message, peer.pong(message, now), now)
         elif type(message) is Welcome:
-            self._welcome(message, event.epoch)
+            self._welcome(message, event.epoch, now)
         elif type(message) is Error:
             self._stream.out += self._only_its_own(peer.error(message, now, self.acked))
         elif type(message) is Bye:
             self._stream.out += peer.bye(message.reason)
         return None
 
-    def _welcome(self, message: Welcome, epoch: int) -> None:
+    def _welcome(self, message: Welcome, epoch: int, now: float) -> None:
         lacking = self._config.lacking(self._config.split, message.lacks)
         if lacking:
             why = f" ({message.warning})" if message.warning else ""
             self._stream.out += self._only_its_own(self.peer.refuse("cut", f"it lacks what these stages need: {lacking}{why}"))
             return
         self.peer.welcome(message, epoch)
-        self.welcomed(resumed=message.resumed)
+        self.welcomed(resumed=message.resumed, now=now)
 
     def link_up(self, now: float) -> None:
         """Its transport connected."""

@@ -135,6 +135,13 @@ class Record:
         self._on_the_way.pop(self._key(seq, cloud), None)
         self.sights.append(Sight(LOST, self._key(seq, cloud), 0.0, now))
 
+    def relinked(self, cloud: int, now: float) -> None:
+        """A new link to this cloud: what was on its way to it did not arrive, or nobody will say so. That tells nothing of its server."""
+        for key in [key for key in self._on_the_way if key % self._clouds == cloud]:
+            del self._on_the_way[key]
+            self._jobs.pop(key, None)
+            self.sights.append(Sight(LOST, key, 0.0, now))
+
     def round_trip(self, seconds: float, now: float) -> None:
         """A small message went there and back; `seconds` is the least of late."""
         self._rtt = seconds

@@ -10,6 +10,9 @@ from metrics.linkrate import LinkRate
 
 __all__ = ["SharedLink"]
 
+_FORGOTTEN_S = 10.0
+"""What was sent so long ago neither arrived nor was called lost: no receipt of it will come."""
+
 
 class SharedLink:
     """A LinkRate of all streams together.
@@ -22,7 +25,8 @@ class SharedLink:
         self._link = LinkRate()
         self._line: deque[tuple[int, int]] = deque()
         """(number, bytes sent up to its end) of what was sent, as far as it has not arrived by the count of bytes."""
-        self._under_way: dict[Hashable, tuple[int, int]] = {}
+        self._under_way: dict[Hashable, tuple[int, int, float]] = {}
+        """Number, bytes, and when it was sent, in that order."""
         self._sent = self._arrived = self._number = 0
         self._now = float("-inf")
 
@@ -33,6 +37,7 @@ class SharedLink:
     def see(self, stream: int, sight: Sight) -> None:
         """One stream's link did something; of all streams in the order of time, or nearly."""
         now = self._now = max(self._now, sight.at)
+        self._forget(now)
         key = stream, sight.key
         if sight.kind == SENT:
             self._leave(key, int(sight.amount), now)
@@ -47,12 +52,12 @@ class SharedLink:
         self._lose(key)  # sent again
         self._number += 1
         self._sent += nbytes
-        self._under_way[key] = self._number, nbytes
+        self._under_way[key] = self._number, nbytes, now
         self._line.append((self._number, self._sent))
         self._link.sent(self._number, nbytes, now)
 
     def _arrive(self, key: Hashable, held: float, now: float) -> None:
-        number, nbytes = self._under_way.pop(key, (0, 0))
+        number, nbytes, _ = self._under_way.pop(key, (0, 0, 0.0))
         if not number:
             return
         self._arrived += nbytes
@@ -62,8 +67,16 @@ class SharedLink:
         if last:
             self._link.received(last, now, held=held)
 
+    def _forget(self, now: float) -> None:
+        """Take what nobody speaks of any more out of the line; a client that ended, say."""
+        while self._under_way:
+            key, (_, _, sent_at) = next(iter(self._under_way.items()))
+            if now < sent_at + _FORGOTTEN_S:
+                return
+            self._lose(key)
+
     def _lose(self, key: Hashable) -> None:
-        number, nbytes = self._under_way.pop(key, (0, 0))
+        number, nbytes, _ = self._under_way.pop(key, (0, 0, 0.0))
         if number:
             self._link.lost(number)
             self._sent -= nbytes

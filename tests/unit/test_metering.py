@@ -115,6 +115,20 @@ def test_the_link_of_all_streams_is_told_what_this_one_does() -> None:
     assert not list(portion.sights())
 
 
+def test_what_a_broken_link_carried_is_not_waited_for() -> None:
+    """Once a new one stands, what was on its way counts as lost: else the link of all would look slow for ever."""
+    racer = metered(2)
+    portion = Portion(racer.session, lambda event: None)
+    seq = racer.raced(1.0)
+    racer.breaks(0, 1.05)
+    racer.runs_here(seq, 1.1)
+    racer.connect(0, 1.5)
+    kinds = [(sight.kind, sight.key) for sight in portion.sights()]
+    assert kinds.count((SENT, 2 * seq)) == kinds.count((LOST, 2 * seq)) == 1
+    assert racer.session.stream.metering is not None
+    assert racer.session.stream.metering.record.seen(1.6).rooms[0]  # nothing is held against its server
+
+
 def test_an_allowance_reaches_the_machine_as_an_event() -> None:
     """Whoever plans speaks from another thread, so it goes the way of all events."""
     racer, told = Racer(3), []

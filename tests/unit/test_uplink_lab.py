@@ -79,13 +79,13 @@ def test_the_bound_is_a_bound() -> None:
 def test_one_command_gives_tables_and_a_page(lab_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each system in the tables with its part of the oracle's gain; the data can be read again and make the same page."""
     out = tmp_path / "out"
-    assert main(["run", str(lab_file), "--quiet", "--seconds", "4", "--out", str(out)]) == 0
+    assert main(["run", str(lab_file), "--quiet", "--seconds", "4", "--policies", "spillway,oracle", "--out", str(out)]) == 0
     text = capsys.readouterr().out
     assert "% of the oracle" in text and text.count("spillway") == 3
     kind = kind_of(out)
     assert kind is not None and kind.load(lab_file) is not None
     report = read(out)
-    assert [one.run.system for one in report.measured if one.run.frames] == ["spillway", "equal", "greedy", "oracle"]
+    assert [one.run.system for one in report.measured if one.run.frames] == ["spillway", "oracle"]
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml") == 2
     assert main(["report", str(out)]) == 0

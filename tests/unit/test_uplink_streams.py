@@ -141,6 +141,17 @@ def test_all_streams_together_show_the_link(swapped: bool) -> None:
     assert carry(SharedLink(), swapped) == pytest.approx(1e6, rel=0.1)
 
 
+def test_what_nobody_speaks_of_any_more_holds_up_nothing() -> None:
+    """A client that ended leaves frames without a receipt; ten seconds later they are out of the line."""
+    link = SharedLink()
+    link.see(0, Sight(ROUND_TRIP, 0, 0.02, 0.0))
+    link.see(1, Sight(SENT, 99, 500_000, 0.0))
+    for key in range(40):
+        link.see(0, Sight(SENT, key, 50_000, 11.0 + 0.1 * key))
+        link.see(0, Sight(RECEIVED, key, 0.0, 11.0 + 0.1 * key + 0.07))
+    assert link.rate(15.1) == pytest.approx(1e6, rel=0.15)
+
+
 def test_what_was_lost_holds_up_nothing() -> None:
     """A frame that never arrives is taken out of the line: the next ones count as before."""
     link = SharedLink()
