@@ -147,8 +147,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `memory` is what all devices may have there in bytes, `credit` each of them; `batched` says whether stages can run
     batches. `stuck` is (chance, seconds): so long a batch's worker does nothing first. `dies` is the chance that the worker
     of a batch dies with it. `planner` maps devices to variants: milp (whose answer may depend on this machine's speed), greedy or
-    sa-dp; any other name is greedy. A worker has `resident` variants ready, 0 for all; `profiled` knows from the start what their batches take. `replans` has each variant planned in turn
-    for so many seconds, whatever it is good for; 0 does not.
+    sa-dp; any other name is greedy. A worker has `resident` variants ready, 0 for all; `profiled` knows from the start what their
+    batches take. `replans` has each variant planned in turn for so many seconds, whatever it is good for; 0 does not.
     """
 
     workers: int = 2
