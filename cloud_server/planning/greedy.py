@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cloud_server.planning.assignment import assign, polish
-from cloud_server.planning.problem import Assignment, Plan, Problem
+from cloud_server.planning.problem import Assignment, Plan, Problem, Slot
 from cloud_server.planning.search import better, build
 from cloud_server.planning.subsets import FEW, best_of_all
 from cloud_server.planning.table import Modes, Table
@@ -100,15 +100,16 @@ def plan_of(modes: Modes, counts: Array, held: list[int], value: float, *, by: s
         worker for number, worker in enumerate(modes.workers) for _ in range(int(counts[number]))
         if any(slot.variant in served for slot in worker.slots)
     ]
-    quick = sorted(
-        ((slot.variant, worker.cycle + slot.seconds, slot) for worker in workers for slot in worker.slots), key=lambda each: each[2].batch
-    )
+    quick: dict[str, list[tuple[float, Slot]]] = {}
+    slots = {(worker.cycle + slot.seconds, slot) for worker in workers for slot in worker.slots}
+    for need, slot in sorted(slots, key=lambda each: (each[1].batch, each[0])):
+        quick.setdefault(slot.variant, []).append((need, slot))
     assignments = []
     for number, (client, variant) in enumerate(zip(table.problem.clients, held)):
         if variant < 0:
             assignments.append(Assignment(client.session))
             continue
         name, left = table.variants[variant], table.budgets[number, variant] + 1e-9
-        slot = [slot for each, need, slot in quick if each == name and need <= left][-1]
+        slot = next(slot for need, slot in reversed(quick[name]) if need <= left)
         assignments.append(Assignment(client.session, name, slot.batch, client.fps * slot.seconds / slot.batch))
     return Plan(tuple(workers), tuple(assignments), value / table.total if table.total else 0.0, by)

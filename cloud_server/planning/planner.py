@@ -11,6 +11,7 @@ from cloud_server.planning.annealing import annealed
 from cloud_server.planning.greedy import greedy
 from cloud_server.planning.milp import milp
 from cloud_server.planning.problem import Plan, Problem, Worker, accuracy, wrong
+from cloud_server.planning.sampling import sampled
 
 __all__ = ["PLANNERS", "bound_of", "plan", "solver_here"]
 
@@ -26,7 +27,7 @@ def plan(problem: Problem, planner: str = "milp") -> Plan:
     The previous plan stays if it still keeps every deadline and the new one gains no more than `epsilon`. A new one gives
     every worker the part of it that is nearest to what that worker does.
     """
-    found = PLANNERS[planner](_tightened(problem))
+    found = sampled(_tightened(problem), PLANNERS[planner])
     kept = _kept(problem)
     if kept is not None and found.accuracy <= kept.accuracy + problem.epsilon:
         return kept

@@ -135,14 +135,18 @@ def wrong(problem: Problem, plan: Plan) -> Iterator[str]:
     if sorted(each.session for each in plan.clients) != sorted(clients):
         yield "not every client is in the plan once"
         return
-    slots = [(slot.variant, worker.cycle + slot.seconds, slot.batch / worker.cycle) for worker in plan.workers for slot in worker.slots]
+    slots: dict[str, dict[float, float]] = {}
+    for worker in plan.workers:
+        for slot in worker.slots:
+            rates, need = slots.setdefault(slot.variant, {}), worker.cycle + slot.seconds
+            rates[need] = rates.get(need, 0.0) + slot.batch / worker.cycle
     for variant in {each.variant for each in plan.clients if each.variant}:
-        served = [clients[each.session] for each in plan.clients if each.variant == variant]
+        mine = [clients[each.session] for each in plan.clients if each.variant == variant]
+        served = sorted((budget(client, variant), client.fps) for client in mine)
         load = 0.0
-        for client in sorted(served, key=lambda client: budget(client, variant)):
-            load += client.fps
-            left = budget(client, variant)
-            room = sum(rate for name, need, rate in slots if name == variant and need <= left + _ROUNDING)
+        for left, fps in served:
+            load += fps
+            room = sum(rate for need, rate in slots.get(variant, {}).items() if need <= left + _ROUNDING)
             if load > room * (1 + _ROUNDING) + _ROUNDING:
                 yield f"{variant}: {load:g} frames/s have at most {left * 1e3:.1f} ms, and there are slots for {room:g}"
 

@@ -6,7 +6,7 @@ the functions that draw.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments.figures import FAINT, GREY, RED, TEXT, canvas, colours, style, svg
@@ -82,49 +82,57 @@ def _over_time(panels: Sequence[Axes], run: FleetRun, slos: Sequence[float], lab
 
 def misses(report: FleetReport) -> str:
     """Accuracy, 0 for a miss, over the part of frames missed: a panel per kind of link, small a case, large the mean."""
+
+    def draw(axes: Axes, link: str, system: str, colour: Any, found: Sequence[Measured]) -> None:
+        mean = means(report, link, system)
+        points = [100 * one.figures.miss_rate for one in found], [one.figures.accuracy for one in found]
+        axes.plot(*points, "o", color=colour, markersize=2.5, alpha=0.5)
+        axes.plot(100 * mean["miss_rate"], mean["accuracy"], "D", color=colour, markersize=7, label=system, markeredgecolor="white")
+
+    def dress(axes: Axes) -> None:
+        axes.set_xscale("symlog", linthresh=1.0)
+        axes.set_xlim(left=-0.05)
+
+    words = "accuracy (a miss counts 0)", "frames missed, % (red: one in a hundred)"
+    return _by_link(report, words, draw, dress)
+
+
+def latencies(report: FleetReport) -> str:
+    """Of all frames shown the part that was answered within so much of the SLO; a panel per kind of link."""
+
+    def draw(axes: Axes, link: str, system: str, colour: Any, found: Sequence[Measured]) -> None:
+        axes.plot(STEPS, _mean_curve(found), color=colour, linewidth=1.4, label=system)
+
+    def dress(axes: Axes) -> None:
+        axes.set_ylim(0, 1.01)
+
+    return _by_link(report, ("part of all frames answered", "latency / SLO"), draw, dress)
+
+
+def _by_link(
+    report: FleetReport, words: tuple[str, str], draw: Callable[[Axes, str, str, Any, Sequence[Measured]], None],
+    dress: Callable[[Axes], None],
+) -> str:
+    """A panel per kind of link, `words` above and below it, with a red line at 1; each system drawn in its colour from its runs."""
     links = list(report.fleet.links)
     figure = canvas(11.0, 4.0)
     panels = figure.subplots(1, len(links), sharey=True, squeeze=False)[0]
     paint = colours(list(dict.fromkeys(one.run.system for one in report.measured)))
     for axes, link in zip(panels, links):
         for system, colour in paint.items():
-            cases = [one.figures for one in report.measured if (one.run.link, one.run.system) == (link, system)]
-            if not cases:
-                continue
-            mean = means(report, link, system)
-            points = [100 * each.miss_rate for each in cases], [each.accuracy for each in cases]
-            axes.plot(*points, "o", color=colour, markersize=2.5, alpha=0.5)
-            axes.plot(100 * mean["miss_rate"], mean["accuracy"], "D", color=colour, markersize=7, label=system, markeredgecolor="white")
-        style(axes, f"{link}: accuracy (a miss counts 0)")
-        axes.set_xscale("symlog", linthresh=1.0)
-        axes.set_xlim(left=-0.05)
+            found = [one for one in report.measured if (one.run.link, one.run.system) == (link, system)]
+            if found:
+                draw(axes, link, system, colour, found)
+        style(axes, f"{link}: {words[0]}")
         axes.axvline(1.0, color=RED, linewidth=0.8)
-        axes.set_xlabel("frames missed, % (red: one in a hundred)", fontsize=8.5, color=TEXT)
-    _legend(figure, panels[0])
-    return svg(figure)
-
-
-def latencies(report: FleetReport) -> str:
-    """Of all frames shown the part that was answered within so much of the SLO; a panel per kind of link."""
-    links = list(report.fleet.links)
-    figure = canvas(11.0, 3.8)
-    panels = figure.subplots(1, len(links), sharey=True, squeeze=False)[0]
-    paint = colours(list(dict.fromkeys(one.run.system for one in report.measured)))
-    for axes, link in zip(panels, links):
-        for system, colour in paint.items():
-            curve = _mean_curve([one for one in report.measured if (one.run.link, one.run.system) == (link, system)])
-            if curve:
-                axes.plot(STEPS, curve, color=colour, linewidth=1.4, label=system)
-        style(axes, f"{link}: part of all frames answered")
-        axes.axvline(1.0, color=RED, linewidth=0.8)
-        axes.set_xlabel("latency / SLO", fontsize=8.5, color=TEXT)
-        axes.set_ylim(0, 1.01)
+        axes.set_xlabel(words[1], fontsize=8.5, color=TEXT)
+        dress(axes)
     _legend(figure, panels[0])
     return svg(figure)
 
 
 def _mean_curve(found: Sequence[Measured]) -> list[float]:
-    return [sum(one.cdf[place] for one in found) / len(found) for place in range(len(STEPS))] if found else []
+    return [sum(one.cdf[place] for one in found) / len(found) for place in range(len(STEPS))]
 
 
 def _legend(figure: Any, axes: Axes) -> None:
@@ -137,5 +145,3 @@ def _shades(count: int) -> list[Any]:
     from matplotlib import colormaps
 
     return [colormaps["viridis"](0.95 * place / max(1, count - 1)) for place in range(count)]
-
-

@@ -130,6 +130,18 @@ def test_what_is_wrong_is_said() -> None:
     assert any("takes longer" in text for text in wrong(problem, replace(found, workers=(short,))))
 
 
+@pytest.mark.parametrize("planner", ["milp", "greedy"])
+def test_hundreds_of_devices_are_planned_for_by_a_sample(planner: str) -> None:
+    """It holds for all of them, uses all workers, and is worth nearly what the relaxed program gives at most."""
+    problem = some_problem(5, 37, 400)
+    found = plan(problem, planner)
+    assert list(wrong(problem, found)) == [] and len(found.workers) <= 37 and len(found.clients) == 400
+    table = Table(problem)
+    most = Program(Modes(table, table.singles())).solve(integers=False, gap=0.0, bound=20.0)
+    assert most is not None
+    assert found.accuracy >= 0.97 * most[2] / table.total
+
+
 def test_there_are_plans_without_scipy() -> None:
     """Where the extra is missing the planner falls back, and says that it did."""
     code = (
