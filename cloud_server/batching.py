@@ -33,6 +33,10 @@ def _anybody(session: Session) -> bool:
     return True
 
 
+def _place(session: Session) -> int:
+    return session.ticket
+
+
 class Backlog:
     """The queued jobs of all sessions.
 
@@ -211,8 +215,8 @@ class Backlog:
         heappush(self._turns, (session.served, session.ticket, session))
 
     def _share(self, session: Session) -> None:
-        """What one session of a race was charged, all of its device were."""
-        for each in session.siblings:
+        """What one session of a race was charged, all of its device were; they keep their order."""
+        for each in sorted(session.siblings, key=_place):
             each.served = session.served
             if each.queue:
                 self._enter(each)
