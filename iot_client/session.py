@@ -80,6 +80,8 @@ class Session:
             Garbled: self._on_garbled, StartedAlone: self._on_started_alone, ReportsRecalled: self._on_reports_recalled,
             VariantReady: self._on_variant_ready, Combined: self._on_combined, HookFailed: self._on_hook_failed,
         }
+        if self.home is not None and self.races is None:  # nobody else speaks
+            self._handlers[MessageReceived] = self.home.message
         if self.owner is not None:
             self._handlers[StateExported] = self.owner.exported
         if self.stream.metering is not None:
