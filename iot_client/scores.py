@@ -52,6 +52,7 @@ class RaceScore(msgspec.Struct, frozen=True, kw_only=True):
         cloud_s, wasted_cloud_s: seconds of servers that were told of, and of that for answers that did not stand.
         hook_failures: by hook.
         risk: where local runs begin by risk: the chance of a miss as predicted, as seen, and of how many frames, for chances alike.
+        brier: the mean squared error of these chances.
     """
 
     frames: int = 0
@@ -72,6 +73,7 @@ class RaceScore(msgspec.Struct, frozen=True, kw_only=True):
     wasted_cloud_s: float = 0.0
     hook_failures: dict[str, int] = {}
     risk: tuple[Bin, ...] = ()
+    brier: float = 0.0
 
     @property
     def misses(self) -> int:
@@ -122,7 +124,7 @@ class Scores:
         if (take := self._on_command.get(type(command))) is not None:
             take(command, now)
 
-    def score(self, risk: tuple[Bin, ...] = ()) -> RaceScore:
+    def score(self, risk: tuple[Bin, ...] = (), brier: float = 0.0) -> RaceScore:
         """How it stands, with what is known of `risk`; from any thread."""
         names, count, seconds = self._race.names, self._count, self._seconds
         entrants = tuple(
@@ -134,7 +136,7 @@ class Scores:
             late=count["late"], dropped=count["dropped"], overtaken=count["overtaken"], late_answers=count["late_answers"],
             twins=count["twins"], unneeded=count["unneeded"], twin_cpu_s=seconds["twin"], extra_cpu_s=seconds["extra"],
             sent_bytes=count["sent"], extra_bytes=count["extra"], cloud_s=seconds["cloud"], wasted_cloud_s=seconds["wasted"],
-            hook_failures=dict(self._failures), risk=risk,
+            hook_failures=dict(self._failures), risk=risk, brier=brier,
         )
 
     # -- events ------------------------------------------------------------------------------------

@@ -30,4 +30,4 @@ def statistics_of(
 
 def _race(session: Session, coordinator: Coordinator) -> RaceScore | None:
     hedge = None if session.races is None else session.races.twins.hedge
-    return None if coordinator.scores is None else coordinator.scores.score(() if hedge is None else hedge.calibration())
+    return None if coordinator.scores is None else coordinator.scores.score(*(() if hedge is None else (hedge.calibration(), hedge.brier)))

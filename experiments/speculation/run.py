@@ -19,6 +19,7 @@ from experiments.speculation.ledger import Ledger
 from experiments.speculation.rows import BinRow, RaceRun
 from experiments.traced_link import TracedLink
 from iot_client.events import Choose, OfferLate, RunStages, StagesDone
+from iot_client.hedging import Hedge
 from iot_client.race_config import ACCEPTED, RaceConfig
 from iot_client.session import Session
 
@@ -49,9 +50,13 @@ def run_race(lab: SpeculationLab, system: str, deadline_ms: float, seed: int) ->
     return RaceRun(
         system=system, deadline_ms=deadline_ms, seed=seed, frames=frames,
         unread=max(0, math.floor((lab.seconds - lab.warmup) * lab.fps) - sum(frame.captured >= lab.warmup for frame in frames) - 1),
-        cuts=lab.outages.cuts(lab.seconds, seed), bins=() if hedge is None else tuple(BinRow(*each) for each in hedge.calibration()),
+        cuts=lab.outages.cuts(lab.seconds, seed), bins=() if hedge is None else _bins(hedge),
         brier=0.0 if hedge is None else hedge.brier,
     )  # fmt: skip
+
+
+def _bins(hedge: Hedge) -> tuple[BinRow, ...]:
+    return tuple(BinRow(each.predicted, each.seen, each.frames) for each in hedge.calibration())
 
 
 def scenario_of(lab: SpeculationLab, system: str, deadline_ms: float, seed: int) -> Scenario:
