@@ -162,9 +162,9 @@ def test_the_report_says_it_in_words_fields_and_figures() -> None:
     told.twin(1)
     told.verdict(LOCAL, 1, late=True)
     told.scores.event(HookFailed("on_late", "no"), 0.0)
-    score = told.scores.score((Bin(0.01, 0.0, 60), Bin(0.3, 0.25, 40)))
+    score = told.scores.score((Bin(0.01, 0.0, 60), Bin(0.3, 0.25, 40)), 0.09)
     rows = dict(race_rows(score, 0.5))
-    assert rows["risk"] == "12.60 % predicted, 10.00 % seen, of 100 frames asked about"
+    assert rows["risk"] == "12.60 % predicted, 10.00 % seen, of 100 frames asked about; Brier score 0.0900"
     assert rows["race"] == "local 12 ms median, won 50 %; cloud 80 ms median, won 50 %; cloud2 no answer, won 0 %"
     assert rows["deadline"] == "1 late, 1 misses; 0 answers after the verdict"
     assert rows["price"].startswith("extra device CPU 2 % (0.01 s, 1 of 2 local runs), 2.0 of 4.0 MB")
