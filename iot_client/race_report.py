@@ -31,7 +31,8 @@ def race_rows(score: RaceScore, cpu_s: float) -> list[tuple[str, str]]:
     asked = sum(each.frames for each in score.risk)
     if asked:
         predicted, seen = (sum(each[at] * each.frames for each in score.risk) / asked for at in (0, 1))
-        rows.append(("risk", f"{100 * predicted:.2f} % predicted, {100 * seen:.2f} % seen, of {asked} frames asked about; Brier score {score.brier:.4f}"))
+        right = f"{100 * predicted:.2f} % predicted, {100 * seen:.2f} % seen, of {asked} frames asked about"
+        rows.append(("risk", f"{right}; Brier score {score.brier:.4f}"))
     failures = ", ".join(f"{hook} {count} times" for hook, count in sorted(score.hook_failures.items()))
     return [*rows, ("hooks that raised", failures)] if failures else rows
 
