@@ -312,13 +312,19 @@ class Dispatcher:
         size = most if self.backlog.size >= most else 1
         if now - self._refused < _CROWDED:
             size = min(most, self.backlog.size + 1 + int(self._supply.rate * (forecast.free(now) - now)))
-        late = job.deadline is not None and wait + self.latency.tail(segment, size) > job.deadline
+        late = job.deadline is not None and wait + self._must_have(segment, size) > job.deadline
         if not late:
             return None
         session.refused = now
         if now - self._refused > LOOKS and self._reckoned(session):
             self._refused = now
         return "dropped", LATE_ON_ARRIVAL
+
+    def _must_have(self, segment: Segment, size: int) -> float:
+        """Seconds that a job needs to be worth running: those within which most such batches end. Of a race those of the mean one:
+        its device has an answer of its own if this one is late, and where times scatter most answers are in time all the same."""
+        raced = self.apps[segment[0]].race >= 0
+        return self.latency.seconds(segment, size, 0.0) if raced else self.latency.tail(segment, size, 0.0)
 
     def _why_not(self, job: Job, segment: Segment, now: float) -> str | None:
         session = self._sessions[job.session]
@@ -328,7 +334,7 @@ class Dispatcher:
             return None
         if job.cancelled or job.seq < session.acked:
             return "cancelled"
-        if job.deadline is None or self._forecasts[session.pool].free(now) + self.latency.tail(segment, 1, 0.0) <= job.deadline:
+        if job.deadline is None or self._forecasts[session.pool].free(now) + self._must_have(segment, 1) <= job.deadline:
             return None
         if now <= job.deadline and now - self._tried.get(segment, -inf) >= _TRIES:
             return None

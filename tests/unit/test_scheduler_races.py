@@ -167,3 +167,18 @@ def test_a_batch_is_of_one_alternative_and_only_where_that_is_batched() -> None:
             JobDone(session, seq, "filtered", 2) for session, seq in one._batches[number - 1].jobs), (0.01, 0.02)), 1.0 + number)
         sizes += [(each.variant, len(each.jobs)) for each in commands if isinstance(each, RunBatch)]
     assert sorted(sizes) == [("cloud", 2), ("cloud2", 1), ("cloud2", 1)]
+
+
+def test_a_race_is_run_for_where_it_is_in_time_in_the_mean() -> None:
+    """Of five answers four take 50 ms and one 300: with 90 ms left a job of a race runs, for its device has an answer of its own."""
+    for app, reasons in ((RACED, []), (replace(RACED, race=-1), ["late on arrival"])):
+        one = ServerUnderTest(app, depth=1)
+        one.connect(0.0, variant="cloud")
+        now = 0.0
+        for seq in range(43):
+            now += 1.0
+            took = 0.3 if seq % 5 == 4 else 0.05
+            one.submits(seq, now)
+            one.done(seq, now + took, times=(took,))
+        found = answers(one.submits(43, now + 0.8, budget=0.090, stamp=now - 0.2))
+        assert [reason for _, _, reason in found] == reasons
