@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -32,6 +33,16 @@ class Measure(Task):
         if isinstance(item, int):
             return DROP if item < 0 else Found(item, None)
         return Found(int(item.sum()), item)
+
+
+class Layers(Task):
+    """Allocates 32 MB in eight parts, as a network's layers, and frees them; returns the page faults that this took."""
+
+    def run(self, item: Any) -> Any:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        parts = [np.ones(4 * 2**20, np.uint8) for _ in range(8)]
+        del parts
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
 class Double(Task):
@@ -268,4 +279,5 @@ class Slow(Task):
 slow = App("slow", [Input(), Slow()])
 counted = App("counted", [Input(), identity, Count()])
 namesake = App("counted", [Input(), identity])
+layers = App("layers", [Input(), Layers()])
 lingering = App("lingering", [Input(), Lingering()])
