@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import inf
 
+from cloud_server.aftermath import awaited
 from cloud_server.batching import Backlog, segment_of
 from cloud_server.choice import choose
 from cloud_server.events import BatchDone, Profiled, RunBatch
@@ -208,6 +209,14 @@ class Dispatcher:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
         return batch
 
+    def _refund(self, batch: RunBatch, event: BatchDone) -> None:
+        """What came too late at a worker had none of its time, and is not charged."""
+        for done, token in zip(event.jobs, batch.inputs):
+            session = self._sessions.get(done.session)
+            job = awaited(done, token, session) if done.kind == "dropped" else None
+            if session is not None and job is not None:
+                self.backlog.refund(session, job)
+
     def _learn_joined(self, batch: RunBatch, event: BatchDone, ran: int, decoded: float) -> None:
         """What a batch took from each stage on at which jobs joined it, and what each of these cost: its part of every stage it ran."""
         of = [sum([start <= stage for start in batch.starts]) for stage in range(batch.start, batch.stop)]
@@ -237,6 +246,8 @@ class Dispatcher:
             forecast.end(event.batch, now)
         if self._memory.lendings:
             self._memory.returned(event.batch)
+        if ran < len(batch.jobs):
+            self._refund(batch, event)
         if event.times:
             segment = batch.app, batch.start, batch.stop, batch.variant
             curve = self.latency.curves.get(segment)

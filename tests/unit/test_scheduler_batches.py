@@ -226,3 +226,14 @@ def test_who_may_join_every_batch_does_not_get_more_than_those_who_may_not() -> 
         server.submits(number, 1.0)
         server.done(number, 1.0, times=(took,))
     assert seconds[9] > 0.8 * seconds[8]
+
+
+def test_a_job_that_came_too_late_at_a_worker_is_not_charged() -> None:
+    """It had none of the server's time, so its device is as far behind as before."""
+    server = batching()
+    server.submits(1, 1.0)
+    server.done(0, 1.1)
+    session = server.machine.sessions[7]
+    before = session.served
+    server.handle(BatchDone(1, (JobDone(7, 1, "dropped", error="late at a worker"),), ()), 1.2)
+    assert session.had < before and session.served < before
