@@ -22,6 +22,8 @@ FAMILY = "spillway"
 PLANNERS = ("auto", "milp", "greedy", "sa-dp")
 _ANSWER = 2_000
 _PATIENCE = 0.5
+_CREDIT = 4 * 2**20
+"""Bytes a device may have at the server, which has the memory for all of them: what is compared here is time."""
 
 
 def why_not_ours(system: str, lab: FleetLab) -> str:
@@ -65,7 +67,7 @@ def scenario_of(lab: FleetLab, case: Case, system: str, seed: int) -> Scenario:
     devices = tuple(_device(lab, client, number, seed, pinned) for number, client in enumerate(case.clients))
     server = Server(
         workers=lab.workers, spread=lab.spread, batched=True, max_batch=lab.max_batch, resident=lab.resident,
-        planner="" if pinned else rest or PLANNERS[0], profiled=True,
+        planner="" if pinned else rest or PLANNERS[0], profiled=True, credit=_CREDIT, memory=Server().memory + len(devices) * _CREDIT,
     )
     return Scenario(name=case.name, stages=stages, devices=devices, server=server, varieties=varieties, limit=lab.seconds + 60.0)
 
