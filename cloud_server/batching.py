@@ -20,8 +20,6 @@ from cloud_server.sessions import Session
 __all__ = ["Backlog", "segment_of"]
 
 
-_DEBT = 0.2
-"""Seconds of the server that who joined batches owes the others at most: they had nothing that could have run in its place."""
 _LEAD = 0.1
 """Seconds of the server by which who joins a batch may be ahead of those whose jobs it does not fit."""
 
@@ -151,8 +149,6 @@ class Backlog:
                 and (head.start == start or (head.start > start and (app, head.start, stop, variant) in curves))
                 and head.trial == first.trial and not head.alone and may(session)
             ):
-                if session.served > self._served + _DEBT:
-                    session.served = self._served + _DEBT
                 found.append(self._take(session))
             else:
                 passed.append(turn)
