@@ -34,6 +34,7 @@ from experiments.cuts_command import add_cuts, show_cuts
 from experiments.lab import Lab
 from experiments.oracle import goal_of
 from experiments.page import least_note, write_page
+from experiments.racing.seeds import check_races
 from experiments.report import make_report, read, write
 from experiments.runs import Run
 from experiments.fields import changed, grid
@@ -98,6 +99,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
     simulation.add_argument("--seeds", type=int, help="how many (default 100, with --seed 1)")
     simulation.add_argument("--seed", type=int, help="the first (default 0)")
     simulation.add_argument("--overload", action="store_true", help="more is asked for than a server can do: who gets what?")
+    simulation.add_argument("--speculation", action="store_true", help="races of local and cloud answers, on several servers, under faults")
     simulation.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     return parser
 
@@ -221,6 +223,10 @@ def _cuts(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
 
 def _simulate(options: Any, bodies: Mapping[str, Callable[[], Body]]) -> int:
     count = options.seeds or (100 if options.seed is None else 1)
+    if options.speculation:
+        if options.scenario or options.overload:
+            raise _Refused("--speculation draws its own plans: leave the scenario and --overload out")
+        return check_races(options.seed or 0, count, options.jobs)
     return check_seeds(options.scenario, options.seed or 0, count, options.jobs, overload=options.overload)
 
 

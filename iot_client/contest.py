@@ -76,6 +76,11 @@ class Contest:
             if error:
                 self.error = (stage, error)
 
+    def stays_here(self) -> None:
+        """The frame is run whole here, so no cloud is asked."""
+        for entrant in range(self._twin):
+            self.out(entrant)
+
     def reach(self, entrant: int, up: bool) -> None:
         """Its server is up from now on, or is not."""
         if self._state[entrant] in (_IN, _AWAY):
@@ -109,10 +114,10 @@ class Contest:
             due: all that happens at `now` has happened, so that a deadline of now has passed.
             last: there is a value to extrapolate from.
         """
-        if now < self.deadline or (now == self.deadline and not due):
-            self.verdict = None if self.missed else self._early()
-        elif self.missed:
+        if self.missed:
             self.verdict = self._late()
+        elif now < self.deadline or (now == self.deadline and not due):
+            self.verdict = self._early()
         else:
             self.verdict = self._at_deadline(last)
         return self.verdict

@@ -66,8 +66,8 @@ class Races:
         frame.contest = contest = Contest(self._rules, deadline, patient=not self._stream.live)
         for entrant, up in enumerate(self._up):
             contest.reach(entrant, up)
-        for entrant in range(len(self.rivals), self._rules.twin):
-            contest.out(entrant)
+        if not self.rivals:
+            contest.stays_here()
         self.open[frame.seq] = frame
         self._due = min(self._due, deadline)
 
@@ -105,7 +105,9 @@ class Races:
         if frame is None or contest is None or contest.verdict is not None or frame.state == SETTLED:
             self.linger.late_answer(entrant, message, awaited=frame is not None)
             return
-        if message.outcome == "done":
+        if message.seq in self.rivals[entrant].jobs:
+            pass  # it is not taken now
+        elif message.outcome == "done":
             contest.answer(entrant, now)
             frame.took[entrant] = tuple([time / 1e6 for time in message.times_us])
         elif message.outcome == "filtered":
@@ -147,7 +149,7 @@ class Races:
             if seq < last:
                 self.counts["overtaken"] += 1
                 self._end(frame, Dropped("overtaken"), now)
-            elif self._stale_at(frame) <= now:
+            elif self._stale_at(frame) < now or (due and self._stale_at(frame) == now):
                 self._end(frame, Dropped("late"), now)
 
     def _stale_at(self, frame: Frame) -> float:
@@ -248,9 +250,9 @@ class Races:
             for seq, frame in touched.items():
                 if seq in self.open:
                     self._judge(frame, now, due=False)
-            if self._late and self._stream.live:
-                self._overtake(now, due=False)
-                self._due = self._next_due()
+        if self._late and self._stream.live:
+            self._overtake(now, due=False)
+            self._due = self._next_due()
 
     def _judge(self, frame: Frame, now: float, *, due: bool) -> None:
         contest = frame.contest
@@ -316,8 +318,6 @@ class Races:
         self.counts[frame.entrant] += 1
         self.counts["late"] += frame.late
         self._stood[frame.seq] = frame.contest
-        if self._late:
-            self._due = min(self._due, frame.contest.deadline)
 
     def _end(self, frame: Frame, outcome: Outcome, now: float) -> None:
         """No answer stands."""

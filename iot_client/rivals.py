@@ -177,7 +177,7 @@ class Rival:
             return False
         contest = job.frame.contest
         if contest is None or not _races(job.frame):
-            del self.jobs[seq]
+            job.resend_at = NEVER  # it lingers: what is on its way may still come, but nobody asks for it again
             return False
         job.sent, job.resend_at = False, NEVER
         insort(self._ready, seq)
@@ -194,7 +194,7 @@ class Rival:
         return job is not None and job.attempts > 0 and message.start == job.frame.split and self.peer.knows(session, epoch)
 
     def result(self, message: Result, now: float) -> Frame | None:
-        """The frame that a RESULT answers, None if nobody waits for it; what is dropped without a deadline is tried again later."""
+        """The frame that a RESULT answers, None if nobody waits for it; a job dropped in lossless mode stays, for later."""
         job, held = self.jobs.get(message.seq), message.held_us / 1e6
         if self.hedge is not None:
             self._tell(self.hedge, message, held, now)
@@ -210,7 +210,7 @@ class Rival:
         contest = job.frame.contest
         if message.outcome == "dropped" and not self._stream.live and contest is not None and _races(job.frame):
             self._hold(job, contest, now)
-            return None
+            return job.frame
         del self.jobs[message.seq]
         if not job.sent:
             self._ready.remove(message.seq)
@@ -347,7 +347,9 @@ class Rival:
     def settle(self, now: float) -> None:
         """Send again what has had no answer for too long; forget what lingers where no link is up."""
         for seq, job in list(self.jobs.items()):
-            if job.resend_at <= now if self.up else not _races(job.frame):
+            if not self.up and not _races(job.frame):
+                del self.jobs[seq]
+            elif self.up and job.resend_at <= now:
                 self.again(seq)
 
     def next_wakeup(self) -> float:

@@ -277,10 +277,13 @@ class Stream:
             leaves, answers = state == HEAD and stop < frame.stop, -1
             if state == HEAD and not leaves:
                 answers, frame.runs_here = self.race.twin, True
+                if frame.contest is not None:
+                    frame.contest.stays_here()
             encode = leaves and frame.sends
             gate, study = encode and self.race.sends_when, frame.study if leaves else None
             self.out.append(RunStages(
-                frame.seq, start, stop, encode, ordered, frame.codec, study, variant=self.variant, answers=answers, gate=gate
+                frame.seq, start, stop, encode, ordered, frame.codec, study, urgent=state == TAIL, variant=self.variant, answers=answers,
+                gate=gate,
             ))
         else:
             encode = state == HEAD and stop < frame.stop

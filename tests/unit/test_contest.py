@@ -8,20 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iot_client.contest import COMBINED, DROPPED, EXTRAPOLATED, FAILED, STANDS, Contest, Verdict
+from experiments.racing.referee import Happening, Judgement, Referee
+from iot_client.contest import STANDS, Contest, Verdict
 from iot_client.race_config import MISSES, PREFERENCES, RaceConfig
 
 DEADLINE = 5
 TIMES = st.integers(0, 2 * DEADLINE)
 """A grid, so that ties are the rule: with one another, and with the deadline."""
-
-
-class Happening(NamedTuple):
-    """What an entrant does: value, filter, fail, drop, away (its server breaks), back."""
-
-    at: int
-    entrant: int
-    what: str
 
 
 class Case(NamedTuple):
@@ -81,99 +74,25 @@ def played(case: Case) -> tuple[int, Verdict] | None:
     return None
 
 
-class Referee:
-    """The rules once more, from lists of what has happened so far."""
-
-    def __init__(self, case: Case) -> None:
-        self.case, self.rules = case, case.rules
-        self.local = len(case.rules.clouds)
-        self.past: list[Happening] = []
-
-    def verdict(self) -> tuple[int, Verdict] | None:
-        """Look at the race after each thing that happens, and at the deadline."""
-        moments: list[tuple[int, int, Happening | None]] = [(each.at, 0, each) for each in self.case.happenings]
-        moments = sorted([*moments, (DEADLINE, 1, None)], key=lambda moment: moment[:2])
-        missed = False
-        for now, _, happened in moments:
-            if happened is not None:
-                self.past.append(happened)
-            if not missed and (happened is None or now > DEADLINE):
-                found = self.at_the_deadline()
-                missed = found is None or found.late or found.kind in (DROPPED, EXTRAPOLATED, FAILED)
-            else:
-                found = self.late() if missed else self.before()
-            if found is not None:
+def refereed(case: Case) -> tuple[int, Judgement] | None:
+    """The same as `played`, by the referee of the simulation."""
+    referee = Referee(case.rules, DEADLINE, patient=case.patient)
+    waiting = list(case.happenings)
+    for now in range(2 * DEADLINE + 1):
+        while waiting and waiting[0].at == now:
+            referee.happened(*waiting.pop(0))
+            if (found := referee.ask(now, due=False, last=case.last)) is not None:
                 return now, found
-        return None
-
-    def answers(self, *whats: str) -> list[int]:
-        return [each.entrant for each in self.past if each.what in (whats or ("value", "filter"))]
-
-    def over(self, entrant: int) -> bool:
-        return any(each.entrant == entrant and each.what in ("value", "filter", "fail", "drop") for each in self.past)
-
-    def absent(self, entrant: int) -> bool:
-        trips = [each.what for each in self.past if each.entrant == entrant and each.what in ("away", "back")]
-        return trips[-1:] == ["away"]
-
-    def possible(self) -> list[int]:
-        entrants = range(self.local + (self.rules.local is not None))
-        return [entrant for entrant in entrants if not self.over(entrant) and not self.absent(entrant)]
-
-    def rank(self, entrant: int) -> int:
-        order = {"accuracy": list(range(self.local + 1)), "cloud": [0] * self.local + [1], "first": [0] * (self.local + 1)}
-        return order[self.rules.prefer][entrant]
-
-    def best(self, among: list[int]) -> int | None:
-        """Of the highest rank the earliest; of one instant the one listed first."""
-        arrived = {each.entrant: each.at for each in self.past}
-        ranked = sorted((self.rank(entrant), arrived[entrant], entrant) for entrant in among)
-        return ranked[0][2] if ranked else None
-
-    def pair(self, best: int) -> Verdict | None:
-        clouds = [entrant for entrant in self.answers("value") if entrant != self.local]
-        there = self.local in self.answers("value") and clouds and best in self.answers("value")
-        cloud = self.best(clouds)
-        return Verdict(COMBINED, cloud) if self.rules.merges and there and cloud is not None else None
-
-    def before(self) -> Verdict | None:
-        best = self.best(self.answers())
-        if best is None or any(self.rank(entrant) < self.rank(best) for entrant in self.possible()):
-            return None
-        if pair := self.pair(best):
-            return pair
-        others = [entrant for entrant in self.possible() if (entrant == self.local) != (best == self.local)]
-        if self.rules.merges and best in self.answers("value") and others:
-            return None
-        return Verdict(STANDS, best)
-
-    def at_the_deadline(self) -> Verdict | None:
-        best = self.best(self.answers())
-        if best is not None:
-            return self.pair(best) or Verdict(STANDS, best)
-        if self.rules.on_miss == "drop":
-            return Verdict(DROPPED)
-        return Verdict(EXTRAPOLATED) if self.rules.on_miss == "extrapolate" and self.case.last else self.late()
-
-    def late(self) -> Verdict | None:
-        if self.local in self.answers():
-            return Verdict(STANDS, self.local, late=True)
-        if self.local in self.possible():
-            return None
-        if self.answers():
-            first = min(each.at for each in self.past if each.entrant in self.answers() and each.what in ("value", "filter"))
-            return Verdict(STANDS, min(e.entrant for e in self.past if e.at == first and e.what in ("value", "filter")), late=True)
-        waited_for = [entrant for entrant in range(self.local) if self.absent(entrant) and not self.over(entrant)]
-        if self.possible() or (self.case.patient and waited_for):
-            return None
-        return Verdict(FAILED if any(each.what == "fail" for each in self.past) else DROPPED)
+        if (found := referee.ask(now, due=True, last=case.last)) is not None:
+            return now, found
+    return None
 
 
 @settings(max_examples=600, deadline=None)
 @given(cases())
 def test_a_contest_ends_as_the_rules_say(case: Case) -> None:
     """The same verdict at the same instant as the referee, whatever comes in which order."""
-    assert played(case) == Referee(case).verdict()
+    assert played(case) == refereed(case)
 
 
 @pytest.mark.parametrize("prefer", PREFERENCES)
