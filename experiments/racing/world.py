@@ -60,7 +60,7 @@ class _Server(ServerBody):
     def _times(self, command: RunBatch, values: list[Any]) -> tuple[float, ...]:
         return (max(self._draws.takes(self._rank, seq) for _, seq, _ in values),)
 
-    def _job(self, command: RunBatch, states: Any, key: JobKey, value: Value, decode: float) -> JobDone:
+    def _job(self, command: RunBatch, states: Any, key: JobKey, start: int, value: Value, decode: float) -> JobDone:
         device, seq, path = value
         kind = self._draws.ends(self._rank, seq)
         if kind != "done":
