@@ -285,6 +285,8 @@ class Session:
             rival.tick(now)
         if self._stop_at is not None and now >= self._stop_at:
             self._stop_at = None
+            if self.races is not None:
+                self.races.expire(now, due=True)  # an answer that is there at its deadline stands
             stream.settle_all("stopped", now)
             self.reports.hurry(now)
             return
