@@ -23,7 +23,7 @@ import psutil
 
 from benchmarks.child import Child, free_port, python
 from benchmarks.report import Report, arguments, median
-from benchmarks.speculation_app import DEADLINE, first, item, race
+from benchmarks.speculation_app import DEADLINE, absolute, first, item, one, race, two
 from iot_client import Client, Done, Result
 
 __all__ = ["main"]
@@ -32,6 +32,16 @@ TARGET_MS, OVERHEAD_MS = 10.0, 0.3
 WORKERS = 96
 """On each side: what is under way at once, and sleeps."""
 _SHORTEST, _LONGEST = 0.001, 1.0
+CASES: tuple[tuple[str, Any, float, tuple[float, ...], bool, str], ...] = (
+    ("local 200 ms, cloud 50, deadline 3000", one, 3.0, (0.2, 0.05), True, "cloud, 53.3 ms"),
+    ("local 20, cloud 50: the accurate one", one, 3.0, (0.02, 0.05), True, "local, 21.9 ms; the cloud's is thrown away"),
+    ("clouds of 100 and 50, the first preferred", two, 3.0, (0.3, 0.1, 0.05), True, "the fastest, 20 of 20"),
+    ("local 200, cloud 300, deadline 100", one, 0.1, (0.2, 0.3), True, "an exception, 5 of 5"),
+    ("no server, local 20", one, 3.0, (0.02, 0.0), False, "ValueError"),
+    ("a deadline 1 ms ahead, local 20", absolute(), 3.0, (0.02, 0.05), True, "after 1002 ms"),
+)
+"""What, app, deadline, service times, with a server or not, and what erdos-project/speculation does there,
+measured with the same times and 100 KB."""
 _COLUMNS = ("what", "value", "target")
 
 
@@ -44,11 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     frames = 300 if options.quick else options.frames
     report = Report("speculation", f"{frames} frames, service times of 1 to 1000 ms, a deadline of {1e3 * DEADLINE:.0f} ms")
     port = free_port()
-    apps = ("--app", "benchmarks.speculation_app:race", "--app", "benchmarks.speculation_app:first")
+    apps = [word for name in ("race", "first", "one", "two") for word in ("--app", f"benchmarks.speculation_app:{name}")]
     with Child(python("cloud_server", *apps, "--port", str(port), "--executor", "thread", "--workers", str(WORKERS))):
         host = f"127.0.0.1:{port}"
         for seed in range(options.rounds):
             _race(report, host, frames, options.fps, seed)
+        _cases(report, host, 3 if options.quick else 20)
         _overhead(report, host, 300 if options.quick else 3000)
     return report.finish(options.json)
 
@@ -103,6 +114,22 @@ def _feed(client: Client, frames: int, fps: float, chance: random.Random) -> Non
         client.end()
 
     threading.Thread(target=feed, name="feeder", daemon=True).start()
+
+
+def _cases(report: Report, host: str, frames: int) -> None:
+    """Cases in which the only other implementation in public was measured."""
+    rows: list[list[Any]] = []
+    for name, app, deadline, seconds, served, there in CASES:
+        options = {"host": host, "hedge": "always"} if served else {}
+        with Client(app, mode="live", workers=4, deadline=deadline, **options) as client:
+            results, took, who = client.results(30.0), [], Counter[str]()
+            for _ in range(frames):
+                client.submit(item(*seconds))
+                result = next(results)
+                took.append(1e3 * result.latency)
+                who[f"{result.value}{', late' if result.late else ''}"] += 1
+        rows.append([name, ", ".join(f"{by} {count} of {frames}" for by, count in who.most_common()), median(took), there])
+    report.table("cases", ("case", "answers", "median ms", "there"), rows)
 
 
 def _overhead(report: Report, host: str, frames: int) -> None:

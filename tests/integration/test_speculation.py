@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
+from experiments.replay import differences, steps_from
 from iot_client import Client, Done, Dropped, Failed, Result
+from iot_client.session import Session
+from metrics.trace import read_trace
 from tasks import App, LateFrame, Send
 from tests import race_apps
 from tests.integration import commands
 from tests.integration.server_process import Run, heeded_signals
+from tests.integration.test_one_contract import device_types
 from tests.race_apps import Fold, item, race
 
 __all__ = ["heeded_signals"]
@@ -311,6 +315,26 @@ def test_a_stage_with_state_sees_one_value_per_frame_in_order(device: Callable[.
     seen = [entry for entry in results[-1].value[2] if entry[0] != "late"]
     assert [seq for _, seq in seen] == list(range(12))
     assert [who for who, _ in seen][::3] == ["local"] * 4
+
+
+def test_a_recorded_race_replays_into_its_commands(server: Run, tmp_path: Path) -> None:
+    """Two clouds, a merge, late answers and a hook that raises, all from the log."""
+    def merge(local: Any, cloud: Any) -> Any:
+        if cloud[1] == 7:
+            raise ValueError("not this one")
+        return cloud
+
+    app = race("both", deadline=0.3, merge=merge)
+    host = f"127.0.0.1:{server.port}"
+    with Client(app, host=host, mode="live", workers=4, trace=tmp_path / "device.jsonl", deadline=0.2) as client:
+        one = Device(client)
+        for seq in range(12):
+            one.ask(local=0.01, cloud=0.25 if seq % 4 == 3 else 0.02)
+    config, first, steps = steps_from(read_trace(tmp_path / "device.jsonl", device_types()))
+    session = Session(config)
+    assert session.start() == first
+    assert differences(session, steps) == []
+    assert {"Combine", "Choose", "Combined"} <= {type(each).__name__ for step in steps for each in (step.event, *step.commands)}
 
 
 # -- the command line ----------------------------------------------------------------------------------
