@@ -264,6 +264,7 @@ class Races:
             self._conclude(frame, verdict, now)
         elif contest.missed:
             self._late[frame.seq] = frame
+            self.twins.missed(now)
 
     def _conclude(self, frame: Frame, verdict: Verdict, now: float) -> None:
         contest, out = frame.contest, self._stream.out

@@ -42,7 +42,8 @@ class Twins(Race):
             if now < at:
                 self._due = min(self._due, at)
             elif contest.missed or now >= lesson or (
-                twins < 2 * self._workers and self._in_time(cost, ahead, oldest, contest.deadline, now) and self._wanted(frame, now)
+                twins < 2 * self._workers and self._wanted(frame, now)
+                and (self._certain(frame) or self._in_time(cost, ahead, oldest, contest.deadline, now))
             ):
                 if now >= lesson:
                     self._taught_at = now
@@ -65,6 +66,14 @@ class Twins(Race):
         assert frame.contest is not None
         always = self._rules.hedge == "always" or self._rules.merges
         return always or frame.contest.missed or not frame.contest.hopes
+
+    def _certain(self, frame: Frame) -> bool:
+        """True if it runs here even if that is too late: its answer stands then, so the sooner it begins the better."""
+        return self._rules.on_miss == "late" and self._at_once(frame)
+
+    def missed(self, now: float) -> None:
+        """A frame is without an answer at its deadline: look at once."""
+        self._due = min(self._due, now)
 
     def _wanted(self, frame: Frame, now: float) -> bool:
         assert frame.contest is not None
