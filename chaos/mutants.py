@@ -21,11 +21,12 @@ __all__ = ["Fate", "apply", "broken_protocols", "copy_tree", "try_one"]
 ROOT = Path(__file__).resolve().parents[1]
 _LEAST = 0.95
 _QUICKEST = (
-    "server_ownership", "session*", "peer*", "scheduler*", "sessions", "stream*", "memory*", "race", "reports", "delivery", "admission",
+    "server_ownership", "session*", "peer*", "scheduler*", "sessions", "stream*", "memory*", "race",
+    "races", "contest", "reports", "delivery", "admission",
     "batching", "handshake", "checksum", "wire_protocol", "wire_garbage", "wire_refusals", "wire_spec",
 )  # fmt: skip
 """Unit tests of the protocol, which take seconds."""
-_SEEDS = 150
+_SEEDS, _RACES = 150, 100
 _LIMIT = 240.0
 """Seconds a step may take before the mutant counts as caught: it made something hang."""
 
@@ -70,7 +71,7 @@ def try_one(mutation: Mutation, folder: Path) -> Fate:
     try:
         if mutation.old:
             apply(mutation, folder)
-        killer = next((found for step in (_unit, _faults, _seeds) if (found := step(folder))), "")
+        killer = next((found for step in (_unit, _races, _faults, _seeds) if (found := step(folder))), "")
         return Fate(mutation, killer, time.monotonic() - begun)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,8 +107,16 @@ def _faults(folder: Path) -> str:
     return _pytest(folder, "tests/simulation/test_faults.py", "tests/simulation/test_every_step.py")
 
 
+def _races(folder: Path) -> str:
+    return _simulated(folder, "--speculation", "--seeds", str(_RACES))
+
+
 def _seeds(folder: Path) -> str:
-    code, text = _run(folder, "-m", "experiments", "simulate", "--seeds", str(_SEEDS), "--seed", "1")
+    return _simulated(folder, "--seeds", str(_SEEDS), "--seed", "1")
+
+
+def _simulated(folder: Path, *options: str) -> str:
+    code, text = _run(folder, "-m", "experiments", "simulate", *options)
     broke = re.search(r"seed (\d+) broke .*\n +(.*)", text)
     return "" if code == 0 else f"simulation, {broke[0] if broke else text[-200:]}"
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chaos.race_mutations import RACES
+
 __all__ = ["MUTATIONS", "Mutation"]
 
 
@@ -363,4 +365,5 @@ MUTATIONS = (
         "if hello.fingerprint != app.fingerprint:",
         "if False:",
     ),
+    *(Mutation(*each) for each in RACES),
 )
