@@ -23,7 +23,7 @@ def choose(slacks: Sequence[float], segment: Segment, latency: Latency, *, behin
     """
     n = len(slacks)
     most = latency.largest(segment, slacks[0], n)
-    if most >= n:
+    if most >= n or n == 1:
         return 0, n
     first = max(most, 1)
     took = latency.tail(segment, first)

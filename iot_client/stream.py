@@ -25,6 +25,11 @@ _STEERED = 8
 """Frames under way at least where the bytes in flight are bounded anyway: a link that slows down stretches the path."""
 
 
+def _is_late(frame: Frame) -> bool:
+    """True if its race has missed its deadline: later frames with a value wait for it, so it waits for no room in the window."""
+    return frame.contest is not None and frame.contest.missed
+
+
 class Stream:
     """Admission, the device's stages, order.
 
@@ -163,7 +168,7 @@ class Stream:
         A live source goes on at its own rate, and what the pace does not let begin gives way to what is newer.
         """
         hands, size = 2 * self.config.workers, self.window.size
-        while self.waiting and self.running < hands and (self._under_way < size or self.raced):
+        while self.waiting and self.running < hands and (self._under_way < size or self.raced or _is_late(self.waiting[0])):
             if self.pace and self.live and not self._in_pace(now):
                 return
             frame = self.waiting.popleft()
