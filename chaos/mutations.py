@@ -23,6 +23,7 @@ class Mutation(NamedTuple):
 
 
 _AFTERMATH = "cloud_server/aftermath.py"
+_RECEIPTS = "cloud_server/receipts.py"
 _BATCHING = "cloud_server/batching.py"
 _SERVER_DISPATCH = "cloud_server/dispatch.py"
 _HANDSHAKE = "cloud_server/handshake.py"
@@ -81,14 +82,14 @@ MUTATIONS = (
         "pass",
     ),
     Mutation(
-        "resend-result", _SCHEDULER, "a SUBMIT sent twice is answered by the RESULT held",
-        "            self._send(session, replace(result, variant=session.planned), payload)\n",
-        "            pass\n",
+        "resend-result", _RECEIPTS, "a SUBMIT sent twice is answered by the RESULT held",
+        'yield replace(result, variant=session.planned), (session.number, seq) if result.outcome == "done" else None',
+        "yield from ()",
     ),
     Mutation(
-        "receipt-again", _SCHEDULER, "a SUBMIT sent twice while it runs gets its receipt again",
-        'self._send(session, Credit(session.account.announce(), "submit", seq, event.nbytes, 0))',
-        "pass",
+        "receipt-again", _RECEIPTS, "a SUBMIT sent twice while it runs gets its receipt again",
+        'yield Credit(session.account.announce(), "submit", seq, event.nbytes, 0), None',
+        "yield from ()",
     ),
     Mutation(
         "receipts-before-pong", _SCHEDULER, "all receipts owed go before PONG",
@@ -127,7 +128,7 @@ MUTATIONS = (
     ),
     Mutation(
         "shed-late", _SERVER_DISPATCH, "jobs that cannot be in time do not run",
-        "if job.deadline is None or self._forecasts[session.pool].free(now) + self.latency.tail(segment, 1, 0.0) <= job.deadline:",
+        "if job.deadline is None or self._forecasts[session.pool].free(now) + self._must_have(segment, 1) <= job.deadline:",
         "if True:",
     ),
     Mutation(
@@ -157,13 +158,14 @@ MUTATIONS = (
     ),
     Mutation(
         "batch-owner", _BATCHING, "a batch is of one app",
-        "session.app == app and head.start == start and head.stop == stop and head.variant == variant\n",
-        "head.start == start and head.stop == stop and head.variant == variant\n",
+        "session.app == app and head.stop == stop and head.variant == variant\n                and (head",
+        "head.stop == stop and head.variant == variant\n                and (head",
     ),
     Mutation(
-        "batch-segment", _BATCHING, "a batch is of one segment of stages",
-        "session.app == app and head.start == start and head.stop == stop and head.variant == variant\n",
-        "session.app == app\n",
+        "batch-segment", _BATCHING, "a batch is of one segment of stages, or of its later ones",
+        "head.stop == stop and head.variant == variant\n                and (head.start == start or (head.start > start and"
+        " (app, head.start, stop, variant) in curves))\n",
+        "True\n",
     ),
     Mutation(
         "awaited", _AFTERMATH, "an answer belongs to the job that was submitted last",
@@ -171,7 +173,7 @@ MUTATIONS = (
         "return job",
     ),
     Mutation(
-        "once-again", _SCHEDULER, "a job with a stage marked once is not tried again after its worker died",
+        "once-again", _AFTERMATH, "a job with a stage marked once is not tried again after its worker died",
         "return set() if once else try_again(",
         "return try_again(",
     ),
@@ -237,8 +239,8 @@ MUTATIONS = (
     ),
     Mutation(
         "epoch-device", _PEER, "messages of another life of the server are ignored",
-        "return self.state == UP and epoch == self.epoch\n\n    def knows",
-        "return self.state == UP\n\n    def knows",
+        "return self.state == UP and epoch == self.epoch\n\n    def _said_twice",
+        "return self.state == UP\n\n    def _said_twice",
     ),
     Mutation(
         "session-device", _PEER, "messages of another session are ignored",
@@ -267,8 +269,8 @@ MUTATIONS = (
     ),
     Mutation(
         "welcome-twice", _PEER, "a HELLO said twice counts once",
-        "return self.state == PROBING  #",
-        "return True  #",
+        "return self.state == PROBING or self._said_twice(message, epoch)",
+        "return True",
     ),
     Mutation(
         "garbled", _PEER, "a link that is beyond reading is left",

@@ -113,15 +113,16 @@ class ServerCheck(Check):
         self._deaths.on_run(what)
         if len(self._running) > _DEPTH * self.scenario.server.workers:
             self.problem("workers", f"{len(self._running)} batches under way")
-        for (session, seq), token in zip(what.jobs, what.inputs, strict=True):
+        starts = what.starts or (what.start,) * len(what.jobs)
+        for (session, seq), token, start in zip(what.jobs, what.inputs, starts, strict=True):
             owner, message = self._tokens.get(token, (0, None))
             asked = (message.seq, message.start, message.stop, message.variant) if isinstance(message, Submit) else None
-            if owner != session or asked != (seq, what.start, what.stop, what.variant):
+            if owner != session or asked != (seq, start, what.stop, what.variant):
                 self.problem("job", f"{what}: input {token} was {message} of session {owner}")
             generation = message.generation if isinstance(message, Submit) else 0
             if isinstance(message, Submit) and generation:
                 self._turns.on_run(session, message)
-            for stage in range(what.start, what.stop):
+            for stage in range(start, what.stop):
                 if (session, seq, stage, generation) in self._executed:
                     self.problem("dedup", f"stage {stage} of ({session:x}, {seq}) runs again in batch {what.batch}")
                 self._executed.add((session, seq, stage, generation))

@@ -15,6 +15,8 @@ import pytest
 
 from cloud_server import config as server_config
 from iot_client import config as client_config
+from iot_client.race_report import race_figures
+from iot_client.scores import RaceScore
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -106,6 +108,7 @@ def test_the_example_with_both_starts_what_is_there() -> None:
 def test_the_page_names_metrics_that_exist() -> None:
     """Whatever stands in the table of metrics is one of the programs' figures."""
     sources = [(ROOT / side / "figures.py").read_text(encoding="utf-8") for side in ("cloud_server", "iot_client")]
+    sources += [figure.name for figure in race_figures(RaceScore())]
     for line in re.findall(r"^\| `spillway_.*$", text_of("README.md"), re.MULTILINE):
         names = re.findall(r"`(?:spillway_(?:server|client)_)?([a-z_]+)(?:\{\w+\})?`", line.split("|")[1])
         assert [name for name in names if name and not any(name in source for source in sources)] == []

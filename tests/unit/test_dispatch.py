@@ -89,12 +89,20 @@ def test_no_batch_takes_so_long_that_one_who_comes_meanwhile_is_late() -> None:
     assert 4 <= under_way(server)[0] <= 7
 
 
-def test_where_frames_are_refused_anyway_batches_are_larger_if_much_more_is_done_so() -> None:
-    """With 40 ms for each of thirty frames at once batches of three could wait for one another; of seven, twice as many are done."""
+def test_where_frames_are_refused_anyway_batches_are_larger_than_could_wait_for_one_another() -> None:
+    """With 40 ms for each of 400 frames a second these are of three at most: what comes early in a larger one is refused anyway."""
     server = taught(depth=1)
-    assert "late on arrival" in [reason for *_, reason in sent(server, 1.0, *[0.040] * 30)]
-    server.done(max(server._batches), 1.012, times=(0.012,))
-    assert under_way(server)[0] >= 6
+    refused, sizes, ends = 0, list[int](), 0.0
+    for frame in range(1600):
+        now = 1.0 + frame / 400
+        refused += "late on arrival" in [reason for *_, reason in sent(server, now, 0.040)]
+        if server._batches and now >= ends:
+            batch = max(server._batches)
+            jobs = len(server._batches[batch].jobs)
+            server.done(batch, now, times=(0.010 + 0.002 * jobs,))
+            sizes += under_way(server)
+            ends = now + 0.010 + 0.002 * sum(under_way(server))
+    assert refused and max(sizes[-200:]) >= 4
 
 
 def test_what_would_wait_too_long_is_told_on_arrival() -> None:

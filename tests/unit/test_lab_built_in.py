@@ -35,7 +35,8 @@ def test_these_experiments_come_with_spillway() -> None:
     assert tuple(built_in()) == NAMES
     setup = configparser.ConfigParser()
     setup.read(Path(__file__).resolve().parents[2] / "setup.cfg")
-    assert setup["options.package_data"]["experiments"] == ", ".join(f"{folder}/*.toml" for folder in ("labs", "labs/fleet", "labs/uplink"))
+    folders = ("labs", "labs/fleet", "labs/speculation", "labs/uplink")
+    assert setup["options.package_data"]["experiments"] == ", ".join(f"{folder}/*.toml" for folder in folders)
 
 
 @pytest.mark.parametrize("name", NAMES)
