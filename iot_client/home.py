@@ -87,8 +87,12 @@ class Home:
         """A SUBMIT arrived damaged at the server, or a RESULT here."""
         if self._entrant is not None:
             self._entrant.damaged(message, now)
-        elif isinstance(message, Result | Error) and self._session.damage.job(message.seq, self.peer, now) and self._guide is not None:
-            self._guide.lost(message.seq)
+        elif isinstance(message, Result | Error):
+            again = self._session.damage.job(message.seq, self.peer, now)
+            if again and self._guide is not None:
+                self._guide.lost(message.seq)
+            if self._owner is not None:  # also of a frame that has its outcome, repeated for the state after it
+                self._owner.lost(message.seq)
 
     def _on_welcome(self, message: Welcome, event: MessageReceived, now: float) -> None:
         session, peer, stream = self._session, self.peer, self._stream
