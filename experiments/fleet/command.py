@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
 from rich.console import Console
 
 from experiments.fleet.lab import FleetLab
 from experiments.fleet.page import tables, write_page
-from experiments.fleet.report import Measured, make_report, read, write
+from experiments.fleet.report import make_report, read, write
 from experiments.fleet.systems import run_all, why_not
+from experiments.several_systems import Progress, changed, collect, show
 
 __all__ = ["asked", "remake", "run"]
-
-_INTERRUPTED = 130
-Note = Callable[[str], None]
 
 
 def asked(lab: FleetLab, options: Any) -> FleetLab:
@@ -28,40 +23,19 @@ def asked(lab: FleetLab, options: Any) -> FleetLab:
     Raises:
         ValueError: an option is not legal for a fleet; the text says which.
     """
-    changes: dict[str, Any] = {}
-    if options.body != "simulate":
-        raise ValueError(f"--body {options.body}: a fleet runs on virtual time; legal is simulate")
-    if options.policies:
-        changes["systems"] = tuple(word.strip() for word in options.policies.split(","))
-    if options.seeds is not None:
-        changes["seeds"] = options.seeds
-    if options.seconds is not None:
-        changes |= {"seconds": options.seconds, "warmup": min(lab.warmup, options.seconds / 4)}
-    lab = replace(lab, **changes)
+    lab = changed(lab, options, "a fleet runs")
     for problem in filter(None, (why_not(system, lab) for system in lab.systems)):
         raise ValueError(problem)
     return lab
 
 
-def run(lab: FleetLab, options: Any, out: Path, progress: Callable[[Any, int], AbstractContextManager[Note]], console: Console) -> int:
+def run(lab: FleetLab, options: Any, out: Path, progress: Progress, console: Console) -> int:
     """Run it, write data and page, print a table per kind of link; returns the exit code. What was run by then is kept."""
-    found: list[Measured] = []
-    code = 0
-    with progress(options, len(lab.cases()) * lab.seeds * len(lab.systems)) as note:
-        try:
-            for one in run_all(lab, note):
-                found.append(one)
-                note("")
-        except (KeyboardInterrupt, SystemExit):
-            print(f"\nexperiments: interrupted after {len(found)} runs", file=sys.stderr)
-            code = _INTERRUPTED
-    if not found:
-        print("experiments: no run was finished, so there is no report", file=sys.stderr)
-        return code or 1
-    report = make_report(lab, found, command=options.again)
-    write(report, out)
-    for table in tables(report):
-        console.print(table)
+    found, code = collect(partial(run_all, lab), len(lab.cases()) * lab.seeds * len(lab.systems), options, progress)
+    if found:
+        report = make_report(lab, found, command=options.again)
+        write(report, out)
+        show(tables(report), console)
     return code
 
 

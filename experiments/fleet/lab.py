@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from experiments import labfile
 from experiments.fleet.variety import Variety, table
 from experiments.links import LinkSpec, LinkTrace
 
@@ -137,7 +138,7 @@ def _groups(template: str, lab: str) -> tuple[Group, ...]:
 
 def built_in() -> dict[str, Path]:
     """The fleets that come with Spillway, by name."""
-    return {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+    return labfile.built_in(BUILT_IN)
 
 
 def load(name: str | Path) -> FleetLab | None:
@@ -146,16 +147,7 @@ def load(name: str | Path) -> FleetLab | None:
     Raises:
         ValueError: it is one with a field that is not legal; the text names it.
     """
-    path = built_in().get(str(name), Path(name))
-    if not path.is_file():
-        return None
-    try:
-        found = msgspec.toml.decode(path.read_bytes())
-        if found.pop("kind", "") != "fleet":
-            return None
-        return msgspec.convert(found, FleetLab)
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    return labfile.load(name, BUILT_IN, "fleet", FleetLab)
 
 
 def link_of(link: LinkSpec, seconds: float, number: int, seed: int) -> LinkTrace:

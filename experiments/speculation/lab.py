@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from experiments import labfile
 from experiments.links import LinkSpec
 
 __all__ = ["BUILT_IN", "SYSTEMS", "OutageSpec", "SpeculationLab", "accepted_of", "built_in", "load"]
@@ -115,7 +116,7 @@ def accepted_of(system: str) -> float | None:
 
 def built_in() -> dict[str, Path]:
     """The experiments of this kind that come with Spillway, by name."""
-    return {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+    return labfile.built_in(BUILT_IN)
 
 
 def load(name: str | Path) -> SpeculationLab | None:
@@ -124,13 +125,4 @@ def load(name: str | Path) -> SpeculationLab | None:
     Raises:
         ValueError: it is one with a field that is not legal; the text names it.
     """
-    path = built_in().get(str(name), Path(name))
-    if not path.is_file():
-        return None
-    try:
-        found = msgspec.toml.decode(path.read_bytes())
-        if found.pop("kind", "") != "speculation":
-            return None
-        return msgspec.convert(found, SpeculationLab)
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    return labfile.load(name, BUILT_IN, "speculation", SpeculationLab)

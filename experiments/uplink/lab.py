@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from experiments import labfile
 from experiments.links import LinkSpec
 from iot_client.uplink.sharing import Rung, Stake
 
@@ -131,7 +132,7 @@ def _check(lab: str, service: ServiceSpec) -> None:
 
 def built_in() -> dict[str, Path]:
     """Those that come with Spillway, by name."""
-    return {path.stem: path for path in sorted(BUILT_IN.glob("*.toml"))}
+    return labfile.built_in(BUILT_IN)
 
 
 def load(name: str | Path) -> UplinkLab | None:
@@ -140,13 +141,4 @@ def load(name: str | Path) -> UplinkLab | None:
     Raises:
         ValueError: it is one with a field that is not legal; the text names it.
     """
-    path = built_in().get(str(name), Path(name))
-    if not path.is_file():
-        return None
-    try:
-        found = msgspec.toml.decode(path.read_bytes())
-        if found.pop("kind", "") != "uplink":
-            return None
-        return msgspec.convert(found, UplinkLab)
-    except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    return labfile.load(name, BUILT_IN, "uplink", UplinkLab)
