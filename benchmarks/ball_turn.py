@@ -57,7 +57,7 @@ def spillway(clip: str) -> Positions:
     """All local through the framework: the source reads ahead, one worker runs the stages, this thread takes results."""
     from examples.ball_tracking.app import app
     from iot_client.client import Client
-    from iot_client.sources import open_source
+    from iot_client.media.sources import open_source
 
     with Client(app, mode="lossless", workers=1, source=open_source(clip, mode="lossless")) as client:
         for result in client.results():

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.report import Report, arguments, median
-from iot_client.costs import Costs
-from iot_client.goal import Goal
-from iot_client.split import choose
+from iot_client.splitting.costs import Costs
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.split import choose
 from tests.unit.costs import adversarial, goal_for, typical
 
 __all__ = ["main"]

@@ -13,10 +13,10 @@ from time import process_time
 
 from iot_client.events import HostSampled, StagesDone
 from iot_client.frame import Frame
-from iot_client.goal import Goal
-from iot_client.guide import Guide
 from iot_client.outcome import Done
-from iot_client.policy import SteerConfig
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.guide import Guide
+from iot_client.splitting.policy import SteerConfig
 from iot_client.stream import SessionConfig
 from wire.protocol import Result, Welcome
 

@@ -15,7 +15,7 @@ from benchmarks.report import Report, arguments, median
 from cloud_server.coordinator import Server, serve_in_thread
 from cloud_server.executors import InlineExecutor
 from iot_client import Client, Rung, Services, Stake
-from iot_client.service_run import ServiceRun
+from iot_client.services.run import ServiceRun
 from iot_client.uplink.greedy import greedy
 from iot_client.uplink.problem import Option, Problem, Service
 from iot_client.uplink.solver import solve

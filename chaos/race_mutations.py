@@ -4,10 +4,10 @@ from __future__ import annotations
 
 __all__ = ["RACES"]
 
-_CONTEST = "iot_client/contest.py"
-_LINGER = "iot_client/linger.py"
-_RACES = "iot_client/races.py"
-_RIVALS = "iot_client/rivals.py"
+_CONTEST = "iot_client/racing/contest.py"
+_LINGER = "iot_client/racing/linger.py"
+_RACES = "iot_client/racing/races.py"
+_RIVALS = "iot_client/racing/rivals.py"
 
 RACES: tuple[tuple[str, str, str, str, str], ...] = (
     (

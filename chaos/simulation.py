@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from chaos.registry import Broken, Run, Seen, promise
-from experiments.seeds import Verdict, run_seeds
+from experiments.simulation.seeds import Verdict, run_seeds
 
 __all__ = ["any_seed"]
 

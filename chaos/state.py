@@ -14,8 +14,8 @@ from typing import Any
 from chaos import state_apps
 from chaos.registry import Broken, Run, Seen, promise
 from chaos.site import Server, quantile
-from experiments.draw_state import draw_state
-from experiments.seeds import run_seed
+from experiments.simulation.draw_state import draw_state
+from experiments.simulation.seeds import run_seed
 from iot_client import Client
 from tasks import App
 from tasks.run import Runner

@@ -25,8 +25,8 @@ def main() -> int:
         print(f"cloud-server: {problem}", file=sys.stderr)
         return 1
     try:
-        from cloud_server.profile_command import COMMAND
-        from cloud_server.profile_command import main as profile
+        from cloud_server.profiling.command import COMMAND
+        from cloud_server.profiling.command import main as profile
 
         if sys.argv[1:2] == [COMMAND]:
             return profile(sys.argv[1:])

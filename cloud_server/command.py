@@ -20,27 +20,27 @@ import msgspec
 from cloud_server.config import Config, ConfigError, Exit, parse
 from cloud_server.console import Console
 from cloud_server.coordinator import Server
-from cloud_server.events import Profiled, Tick
 from cloud_server.descriptors import raise_limit
+from cloud_server.events import Profiled, Tick
 from cloud_server.executors import Executor, ExecutorError, InlineExecutor, ProcessExecutor, ThreadExecutor
 from cloud_server.executors.confine import Limits, fair_share
 from cloud_server.executors.parcels import lines_here
 from cloud_server.executors.seam import stages_here
 from cloud_server.figures import figures
 from cloud_server.hardware import auto_workers, gpus
-from cloud_server.latency_profile import hardware_words, load_profile, samples
-from cloud_server.ship_setup import shipping
+from cloud_server.profiling.latency_profile import hardware_words, load_profile, samples
 from cloud_server.recorder import Recorder, RecorderError
+from cloud_server.ship_setup import shipping
 from cloud_server.status import StatusLine, recorded, served
 from cloud_server.store import StoreError, open_store
 from metrics.health import Vitals, ask, parse_address
 from metrics.pulse import Pulse
 from metrics.trace import TraceWriter
 from tasks import App, TaskError, load
+from wire.heap import keep_freed_memory
 from wire.keys import KeyProblem
 from wire.zap import GateFailed
 from wire.zmq_channel import BindError
-from wire.heap import keep_freed_memory
 
 __all__ = ["main"]
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud_server.hardware import usable_cores
-from cloud_server.latency_profile import default_folder as default_profiles
 from cloud_server.options import DEFAULT_APP, EXECUTORS, PLANNERS, parser, size, size_text
+from cloud_server.profiling.latency_profile import default_folder as default_profiles
 from tasks.factory import with_parameters
 from tasks.run import RESIDENT
 from wire.address import is_loopback
 from wire.identity import SERVER_KEY
 from wire.keys import default_folder
-from wire.signing import SIGNERS
 from wire.options import version
 from wire.protocol import DEFAULT_PORT, MAX_JOB
+from wire.signing import SIGNERS
 
 __all__ = ["DEFAULT_APP", "EXECUTORS", "Config", "ConfigError", "Exit", "parse", "size", "version"]
 

@@ -23,11 +23,11 @@ from cloud_server.events import (
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
 from cloud_server.outbox import Outbox
-from cloud_server.planning_thread import PlanningThread
+from cloud_server.planning.thread import PlanningThread
+from cloud_server.profiling.tally import Tally
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from cloud_server.shipping import Shipping
 from cloud_server.standing import ServerStatistics, standing
-from cloud_server.tally import Tally
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App

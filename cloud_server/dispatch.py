@@ -13,13 +13,13 @@ from cloud_server.aftermath import awaited
 from cloud_server.batching import Backlog, segment_of
 from cloud_server.choice import choose
 from cloud_server.events import BatchDone, Profiled, RunBatch
-from cloud_server.foreknown import foretell
 from cloud_server.forecast import Forecast
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.latency import UNKNOWN, Latency, Segment
 from cloud_server.latency_curve import Curve
 from cloud_server.memory import Memory
 from cloud_server.offer import AppInfo
+from cloud_server.profiling.foreknown import foretell
 from cloud_server.sessions import Job, Session
 from cloud_server.supply import LOOKS, Supply
 

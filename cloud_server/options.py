@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import Any
 
-from cloud_server.latency_profile import default_folder as default_profiles
+from cloud_server.profiling.latency_profile import default_folder as default_profiles
 from wire.keys import default_folder
 from wire.options import Parser
 from wire.protocol import DEFAULT_PORT

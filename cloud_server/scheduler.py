@@ -24,7 +24,7 @@ from cloud_server.job import Job, job_of, result_of, unrun
 from cloud_server.lease import why_over
 from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
-from cloud_server.plans import Plans
+from cloud_server.planning.plans import Plans
 from cloud_server.quarantine import Quarantine
 from cloud_server.receipts import Receipts, again, damaged, receipt
 from cloud_server.refusal import refused, unsupported, why_not_run

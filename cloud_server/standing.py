@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from cloud_server.executors.seam import Executor
+from cloud_server.profiling.tally import Batches, Tally
 from cloud_server.scheduler import Scheduler
-from cloud_server.tally import Batches, Tally
 
 __all__ = ["ServerStatistics", "standing"]
 

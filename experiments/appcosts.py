@@ -24,8 +24,8 @@ import cv2
 import msgspec
 
 from iot_client.cuts import Crossings
-from iot_client.saved import default_folder
-from iot_client.ways import ways_of
+from iot_client.splitting.saved import default_folder
+from iot_client.splitting.ways import ways_of
 from tasks import END, App, Source
 from tasks.app import load
 from tasks.crossing import applies, returned

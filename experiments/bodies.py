@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from experiments.lab import Lab
 from experiments.oracle import Least, least_over_time, oracle_run
-from experiments.runs import Run
+from experiments.reporting.runs import Run
 from experiments.truth import CostsAt, measured_costs, true_costs
 from tasks.app import load
 

@@ -29,18 +29,18 @@ from rich.console import Console
 
 from experiments import lab as labs
 from experiments.bodies import BODIES, Body, Note, least_of, run_all
-from experiments.comparison import table
 from experiments.cuts_command import add_cuts, show_cuts
-from experiments.lab import Lab
-from experiments.oracle import goal_of
-from experiments.page import least_note, write_page
-from experiments.racing.seeds import check_races
-from experiments.report import make_report, read, write
-from experiments.runs import Run
 from experiments.fields import changed, grid
 from experiments.kinds import KINDS, Kind, kind_of
-from experiments.sweep import Point, points_of, sweep_table, write_sweep
-from experiments.verdicts import check_seeds
+from experiments.lab import Lab
+from experiments.oracle import goal_of
+from experiments.racing.seeds import check_races
+from experiments.reporting.comparison import table
+from experiments.reporting.page import least_note, write_page
+from experiments.reporting.report import make_report, read, write
+from experiments.reporting.runs import Run
+from experiments.reporting.sweep import Point, points_of, sweep_table, write_sweep
+from experiments.simulation.verdicts import check_seeds
 from tasks.app import load as load_app
 from tasks.errors import TaskError
 

@@ -17,10 +17,10 @@ from experiments.appcosts import AppCosts
 from experiments.lab import Lab
 from experiments.setting import base_costs, setting_of
 from experiments.traced_link import PAYLOAD
-from iot_client.costs import Costs, Option
-from iot_client.goal import Goal
-from iot_client.prediction import predict
-from iot_client.split import SplitDecision, choose
+from iot_client.splitting.costs import Costs, Option
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.prediction import predict
+from iot_client.splitting.split import SplitDecision, choose
 from tasks import App
 from tasks.crossing import Crossing, crossing_of
 

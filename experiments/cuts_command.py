@@ -12,8 +12,8 @@ from rich.table import Table
 from experiments.appcosts import costs_of
 from experiments.cuts import HERE, INPUT, NETWORK, CutRow, best, pays_between, rows_of, taken
 from experiments.lab import Lab
-from iot_client.goal import Goal
-from iot_client.split import SplitDecision
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.split import SplitDecision
 from tasks.app import load
 
 __all__ = ["add_cuts", "show_cuts"]

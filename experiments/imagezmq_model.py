@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 
-from experiments.agenda import Agenda
-from experiments.body import Workers
-from experiments.encodings import size_of_frame, way_at
 from experiments.lab import Lab
-from experiments.processor import Processor
-from experiments.rows import facts_of
-from experiments.runs import FrameRow, Run, SampleRow
-from experiments.scenario import Scenario, ending
+from experiments.reporting.rows import facts_of
+from experiments.reporting.runs import FrameRow, Run, SampleRow
 from experiments.setting import Setting, scenario_of
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.body import Workers
+from experiments.simulation.encodings import size_of_frame, way_at
+from experiments.simulation.processor import Processor
+from experiments.simulation.scenario import Scenario, ending
 from experiments.traced_link import TracedLink, on_the_wire
 from wire.memory_link import DOWN, UP
 

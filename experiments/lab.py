@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from experiments.links import LinkSpec, LoadSpec
-from iot_client.goal import Goal
+from iot_client.splitting.goal import Goal
 
 __all__ = ["BUILT_IN", "DeviceSpec", "GoalSpec", "Lab", "ServerSpec", "built_in", "check_run", "fixed_cut", "load", "why_not_policy"]
 

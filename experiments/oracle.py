@@ -2,7 +2,7 @@
 
     costs_at = true_costs(lab, base, seed)        # experiments/truth.py; base: true stage costs and sizes
     run = oracle_run(lab, costs_at, seed)         # measured and drawn like the run of a policy
-    least = least_server(costs_at(0.0), goal, 17) # by linear programming, which knows nothing of iot_client.split
+    least = least_server(costs_at(0.0), goal, 17) # by linear programming, which knows nothing of iot_client.splitting.split
 
 The oracle knows, so it keeps nothing back: it may fill the link and the server to the brim, and moves for free. It
 looks at each quarter of a second by itself: a policy that lets a queue grow where it may can answer a frame more.
@@ -18,12 +18,12 @@ from statistics import fmean
 import msgspec
 
 from experiments.lab import Lab
-from experiments.runs import DecisionRow, FrameRow, Run, SampleRow
+from experiments.reporting.runs import DecisionRow, FrameRow, Run, SampleRow
 from experiments.truth import CostsAt
-from iot_client.costs import Costs, Option
-from iot_client.goal import Goal
-from iot_client.prediction import LINK, SERVER
-from iot_client.split import SplitDecision, choose
+from iot_client.splitting.costs import Costs, Option
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.prediction import LINK, SERVER
+from iot_client.splitting.split import SplitDecision, choose
 
 __all__ = ["Least", "Moment", "goal_of", "hindsight", "least_over_time", "least_server", "oracle_run"]
 
@@ -245,7 +245,7 @@ def _legal(costs: Costs, goal: Goal, option: Option) -> bool:
 def _uses(costs: Costs, option: Option) -> tuple[float, float, float, float, float, float]:
     """Worker, CPU, bytes up and down, server per captured frame, and the seconds of one that goes all the way.
 
-    Written from the table at the top of iot_client/split.py, not shared with it.
+    Written from the table at the top of iot_client/splitting/split.py, not shared with it.
     """
     there = range(option.k, costs.stop) if option.k < costs.n else range(0)
     here = [index for index in range(costs.n) if index not in there]

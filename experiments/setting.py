@@ -8,12 +8,12 @@ from typing import Literal
 import msgspec
 
 from experiments.appcosts import AppCosts
-from experiments.encodings import way_at
 from experiments.lab import Lab, fixed_cut
-from experiments.scenario import Cpu, Device, Scenario, Server, Stage, Steer, Way
-from iot_client.costs import Costs, Option, StageCost
-from iot_client.knowledge import Knowledge
-from iot_client.ways import ways_of
+from experiments.simulation.encodings import way_at
+from experiments.simulation.scenario import Cpu, Device, Scenario, Server, Stage, Steer, Way
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.knowledge import Knowledge
+from iot_client.splitting.ways import ways_of
 from tasks import App
 
 __all__ = ["Setting", "base_costs", "scenario_of", "setting_of"]
@@ -21,7 +21,7 @@ __all__ = ["Setting", "base_costs", "scenario_of", "setting_of"]
 SPREAD = 0.15
 """A stage takes its time x 1 +- this."""
 OVERHEAD_MS, SEND_NS = 0.2, 0.3
-"""CPU around the stages, per frame and per byte: as measured on a PC (iot_client/overhead.py)."""
+"""CPU around the stages, per frame and per byte: as measured on a PC (iot_client/splitting/overhead.py)."""
 _MARGIN = 5.0
 """Seconds that a trace is longer than its run."""
 _ENDLESS = 1_000_000

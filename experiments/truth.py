@@ -9,9 +9,9 @@ from statistics import fmean
 import msgspec
 
 from experiments.lab import Lab
-from experiments.measure import ANSWERED, quality_of, quantile
-from experiments.runs import FrameRow, Run
-from iot_client.costs import Costs, Option, StageCost
+from experiments.reporting.measure import ANSWERED, quality_of, quantile
+from experiments.reporting.runs import FrameRow, Run
+from iot_client.splitting.costs import Costs, Option, StageCost
 
 __all__ = ["CostsAt", "measured_costs", "true_costs"]
 

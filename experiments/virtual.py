@@ -14,16 +14,16 @@ from msgspec.structs import replace
 from experiments.appcosts import AppCosts, costs_of
 from experiments.imagezmq_model import run_imagezmq
 from experiments.lab import Lab, check_run
+from experiments.reporting.rows import run_of
+from experiments.reporting.runs import Run
+from experiments.setting import Setting, base_costs, scenario_of, setting_of
+from experiments.simulation.record import Learned
+from experiments.simulation.simulate import simulate
 from experiments.traced_link import PAYLOAD
 from experiments.truth import CostsAt
 from experiments.truth import true_costs as costs_over_time
-from experiments.record import Learned
-from experiments.rows import run_of
-from experiments.runs import Run
-from experiments.setting import Setting, base_costs, scenario_of, setting_of
-from experiments.simulate import simulate
-from iot_client.costs import Costs
-from iot_client.knowledge import Knowledge
+from iot_client.splitting.costs import Costs
+from iot_client.splitting.knowledge import Knowledge
 from tasks.app import load as load_app
 
 __all__ = ["run_virtual", "true_costs"]

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from iot_client.client import Client, Result, Statistics
     from iot_client.errors import AuthError, ClientError, Closed, Full, ServerRefused, ServerUnreachable, StageError
-    from iot_client.goal import Goal
     from iot_client.outcome import Done, Dropped, Failed, Filtered
-    from iot_client.services import Rung, Services, Stake
+    from iot_client.services.services import Rung, Services, Stake
+    from iot_client.splitting.goal import Goal
 
 __all__ = [
     "AuthError", "Client", "ClientError", "Closed", "Done", "Dropped", "Failed", "Filtered", "Full", "Goal", "Result", "Rung",
     "ServerRefused", "ServerUnreachable", "Services", "StageError", "Stake", "Statistics",
 ]
 
-_MODULES = {"Client": "client", "Goal": "goal", "Result": "client", "Statistics": "client"}
-_MODULES |= dict.fromkeys(("Done", "Dropped", "Failed", "Filtered"), "outcome") | dict.fromkeys(("Rung", "Services", "Stake"), "services")
+_MODULES = {"Client": "client", "Goal": "splitting.goal", "Result": "client", "Statistics": "client"}
+_MODULES |= dict.fromkeys(("Done", "Dropped", "Failed", "Filtered"), "outcome")
+_MODULES |= dict.fromkeys(("Rung", "Services", "Stake"), "services.services")
 _MODULES |= {name: "errors" for name in __all__ if name not in _MODULES}
 
 

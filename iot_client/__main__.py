@@ -27,11 +27,11 @@ def main() -> int:
         from iot_client.ship_command import main as ship_key
 
         return ship_key(sys.argv[2:])
-    from iot_client.opencv import quiet_opencv
+    from iot_client.media.opencv import quiet_opencv
 
     quiet_opencv()
     if sys.argv[1:2] == ["services"]:
-        from iot_client.services_command import main as services
+        from iot_client.services.command import main as services
 
         return services(sys.argv[2:])
     from iot_client.command import main as command

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from iot_client.fallback import Fallback
 from iot_client.frame import READY, SENT, TWIN, Frame
-from iot_client.guide import Guide
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from iot_client.ownership import Ownership
-from iot_client.race import Race
+from iot_client.racing.race import Race
+from iot_client.splitting.guide import Guide
 from iot_client.stream import Stream
 from wire.protocol import Result
 

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from iot_client.attainment import Attained, Attainment
 from iot_client.client import Client, Statistics
 from iot_client.config import DEFAULT_HOST, LOSSLESS_ONLY, WITHOUT_STAGES, Config, ConfigError, Exit, parse
-from iot_client.display import Display, attained_rows, decisions_table, emit, warn
 from iot_client.errors import ClientError, ServerRefused, ServerUnreachable
 from iot_client.events import Decided
 from iot_client.listing import listing
 from iot_client.log_lines import LogDisplay, log_line
-from iot_client.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
-from iot_client.pictures import VideoSink, WindowSink
-from iot_client.pump import Pump, Sink
-from iot_client.race_report import race_fields, race_rows
-from iot_client.readers import DEFAULT_FPS, SourceError
+from iot_client.media.display import Display, attained_rows, decisions_table, emit, warn
+from iot_client.media.opencv import REMEDY, OpenCVMissing, looks_like_opencv, require_opencv
+from iot_client.media.pictures import VideoSink, WindowSink
+from iot_client.media.pump import Pump, Sink
+from iot_client.media.readers import DEFAULT_FPS, SourceError
+from iot_client.media.sinks import JsonlSink, OutputError, ReaderGone
+from iot_client.media.sources import FrameSource, open_source
+from iot_client.racing.report import race_fields, race_rows
 from iot_client.shipping import Ship
 from iot_client.signals import Signals
-from iot_client.sinks import JsonlSink, OutputError, ReaderGone
-from iot_client.spool import Spool, Spooler, SpoolError
-from iot_client.sources import FrameSource, open_source
+from iot_client.splitting.attainment import Attained, Attainment
+from iot_client.spooling.spool import Spool, Spooler, SpoolError
 from metrics.clock import SystemClock
 from metrics.health import Vitals, ask, parse_address
 from metrics.host import HostSampler

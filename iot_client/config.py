@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iot_client.errors import ClientError
-from iot_client.goal import Goal
 from iot_client.hosts import parse_hosts
 from iot_client.options import DEFAULT_APP, DEFAULT_HOST, DEFAULT_PORT, MODES, POLICIES, parser
-from iot_client.race_config import HEDGES
-from iot_client.saved import default_folder
+from iot_client.racing.config import HEDGES
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.saved import default_folder
 from tasks.factory import with_parameters
 from wire.address import is_loopback
 from wire.codecs import parse_codec

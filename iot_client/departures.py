@@ -7,7 +7,7 @@ from iot_client.frame import Frame
 from iot_client.outcome import Done
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
-from iot_client.races import Races
+from iot_client.racing.races import Races
 from iot_client.reports import Reports
 from iot_client.stream import Stream
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, Frame
-from iot_client.guide import Guide
 from iot_client.outcome import Dropped
 from iot_client.ownership import Ownership
 from iot_client.peer import Peer
-from iot_client.race import Race
+from iot_client.racing.race import Race
+from iot_client.splitting.guide import Guide
 from iot_client.stream import Stream
 from wire.protocol import Cancel, Submit
 

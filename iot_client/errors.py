@@ -5,11 +5,11 @@ ClientError              base
 |-- ServerRefused        the server answered and said no; `code` and text are its own
 |   `-- AuthError        ... because one of the two sides does not know the other's key
 |-- StageError           a stage could not be set up on this device
-|-- SourceError          (readers.py) what --source names cannot be read
+|-- SourceError          (media/readers.py) what --source names cannot be read
 |   `-- SourceLost       ... or stopped delivering
-|-- OutputError          (sinks.py) results cannot be written
+|-- OutputError          (media/sinks.py) results cannot be written
 |   `-- ReaderGone       ... because the reader of our output closed it
-|-- OpenCVMissing        (opencv.py) `import cv2` fails on this host
+|-- OpenCVMissing        (media/opencv.py) `import cv2` fails on this host
 |-- Full                 submit(): no room within the timeout
 `-- Closed               the client has ended
 

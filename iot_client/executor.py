@@ -19,10 +19,10 @@ from iot_client.errors import StageError
 from iot_client.events import (
     ExportState, ImportState, LoadVariant, OfferLate, RunStages, Sending, StagesDone, StateExported, VariantReady,
 )
-from iot_client.hooks import Hooks
-from iot_client.spool_file import Damaged
+from iot_client.racing.hooks import Hooks
+from iot_client.splitting.study import Study
+from iot_client.spooling.file import Damaged
 from iot_client.states import export, restore
-from iot_client.study import Study
 from iot_client.urgency import UrgentFirst
 from tasks import App, SetupFailed, Source, TaskError
 from tasks.causes import BROKEN, cause

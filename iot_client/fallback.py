@@ -10,7 +10,7 @@ from iot_client.events import Note
 from iot_client.frame import READY, SENT, Frame
 from iot_client.outcome import Dropped, Failed
 from iot_client.peer import DOWN, REFUSED
-from iot_client.policy import Manual, Policy
+from iot_client.splitting.policy import Manual, Policy
 from iot_client.stream import Stream
 
 __all__ = ["Fallback"]

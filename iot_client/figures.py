@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from iot_client.race_report import race_figures
+from iot_client.racing.report import race_figures
 from iot_client.result import Statistics
 from metrics.exposition import Distribution, Figure
 from metrics.histogram import LogHistogram

@@ -7,7 +7,7 @@
 
 HEAD   stages [0, start) run here          SENT  the job is at the server
 READY  encoded, waits for credit or link   TWIN  the device runs the job's stages itself: link down, or deadline near
-RACING its answers race, at servers and here (races.py), in place of READY, SENT and TWIN; a verdict may also come before that
+RACING its answers race, at servers and here (racing/races.py), in place of READY, SENT and TWIN; a verdict may also come before that
 JUDGED its race is over, and a hook of the app makes its value
 BACK   waits for its turn at the stages with state, which run in seq order: here (TAIL), or at the server (READY)
 """
@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import msgspec
 
-from iot_client.contest import Contest
 from iot_client.events import Sending
 from iot_client.outcome import Outcome
+from iot_client.racing.contest import Contest
 
 __all__ = ["BACK", "HEAD", "JUDGED", "NEVER", "RACING", "READY", "SENT", "SETTLED", "TAIL", "TWIN", "WAITING", "Frame"]
 

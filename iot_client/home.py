@@ -1,6 +1,6 @@
 """What is heard of the first server: its link, its WELCOME, its answers, and what it has of what it was sent.
 
-It carries everything that is no race, and the answers of the first cloud of one (rivals.py).
+It carries everything that is no race, and the answers of the first cloud of one (racing/rivals.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from iot_client.peer import UP, Peer
 from wire.protocol import Bye, Credit, Error, Message, Plan, Pong, Result, State, Welcome
 
 if TYPE_CHECKING:
-    from iot_client.rivals import Rival
+    from iot_client.racing.rivals import Rival
     from iot_client.session import Session
 
 __all__ = ["Home"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TextIO
 
-from iot_client.display import render
+from iot_client.media.display import render
 from tasks import App, Speculative, Task
 from tasks.alternative import Alternative
 from tasks.crossing import Crossing, Loss

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from iot_client.display import Display, live_line, write_error
-from iot_client.goal import Goal
-from iot_client.race_report import race_fields
+from iot_client.media.display import Display, live_line, write_error
+from iot_client.racing.report import race_fields
 from iot_client.result import Statistics
+from iot_client.splitting.goal import Goal
 from metrics.summary import SummarySnapshot
 
 __all__ = ["LogDisplay", "log_line"]

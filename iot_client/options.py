@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from iot_client.race_config import HEDGES
-from iot_client.saved import default_folder
+from iot_client.racing.config import HEDGES
+from iot_client.splitting.saved import default_folder
 from wire.keys import default_folder as default_folder_of_keys
 from wire.options import Parser
 

@@ -23,8 +23,8 @@ from iot_client.events import ExportState, ImportState, KeepState, MessageReceiv
 from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, TWIN, Frame
 from iot_client.outcome import Dropped
 from iot_client.peer import REFUSED, UP, Peer
-from iot_client.policy import Manual
-from iot_client.steering import Auto
+from iot_client.splitting.policy import Manual
+from iot_client.splitting.steering import Auto
 from iot_client.stream import Stream
 from wire.protocol import Error, Result, Skip, State, Welcome
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from iot_client.events import Decided, Deliver
-from iot_client.guide import Standing
 from iot_client.outcome import Outcome
-from iot_client.scores import RaceScore
+from iot_client.racing.scores import RaceScore
+from iot_client.splitting.guide import Standing
 
 __all__ = ["Result", "ResultQueue", "Statistics"]
 

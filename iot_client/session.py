@@ -11,28 +11,28 @@ from collections.abc import Callable
 from typing import Any
 
 from iot_client.answers import Answers
+from iot_client.damage import Damage
+from iot_client.departures import Departures
 from iot_client.dispatch import Dispatch
 from iot_client.events import (
     AllowanceGiven, Combined, Command, Event, FrameCaptured, Garbled, HookFailed, HostSampled, LinkDown, LinkUp, MessageReceived, Note,
     ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
 )
-from iot_client.damage import Damage
-from iot_client.departures import Departures
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, SETTLED
-from iot_client.guide import Guide
-from iot_client.hedging import Hedge
 from iot_client.home import Home
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
-from iot_client.policy import Manual, Policy
-from iot_client.race import Race
-from iot_client.races import Races
+from iot_client.racing.hedging import Hedge
+from iot_client.racing.race import Race
+from iot_client.racing.races import Races
+from iot_client.racing.rivals import Rival
+from iot_client.racing.twins import Twins
 from iot_client.reports import Reports
-from iot_client.rivals import Rival
-from iot_client.steering import Auto
+from iot_client.splitting.guide import Guide
+from iot_client.splitting.policy import Manual, Policy
+from iot_client.splitting.steering import Auto
 from iot_client.stream import SessionConfig, Stream
-from iot_client.twins import Twins
 from iot_client.variants import Variants
 from wire.protocol import Result
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from iot_client.aggregate import LocalAggregate
 from iot_client.coordinator import Coordinator
+from iot_client.racing.scores import RaceScore
 from iot_client.result import Statistics
-from iot_client.scores import RaceScore
 from iot_client.session import Session
-from iot_client.spooling import Spooling
+from iot_client.spooling.spooling import Spooling
 
 __all__ = ["statistics_of"]
 

@@ -13,10 +13,10 @@ from iot_client.delivery import Order
 from iot_client.events import Capture, Command, Deliver, FrameCaptured, RunStages, StagesDone
 from iot_client.fitting import Fitting
 from iot_client.frame import BACK, HEAD, JUDGED, RACING, READY, SENT, SETTLED, TAIL, TWIN, WAITING, Frame
-from iot_client.metering import Metering
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
-from iot_client.policy import Policy
+from iot_client.services.metering import Metering
 from iot_client.session_config import SessionConfig
+from iot_client.splitting.policy import Policy
 
 __all__ = ["SessionConfig", "Stream"]
 

@@ -7,15 +7,15 @@ import secrets
 import msgspec
 from msgspec.structs import replace
 
-from iot_client.goal import Goal
 from iot_client.hosts import Host
-from iot_client.knowledge import Knowledge
 from iot_client.peer import PeerConfig
-from iot_client.policy import SteerConfig
-from iot_client.race_config import RaceConfig
-from iot_client.race_terms import check_race, deadline_of, local_variant, race_of
+from iot_client.racing.config import RaceConfig
+from iot_client.racing.terms import check_race, deadline_of, local_variant, race_of
 from iot_client.session import SessionConfig
-from iot_client.ways import regions_of, ways_of
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.knowledge import Knowledge
+from iot_client.splitting.policy import SteerConfig
+from iot_client.splitting.ways import regions_of, ways_of
 from tasks import App, IllegalCut, Task
 from wire.bundle import Bundle
 from wire.codecs import parse_codec

@@ -20,7 +20,7 @@ from examples.detection.evaluate import held_out, score, seen_by
 from examples.detection.family import VARIANTS, name_of
 from examples.detection.scenes import Thing
 from iot_client.cuts import Crossings
-from iot_client.ways import FLOATS, ways_of
+from iot_client.splitting.ways import FLOATS, ways_of
 from tasks import App, Runner
 from wire.payload import Packer
 

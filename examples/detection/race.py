@@ -34,7 +34,7 @@ from examples.detection.speculative import OWN
 from examples.detection.speculative import app as speculative
 from iot_client import Client
 from iot_client.errors import ClientError
-from iot_client.pictures import VideoSink
+from iot_client.media.pictures import VideoSink
 from tasks import App, TaskError, with_parameters
 
 __all__ = ["main"]

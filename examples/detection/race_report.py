@@ -12,7 +12,7 @@ from examples.detection.evaluate import score
 from examples.detection.race_figures import ORDER, figures, found_in_time
 from examples.detection.race_run import Alone, Run
 from examples.detection.race_world import Clip
-from iot_client.scores import RaceScore
+from iot_client.racing.scores import RaceScore
 
 __all__ = ["Report", "report", "shown"]
 

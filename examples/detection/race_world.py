@@ -18,7 +18,7 @@ import numpy as np
 
 from examples.detection.relay import Link, link_words
 from examples.detection.scenes import Scene, Thing
-from iot_client.sources import open_source
+from iot_client.media.sources import open_source
 from tasks import END
 
 __all__ = ["FPS_RENDERED", "Clip", "NoServer", "Playback", "busy", "cloud_servers", "filmed", "rendered"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from experiments.figures import FAINT, GREY, RED, TEXT, canvas, colours, style, svg
 from experiments.fleet.lab import FleetLab
 from experiments.fleet.measure import STEPS, in_time
 from experiments.fleet.report import FleetReport, Measured, means, shown
 from experiments.fleet.rows import FleetRun
 from experiments.fleet.variety import table
+from experiments.reporting.figures import FAINT, GREY, RED, TEXT, canvas, colours, style, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

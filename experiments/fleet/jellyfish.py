@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from experiments.agenda import Agenda
 from experiments.fleet.peer_server import PeerJob, Pick
 from experiments.fleet.variety import Variety
+from experiments.simulation.agenda import Agenda
 
 __all__ = ["Assignment", "Demand", "Jellyfish"]
 

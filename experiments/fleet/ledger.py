@@ -9,7 +9,7 @@ import cloud_server.events as cloud
 import iot_client.events as iot
 from experiments.fleet.lab import Client
 from experiments.fleet.rows import BatchRow, ShotRow
-from experiments.record import Broken, Record
+from experiments.simulation.record import Broken, Record
 from iot_client.outcome import Done, Dropped
 from wire.protocol import Submit
 

@@ -13,8 +13,8 @@ from experiments.fleet.lab import Case, Client, FleetLab, link_of
 from experiments.fleet.ledger import Ledger
 from experiments.fleet.rows import FleetRun, ShotRow, offers_of
 from experiments.fleet.variety import table
-from experiments.scenario import Device, Scenario, Server, Stage
-from experiments.simulate import FIRST_SESSION, World
+from experiments.simulation.scenario import Device, Scenario, Server, Stage
+from experiments.simulation.simulate import FIRST_SESSION, World
 
 __all__ = ["FAMILY", "PLANNERS", "run_ours", "scenario_of", "why_not_ours"]
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from experiments.fleet.draw import adaptation, latencies, misses, profiles
 from experiments.fleet.lab import FleetLab
 from experiments.fleet.report import FleetReport, means, shown
-from experiments.page import document, picture
+from experiments.reporting.page import document, picture
 
 __all__ = ["page", "tables", "write_page"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from experiments.agenda import Agenda
 from experiments.fleet.backoff import Backoff, Outlook
 from experiments.fleet.bandwidth import AckRate
 from experiments.fleet.lab import Client, FleetLab
 from experiments.fleet.peer_server import PeerJob
 from experiments.fleet.rows import ShotRow
 from experiments.fleet.variety import Variety
-from experiments.encodings import size_of_frame
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.encodings import size_of_frame
 from experiments.traced_link import TracedLink
 from wire.memory_link import DOWN, UP
 

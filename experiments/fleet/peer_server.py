@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from experiments.agenda import Agenda
 from experiments.fleet.rows import BatchRow
 from experiments.fleet.variety import Variety
+from experiments.simulation.agenda import Agenda
 
 __all__ = ["Discipline", "Fifo", "PeerJob", "PeerServer", "Pick", "Timer"]
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from experiments.agenda import Agenda
 from experiments.fleet.backoff import BACKOFFS, Backoff
 from experiments.fleet.jellyfish import Demand, Jellyfish
 from experiments.fleet.lab import Case, FleetLab, link_of
@@ -16,6 +15,7 @@ from experiments.fleet.peer_device import PeerDevice
 from experiments.fleet.peer_server import Discipline, Fifo, PeerServer, Timer
 from experiments.fleet.rows import FleetRun, offers_of
 from experiments.fleet.variety import Variety, table
+from experiments.simulation.agenda import Agenda
 from experiments.traced_link import TracedLink
 
 __all__ = ["FAMILIES", "run_peer", "why_not_peer"]

@@ -19,7 +19,7 @@ from experiments.environment import environment
 from experiments.fleet.lab import FleetLab
 from experiments.fleet.measure import FleetFigures, cdf_of, figures_of
 from experiments.fleet.rows import BatchRow, FleetRun, OfferRow, ShotRow
-from experiments.table import read_rows, write_rows, write_table
+from experiments.reporting.table import read_rows, write_rows, write_table
 
 __all__ = ["FleetReport", "Measured", "is_fleet", "make_report", "means", "measured", "read", "write"]
 

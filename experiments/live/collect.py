@@ -12,7 +12,7 @@ import numpy as np
 from experiments.links import LinkTrace, LoadTrace
 from experiments.live.recording import Recording, SampleNote
 from experiments.live.scores import Judge
-from experiments.runs import DecisionRow, FrameRow, SampleRow
+from experiments.reporting.runs import DecisionRow, FrameRow, SampleRow
 
 __all__ = ["LinkLog", "frame_rows", "sample_rows", "shifted"]
 

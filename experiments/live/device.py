@@ -19,10 +19,10 @@ from typing import Any
 import cv2
 import msgspec
 
+from experiments.lab import fixed_cut
 from experiments.live.clips import Frame, mapped
 from experiments.live.recording import FrameNote, Pace, Plan, Recording, Sampler, pack, say, told
-from experiments.lab import fixed_cut
-from experiments.runs import DecisionRow
+from experiments.reporting.runs import DecisionRow
 from iot_client import Client, Result
 from iot_client.events import Decided
 from iot_client.outcome import Done, Dropped, Failed, Filtered

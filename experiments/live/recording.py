@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from experiments.lab import GoalSpec
-from experiments.runs import DecisionRow
+from experiments.reporting.runs import DecisionRow
 from wire.payload import Packer
 from wire.protocol import Payload
 

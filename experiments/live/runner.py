@@ -34,7 +34,7 @@ from experiments.live.recording import Plan, Recording
 from experiments.live.scores import judge_of
 from experiments.live.start import LOADING, finish, finished, loaded, python, ready
 from experiments.live.weak import cores_for
-from experiments.runs import Run
+from experiments.reporting.runs import Run
 
 __all__ = ["Calibrated", "run_live"]
 

@@ -10,7 +10,7 @@ from experiments.racing.device import Offered
 from experiments.racing.links import Links
 from experiments.racing.referee import Judgement, Referee
 from experiments.racing.world import RaceTrace
-from experiments.record import Handed
+from experiments.simulation.record import Handed
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from wire.protocol import Cancel, Result, Submit
 

@@ -9,7 +9,7 @@ import iot_client.events as iot
 from experiments.racing.check import RaceCheck
 from experiments.racing.device import Offered
 from experiments.racing.world import RaceTrace
-from experiments.record import Broken, Handed, Hung, Kept, Record, Spurious
+from experiments.simulation.record import Broken, Handed, Hung, Kept, Record, Spurious
 
 __all__ = ["RULES", "check_race"]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 
-from experiments.agenda import Agenda
-from experiments.body import Machine
-from experiments.device_body import DeviceBody
-from experiments.path import Path
 from experiments.racing.hands import Hands, Run
 from experiments.racing.plan import Draws, RacePlan
-from experiments.record import Record, Value
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.body import Machine
+from experiments.simulation.device_body import DeviceBody
+from experiments.simulation.path import Path
+from experiments.simulation.record import Record, Value
 from iot_client.events import (
     Choose, Combine, Combined, Deliver, Extrapolate, FrameCaptured, Garbled, HookFailed, LinkDown, LinkUp, MessageReceived, OfferLate,
     Release, Reopen, RunStages, SendMessage, StagesDone,

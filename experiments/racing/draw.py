@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.dice import Dice
 from experiments.racing.plan import GRID, Cloud, Miss, RacePlan, Takes
-from experiments.scenario import Network, Server
+from experiments.simulation.dice import Dice
+from experiments.simulation.scenario import Network, Server
 
 __all__ = ["draw_race"]
 

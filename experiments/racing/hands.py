@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from experiments.agenda import Agenda
+from experiments.simulation.agenda import Agenda
 
 __all__ = ["Hands", "Run"]
 

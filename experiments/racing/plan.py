@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from experiments.scenario import Device, Network, Scenario, Server, Stage
+from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
 from iot_client.events import Sending
-from iot_client.race_config import RaceConfig
+from iot_client.racing.config import RaceConfig
 
 __all__ = ["GRID", "Cloud", "Draws", "Miss", "RacePlan", "Takes"]
 

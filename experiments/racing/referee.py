@@ -1,13 +1,13 @@
 """One frame's race judged from the rules as docs/speculation.md has them: lists of what happened, and no state beside.
 
-Slow and plain on purpose; iot_client/contest.py must agree with it.
+Slow and plain on purpose; iot_client/racing/contest.py must agree with it.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from iot_client.race_config import RaceConfig
+from iot_client.racing.config import RaceConfig
 
 __all__ = ["Happening", "Judgement", "Referee"]
 

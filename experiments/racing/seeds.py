@@ -14,7 +14,7 @@ import msgspec
 from experiments.racing.checker import check_race
 from experiments.racing.draw import draw_race
 from experiments.racing.world import run_race
-from experiments.seeds import Verdict
+from experiments.simulation.seeds import Verdict
 
 __all__ = ["check_races", "run_race_seed", "run_race_seeds"]
 

@@ -16,12 +16,12 @@ import msgspec
 
 from cloud_server.events import JobDone, JobKey, RunBatch
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
-from experiments.agenda import Agenda
-from experiments.path import Path
 from experiments.racing.device import Port, RacingDevice
 from experiments.racing.plan import GRID, Draws, RacePlan
-from experiments.record import Broken, Kept, Record, Value
-from experiments.server_body import ServerBody
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.path import Path
+from experiments.simulation.record import Broken, Kept, Record, Value
+from experiments.simulation.server_body import ServerBody
 from iot_client.session import Session, SessionConfig
 from wire.protocol import CODECS, MINOR, Hello
 

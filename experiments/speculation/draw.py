@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.figures import CLOUD, DEVICE, FAINT, GREY, RED, TEXT, canvas, colours, style, svg
+from experiments.reporting.figures import CLOUD, DEVICE, FAINT, GREY, RED, TEXT, canvas, colours, style, svg
 from experiments.speculation.measure import in_time
 from experiments.speculation.report import Measured, SpeculationReport, bins_of, means
 

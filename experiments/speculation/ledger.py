@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import cloud_server.events as cloud
 import iot_client.events as iot
-from experiments.record import Broken, Record
+from experiments.simulation.record import Broken, Record
 from experiments.speculation.rows import FrameRow
 from iot_client.outcome import Done, Dropped
 

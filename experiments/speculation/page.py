@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from experiments.page import document, picture
+from experiments.reporting.page import document, picture
 from experiments.speculation.draw import foretold, outage, price
 from experiments.speculation.lab import SpeculationLab
 from experiments.speculation.report import SpeculationReport, bins_of, means

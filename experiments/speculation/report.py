@@ -16,10 +16,10 @@ import msgspec
 from msgspec.structs import replace
 
 from experiments.environment import environment
+from experiments.reporting.table import read_rows, write_rows, write_table
 from experiments.speculation.lab import SpeculationLab
 from experiments.speculation.measure import RaceFigures, figures_of, pooled, relative_cpu
 from experiments.speculation.rows import BinRow, FrameRow, RaceRun
-from experiments.table import read_rows, write_rows, write_table
 
 __all__ = ["Measured", "SpeculationReport", "bins_of", "is_speculation", "make_report", "means", "measured", "read", "write"]
 

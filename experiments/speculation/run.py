@@ -7,20 +7,20 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from experiments import machines
-from experiments.device_body import DeviceBody
 from experiments.fleet.variety import Variety
-from experiments.path import Path
-from experiments.record import Value
-from experiments.scenario import Device, Scenario, Server, Stage
-from experiments.simulate import FIRST_SESSION, World
+from experiments.simulation import machines
+from experiments.simulation.device_body import DeviceBody
+from experiments.simulation.path import Path
+from experiments.simulation.record import Value
+from experiments.simulation.scenario import Device, Scenario, Server, Stage
+from experiments.simulation.simulate import FIRST_SESSION, World
 from experiments.speculation.lab import SpeculationLab, accepted_of
 from experiments.speculation.ledger import Ledger
 from experiments.speculation.rows import BinRow, RaceRun
 from experiments.traced_link import TracedLink
 from iot_client.events import Choose, OfferLate, RunStages, StagesDone
-from iot_client.hedging import Hedge
-from iot_client.race_config import ACCEPTED, RaceConfig
+from iot_client.racing.config import ACCEPTED, RaceConfig
+from iot_client.racing.hedging import Hedge
 from iot_client.session import Session
 
 __all__ = ["run_race", "scenario_of"]

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from experiments.figures import FAINT, GREY, RED, TEXT, canvas, colours, style, svg
+from experiments.reporting.figures import FAINT, GREY, RED, TEXT, canvas, colours, style, svg
 from experiments.uplink.lab import ServiceSpec
 from experiments.uplink.report import UplinkReport, means, shown
 from experiments.uplink.rows import FrameRow, UplinkRun

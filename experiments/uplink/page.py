@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from experiments.page import document, picture
+from experiments.reporting.page import document, picture
 from experiments.uplink.draw import over_time, shares
 from experiments.uplink.lab import SYSTEMS
 from experiments.uplink.report import Measured, UplinkReport, means, shown

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from experiments.environment import environment
-from experiments.table import read_rows, write_rows, write_table
+from experiments.reporting.table import read_rows, write_rows, write_table
 from experiments.uplink.lab import UplinkLab
 from experiments.uplink.measure import UplinkFigures, figures_of
 from experiments.uplink.rows import FrameRow, GrantRow, UplinkRun

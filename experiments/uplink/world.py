@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 
-from experiments.dice import Dice
 from experiments.links import LinkTrace
+from experiments.simulation.dice import Dice
 from experiments.traced_link import TracedLink
-from experiments.uplink.lab import Case, ServiceSpec, UplinkLab
 from experiments.uplink.bound import most_gain
+from experiments.uplink.lab import Case, ServiceSpec, UplinkLab
 from experiments.uplink.rows import FrameRow, GrantRow, UplinkRun
 from experiments.uplink.systems import sharing_of
 from iot_client.uplink.meter import Meter

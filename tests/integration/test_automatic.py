@@ -18,11 +18,11 @@ from cloud_server.store import open_store
 from examples.ball_tracking import clip as rendered
 from examples.ball_tracking.app import app as ball
 from examples.ball_tracking.app import positions
-from experiments.replay import differences, steps_from
+from experiments.simulation.replay import differences, steps_from
 from iot_client import Client, Done, Filtered, Result
 from iot_client.events import Decided, HostSampled
-from iot_client.goal import Goal
 from iot_client.session import Session
+from iot_client.splitting.goal import Goal
 from metrics.trace import read_trace
 from tasks import END, App, Input, Task
 from tasks.plain import to_plain

@@ -22,7 +22,7 @@ from experiments.live.recording import Pace, Plan
 from experiments.live.runner import Calibrated, run_live
 from experiments.live.scores import same
 from experiments.live.weak import Weak, _cost
-from experiments.runs import Run
+from experiments.reporting.runs import Run
 from tests.conftest import REPO
 from tests.integration.patience import patient
 

@@ -10,11 +10,11 @@ import pytest
 
 from cloud_server.coordinator import Server
 from cloud_server.executors.inline import InlineExecutor
-from experiments import machines
-from experiments.check import COMMANDS
-from experiments.scenario import Device, Scenario, Stage, ending
-from experiments.scenario import Server as ServerPlan
-from experiments.simulate import simulate
+from experiments.simulation import machines
+from experiments.simulation.check import COMMANDS
+from experiments.simulation.scenario import Device, Scenario, Stage, ending
+from experiments.simulation.scenario import Server as ServerPlan
+from experiments.simulation.simulate import simulate
 from iot_client.coordinator import Coordinator
 from iot_client.events import Deliver, ExportState, RunStages
 from iot_client.executor import Executor

@@ -9,7 +9,7 @@ from typing import Any
 import cloud_server.events
 import iot_client.events
 from cloud_server.scheduler import Scheduler, SchedulerConfig
-from experiments.replay import differences, steps_from
+from experiments.simulation.replay import differences, steps_from
 from iot_client import Client
 from iot_client.session import Session, SessionConfig
 from metrics.trace import TraceWriter, read_trace, registry

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from experiments.replay import differences, steps_from
+from experiments.simulation.replay import differences, steps_from
 from iot_client import Client, Done, Dropped, Failed, Result
 from iot_client.session import Session
 from metrics.trace import read_trace

@@ -13,10 +13,10 @@ import pytest
 
 from benchmarks.child import free_port
 from iot_client import Client, Done, Dropped, Full
-from iot_client.spool import Spool
+from iot_client.spooling.spool import Spool
 from tests import spool_apps
-from tests.integration.commands import client
 from tests.integration.bodies import assert_conserved, running_server
+from tests.integration.commands import client
 from tests.integration.spooled import device, killed_runs, rows_of, submitter
 
 ITEMS = 300

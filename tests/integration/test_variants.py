@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.child import free_port
-from experiments.replay import differences, steps_from
+from experiments.simulation.replay import differences, steps_from
 from iot_client import Client, Done, Result
 from iot_client.events import Deliver, RunStages, SendMessage
 from iot_client.session import Session

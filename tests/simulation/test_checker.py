@@ -10,10 +10,10 @@ import pytest
 
 import cloud_server.events as cloud
 import iot_client.events as iot
-from experiments.checker import RULES, validate
-from experiments.record import Broken, Folded, Handed, Kept, Record, Spurious, Trace
-from experiments.scenario import Device, Network, Scenario, Server, Stage
-from experiments.simulate import simulate
+from experiments.simulation.checker import RULES, validate
+from experiments.simulation.record import Broken, Folded, Handed, Kept, Record, Spurious, Trace
+from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
+from experiments.simulation.simulate import simulate
 from iot_client.outcome import Done, Dropped, Failed, Filtered
 from wire.protocol import Error, State, Submit, Welcome
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 import cloud_server.events as cloud
-from experiments.checker import validate
-from experiments.record import Trace
-from experiments.scenario import Device, Scenario, Server, Stage
-from experiments.sightings import sightings
-from experiments.simulate import simulate
+from experiments.simulation.checker import validate
+from experiments.simulation.record import Trace
+from experiments.simulation.scenario import Device, Scenario, Server, Stage
+from experiments.simulation.sightings import sightings
+from experiments.simulation.simulate import simulate
 from iot_client.events import Deliver
 from iot_client.outcome import Failed
 

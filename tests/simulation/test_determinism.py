@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from cloud_server.events import Tick as ServerTick
-from experiments import machines
-from experiments.draw import draw
-from experiments.record import Started
-from experiments.replay import Step, differences, drive, steps_from, steps_of
-from experiments.simulate import simulate
+from experiments.simulation import machines
+from experiments.simulation.draw import draw
+from experiments.simulation.record import Started
+from experiments.simulation.replay import Step, differences, drive, steps_from, steps_of
+from experiments.simulation.simulate import simulate
 from iot_client.events import Capture, Tick
 from metrics.trace import Entry
 
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_trace_byte_for_byte() -> None:
 def test_the_trace_does_not_depend_on_hashing() -> None:
     """A process with another PYTHONHASHSEED gives the same bytes."""
     program = (
-        "import hashlib; from experiments.draw import draw; from experiments.simulate import simulate; "
+        "import hashlib; from experiments.simulation.draw import draw; from experiments.simulation.simulate import simulate; "
         "print(hashlib.sha256(b''.join(simulate(draw(s), s).digest() for s in range(8))).hexdigest())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": str(REPO)}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from experiments.checker import validate
-from experiments.scenario import Device, Network, Scenario, Server, Stage
-from experiments.simulate import simulate
-from experiments.strikes import KINDS, Strike
+from experiments.simulation.checker import validate
+from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
+from experiments.simulation.simulate import simulate
+from experiments.simulation.strikes import KINDS, Strike
 
 EVERY = 5
 """Steps from one run to the next; `scripts/chaos --rows 28` leaves none out."""

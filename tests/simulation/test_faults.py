@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import iot_client.events as iot
-from experiments.checker import validate
-from experiments.record import Started, Trace
-from experiments.scenario import Device, Network, Scenario, Server, Stage
-from experiments.simulate import simulate
+from experiments.simulation.checker import validate
+from experiments.simulation.record import Started, Trace
+from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
+from experiments.simulation.simulate import simulate
 from iot_client.outcome import Done, Dropped
 from wire.protocol import Submit, Welcome
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from experiments.overload import LEAST, WINDOW, draw_overload, shares, unfair
-from experiments.record import Trace
-from experiments.seeds import run_seed
-from experiments.simulate import simulate
+from experiments.simulation.overload import LEAST, WINDOW, draw_overload, shares, unfair
+from experiments.simulation.record import Trace
+from experiments.simulation.seeds import run_seed
+from experiments.simulation.simulate import simulate
 from iot_client.outcome import Done
 
 

@@ -13,8 +13,8 @@ from experiments.racing.draw import draw_race
 from experiments.racing.plan import Cloud, RacePlan, Takes
 from experiments.racing.seeds import run_race_seed, run_race_seeds
 from experiments.racing.world import RaceTrace, run_race
-from experiments.record import Record
-from experiments.seeds import Verdict
+from experiments.simulation.record import Record
+from experiments.simulation.seeds import Verdict
 from iot_client.events import Choose, Deliver, OfferLate, Release, SendMessage
 from wire.protocol import Cancel
 

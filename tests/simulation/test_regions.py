@@ -7,16 +7,16 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from experiments.checker import validate
 from experiments.links import LoadPoint, LoadTrace
-from experiments.machines import app_of
-from experiments.record import Trace
-from experiments.scenario import Cpu, Device, Scenario, Stage, Steer
-from experiments.simulate import simulate
+from experiments.simulation.checker import validate
+from experiments.simulation.machines import app_of
+from experiments.simulation.record import Trace
+from experiments.simulation.scenario import Cpu, Device, Scenario, Stage, Steer
+from experiments.simulation.simulate import simulate
 from iot_client.events import Decided, Deliver, RunStages, StagesDone
-from iot_client.goal import Goal
-from iot_client.knowledge import Knowledge, KnownOption, KnownStage
-from iot_client.ways import regions_of
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.knowledge import Knowledge, KnownOption, KnownStage
+from iot_client.splitting.ways import regions_of
 
 FPS, SECONDS, BUSY, CALM = 15, 40, 12.0, 24.0
 STAGES = (

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from experiments.__main__ import main
-from experiments.draw import draw
-from experiments.scenario import Device, Scenario, Stage, ending, load
+from experiments.simulation.draw import draw
+from experiments.simulation.scenario import Device, Scenario, Stage, ending, load
 
 TOML = """
 name = "two devices, one restart"

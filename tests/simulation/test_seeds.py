@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from experiments.seeds import Verdict, run_seed, run_seeds
+from experiments.simulation.seeds import Verdict, run_seed, run_seeds
 
 SEEDS = 1_000
 

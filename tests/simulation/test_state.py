@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from experiments.draw_state import draw_state
-from experiments.seeds import Verdict, run_seed
+from experiments.simulation.draw_state import draw_state
+from experiments.simulation.seeds import Verdict, run_seed
 
 SEEDS = 80
 SOMETIMES = {"state handed over": 60, "state came home": 30, "replayed here": 10, "copy kept": 200, "copy asked for": 50, "skipped": 100}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from experiments.lab import DeviceSpec, GoalSpec, Lab, ServerSpec, load
 from experiments.links import LinkSpec, LoadSpec
 from experiments.oracle import goal_of, least_server, oracle_run
-from experiments.runs import FrameRow, Run
+from experiments.reporting.runs import FrameRow, Run
 from experiments.virtual import run_virtual, true_costs
 from tests.simulation.lab_costs import BALL, WATCH
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from iot_client.costs import Costs, Option, StageCost
-from iot_client.goal import Goal
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.goal import Goal
 
 __all__ = ["CODECS", "adversarial", "goal_for", "typical", "wild"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from experiments.links import LinkSpec
 from experiments.traced_link import TracedLink
-from iot_client.hedging import Hedge
+from iot_client.racing.hedging import Hedge
 from wire.memory_link import DOWN, UP
 
 FPS = 15.0

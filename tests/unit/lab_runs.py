@@ -7,8 +7,8 @@ from typing import Any
 
 from experiments.lab import GoalSpec, Lab
 from experiments.links import LinkSpec
-from experiments.runs import FrameRow, Run
-from iot_client.costs import Costs, Option, StageCost
+from experiments.reporting.runs import FrameRow, Run
+from iot_client.splitting.costs import Costs, Option, StageCost
 
 __all__ = ["BASE", "LAB", "even", "run_of", "steady_run"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from iot_client.costs import Option
 from iot_client.events import Decided
-from iot_client.goal import Goal
-from iot_client.policy import Heading, SteerConfig
-from iot_client.prediction import Prediction
-from iot_client.profile import Profile
-from iot_client.split import SplitDecision
-from iot_client.steering import Auto
+from iot_client.splitting.costs import Option
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.policy import Heading, SteerConfig
+from iot_client.splitting.prediction import Prediction
+from iot_client.splitting.profile import Profile
+from iot_client.splitting.split import SplitDecision
+from iot_client.splitting.steering import Auto
 
 __all__ = ["WAYS", "World", "decision", "known", "ways"]
 

@@ -13,7 +13,7 @@ from iot_client.events import (
     Choose, Command, Deliver, Event, FrameCaptured, LinkDown, LinkUp, MessageReceived, Release, RunStages, SendMessage, Sending,
     SourceEnded, StagesDone, Tick,
 )
-from iot_client.race_config import RaceConfig
+from iot_client.racing.config import RaceConfig
 from iot_client.session import Session, SessionConfig
 from tests.unit.device import HELLO, welcome
 from wire.protocol import Cancel, Message, Result, Submit

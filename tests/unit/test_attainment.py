@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from iot_client.attainment import MOST_DECISIONS, Attainment
 from iot_client.events import Decided
-from iot_client.goal import Goal
+from iot_client.splitting.attainment import MOST_DECISIONS, Attainment
+from iot_client.splitting.goal import Goal
 
 
 def decided(text: str, moved: bool = True) -> Decided:

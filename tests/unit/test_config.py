@@ -9,7 +9,7 @@ import pytest
 
 from iot_client.command import _load
 from iot_client.config import Config, ConfigError, Exit, parse, version
-from iot_client.goal import Goal
+from iot_client.splitting.goal import Goal
 
 
 def test_no_arguments_mean_all_local():

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.racing.referee import Happening, Judgement, Referee
-from iot_client.contest import STANDS, Contest, Verdict
-from iot_client.race_config import MISSES, PREFERENCES, RaceConfig
+from iot_client.racing.config import MISSES, PREFERENCES, RaceConfig
+from iot_client.racing.contest import STANDS, Contest, Verdict
 
 DEADLINE = 5
 TIMES = st.integers(0, 2 * DEADLINE)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from experiments.agenda import Agenda
-from experiments.crew import Crew
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.crew import Crew
 
 
 def crew(resident: int, count: int = 2) -> tuple[Agenda, Crew, list[tuple[str, float]]]:

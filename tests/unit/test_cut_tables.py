@@ -15,7 +15,7 @@ from experiments.cuts_command import rates_of
 from experiments.lab import DeviceSpec, fixed_cut, why_not_policy
 from experiments.links import LinkSpec
 from experiments.virtual import run_virtual
-from iot_client.goal import Goal
+from iot_client.splitting.goal import Goal
 
 TABLE = replace(LAB, device=DeviceSpec(cpu=0.25))
 

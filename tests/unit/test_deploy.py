@@ -15,8 +15,8 @@ import pytest
 
 from cloud_server import config as server_config
 from iot_client import config as client_config
-from iot_client.race_report import race_figures
-from iot_client.scores import RaceScore
+from iot_client.racing.report import race_figures
+from iot_client.racing.scores import RaceScore
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

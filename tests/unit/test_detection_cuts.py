@@ -13,7 +13,7 @@ from examples.detection.evaluate import held_out, seen_by
 from examples.detection.family import STRIDE
 from examples.detection.scenes import CLASSES
 from iot_client.cuts import Crossings
-from iot_client.ways import ways_of
+from iot_client.splitting.ways import ways_of
 from wire.payload import Packer
 
 NETWORK = range(3, 9)

@@ -22,7 +22,7 @@ from examples.detection.speculative import app
 from examples.detection.tracker import Object
 from iot_client import Result, Statistics
 from iot_client.outcome import Done, Dropped, Failed
-from iot_client.scores import EntrantScore, RaceScore
+from iot_client.racing.scores import EntrantScore, RaceScore
 from tasks import END
 
 BALL = Object("ball", 0.9, (10.0, 10.0, 50.0, 50.0))

@@ -7,13 +7,13 @@ import os
 
 import pytest
 
-from iot_client.attainment import Attained
 from iot_client.client import Statistics
-from iot_client.display import Display, attained_rows, decisions_table, emit, live_line, render
-from iot_client.goal import Goal
-from iot_client.guide import Standing
 from iot_client.listing import listing
-from iot_client.sinks import OutputError, ReaderGone
+from iot_client.media.display import Display, attained_rows, decisions_table, emit, live_line, render
+from iot_client.media.sinks import OutputError, ReaderGone
+from iot_client.splitting.attainment import Attained
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.guide import Standing
 from metrics.host import HostSample
 from metrics.summary import Summary
 from metrics.tables import summary_table

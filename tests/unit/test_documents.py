@@ -23,8 +23,8 @@ FOREIGN_FLAGS = frozenset({
 
 PROGRAMS = {"iot-client": "iot_client", "cloud-server": "cloud_server"}
 COMMANDS = {
-    "iot-client": ("iot_client.enroll_command", "iot_client.services_command", "iot_client.ship_command"),
-    "cloud-server": ("cloud_server.keys_command", "cloud_server.profile_command"),
+    "iot-client": ("iot_client.enroll_command", "iot_client.services.command", "iot_client.ship_command"),
+    "cloud-server": ("cloud_server.keys_command", "cloud_server.profiling.command"),
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.unit.moving import known
 
-from iot_client.costs import Costs, Option
-from iot_client.extras import Extras, parts
+from iot_client.splitting.costs import Costs, Option
+from iot_client.splitting.extras import Extras, parts
 
 COSTS = known().costs(1.0)
 RAW = next(option for option in COSTS.options if option.k == 1)

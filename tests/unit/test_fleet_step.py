@@ -11,7 +11,7 @@ from experiments.fleet.measure import figures_of
 from experiments.fleet.ours import run_ours, scenario_of
 from experiments.fleet.variety import table
 from experiments.links import LinkSpec
-from experiments.simulate import World
+from experiments.simulation.simulate import World
 
 _STEP, _LOW = 6.0, 15e6 / 8
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.goal import Goal
 from iot_client.hosts import Host
+from iot_client.splitting.goal import Goal
 from iot_client.terms import Terms
 
 

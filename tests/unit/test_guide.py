@@ -9,11 +9,11 @@ from tests.unit.device import Device, served
 from tests.unit.moving import WAYS
 
 from iot_client.events import Capture, Decided, HostSampled, RunStages
-from iot_client.goal import Goal
 from iot_client.host_watch import HostWatch
-from iot_client.policy import SteerConfig
 from iot_client.session import Session
-from iot_client.steering import Auto
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.policy import SteerConfig
+from iot_client.splitting.steering import Auto
 from wire.protocol import Plan, Welcome
 
 

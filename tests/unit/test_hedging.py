@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.unit.hedged import FPS, NEVER, asked, made, outages, travelled
 
 from experiments.links import LinkSpec
-from iot_client.calibration import Calibration
-from iot_client.hedging import Hedge
-from iot_client.race_config import ACCEPTED
+from iot_client.racing.calibration import Calibration
+from iot_client.racing.config import ACCEPTED
+from iot_client.racing.hedging import Hedge
 
 DEADLINE = 0.1
 FATES = ("answered", "receipt", "lost", "decided", "down", "none")

@@ -12,8 +12,8 @@ import pytest
 
 from iot_client.events import Combine, Combined, Extrapolate, HookFailed, OfferLate, RunStages, Sending, StagesDone
 from iot_client.executor import Executor
-from iot_client.hooks import Hooks
-from iot_client.race_config import RaceConfig
+from iot_client.racing.config import RaceConfig
+from iot_client.racing.hooks import Hooks
 from tasks import DROP, END, App, LateFrame, Send, Task
 from tests.unit.races import Count, Named, raced
 from tests.unit.workers import PATIENCE

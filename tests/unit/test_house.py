@@ -36,9 +36,10 @@ PROMISED = (
     "tasks/task.py", "tasks/app.py", "tasks/run.py", "tasks/errors.py", "wire/protocol.py", "wire/payload.py", "wire/channel.py",
     "wire/memory_link.py", "wire/zmq_channel.py", "metrics/clock.py", "metrics/estimate.py", "metrics/host.py", "metrics/trace.py",
     "metrics/summary.py", "metrics/report.py", "iot_client/client.py", "iot_client/coordinator.py", "iot_client/executor.py",
-    "iot_client/sources.py", "iot_client/sinks.py", "iot_client/config.py", "iot_client/__main__.py", "cloud_server/coordinator.py",
-    "cloud_server/config.py", "cloud_server/__main__.py", "examples/ball_tracking/app.py", "examples/ball_tracking/sequential.py",
-    "experiments/scenario.py", "experiments/simulate.py", "iot_client/events.py", "iot_client/outcome.py",
+    "iot_client/media/sources.py", "iot_client/media/sinks.py", "iot_client/config.py", "iot_client/__main__.py",
+    "cloud_server/coordinator.py", "cloud_server/config.py", "cloud_server/__main__.py",
+    "examples/ball_tracking/app.py", "examples/ball_tracking/sequential.py",
+    "experiments/simulation/scenario.py", "experiments/simulation/simulate.py", "iot_client/events.py", "iot_client/outcome.py",
     "iot_client/session.py", "iot_client/peer.py", "iot_client/admission.py", "iot_client/delivery.py", "cloud_server/events.py",
     "cloud_server/scheduler.py", "cloud_server/sessions.py", "cloud_server/batching.py", *(f"{package}/py.typed" for package in PACKAGES),
 )

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.moving import decision
 
-from iot_client.hysteresis import Hysteresis
-from iot_client.split import SplitDecision
+from iot_client.splitting.hysteresis import Hysteresis
+from iot_client.splitting.split import SplitDecision
 
 STEP = 0.25
 

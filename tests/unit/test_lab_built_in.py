@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from examples.ball_tracking import clip as rendered
 from experiments.apps import Blobs, Grey, score, watch
 from experiments.bodies import Body, least_of, run_all
+from experiments.description import description
 from experiments.fields import changed, grid, scalar_fields
 from experiments.lab import GoalSpec, Lab, built_in, load
 from experiments.links import LinkSpec
 from experiments.oracle import goal_of
-from experiments.runs import Run
-from experiments.description import description
+from experiments.reporting.runs import Run
 from tasks import load as load_app
 from tests.unit.lab_runs import steady_run
 

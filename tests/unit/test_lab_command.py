@@ -15,7 +15,7 @@ from experiments.bodies import Body, Note
 from experiments.command import main
 from experiments.kinds import KINDS
 from experiments.lab import Lab, built_in
-from experiments.runs import Run
+from experiments.reporting.runs import Run
 from experiments.truth import true_costs
 
 LAB = """

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.lab_runs import LAB, even, run_of
 
-from experiments.changes import answers_to, changes_of
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec, LoadSpec
-from experiments.measure import Figures, Spread, measure, quality_of, quantile, rates, spreads
-from experiments.runs import DecisionRow, FrameRow, Run, SampleRow
+from experiments.reporting.changes import answers_to, changes_of
+from experiments.reporting.measure import Figures, Spread, measure, quality_of, quantile, rates, spreads
+from experiments.reporting.runs import DecisionRow, FrameRow, Run, SampleRow
 
 
 def figures(run: Run, lab: Lab = LAB) -> Figures:

@@ -14,13 +14,13 @@ from tests.unit.lab_runs import BASE, LAB
 
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec, LoadSpec
-from experiments.measure import measure
 from experiments.oracle import goal_of, hindsight, least_over_time, least_server, oracle_run
+from experiments.reporting.measure import measure
 from experiments.truth import true_costs
-from iot_client.costs import Costs, Option, StageCost
-from iot_client.goal import Goal
-from iot_client.prediction import LINK
-from iot_client.split import choose
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.prediction import LINK
+from iot_client.splitting.split import choose
 
 FREE = Lab(name="no deadline", seconds=20.0, warmup=0.0, rate=10.0, goal=GoalSpec(fps=10.0), link=LAB.link)
 """At 10 fps the 0.2 cores carry 20 ms a frame: two thirds of the frames go remote. raw needs 5.3 Mbit/s for that."""

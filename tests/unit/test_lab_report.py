@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.lab_runs import BASE, LAB, even, run_of, steady_run
 
-from experiments.comparison import COLUMNS, best, table, written
-from experiments.measure import Spread
-from experiments.oracle import Least, oracle_run
-from experiments.page import page, write_page
-from experiments.report import Report, make_report, read, write
-from experiments.runs import DecisionRow, FrameRow, SampleRow
 from experiments.description import description
-from experiments.table import read_rows, write_rows, write_table
+from experiments.oracle import Least, oracle_run
+from experiments.reporting.comparison import COLUMNS, best, table, written
+from experiments.reporting.measure import Spread
+from experiments.reporting.page import page, write_page
+from experiments.reporting.report import Report, make_report, read, write
+from experiments.reporting.runs import DecisionRow, FrameRow, SampleRow
+from experiments.reporting.table import read_rows, write_rows, write_table
 from experiments.truth import true_costs
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.unit.lab_runs import LAB, even, run_of
 
-from experiments.runs import Run, SampleRow
+from experiments.reporting.runs import Run, SampleRow
 from experiments.truth import measured_costs
 
 CLOUD = {"where": "cloud", "k": 1, "server_s": 0.01}

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from cloud_server.events import Profiled
-from cloud_server.foreknown import foretell
 from cloud_server.latency import Latency
-from cloud_server.latency_profile import Cell, LatencyProfile, hardware_words, load_profile, path_of, samples, save_profile
-from cloud_server.profiling import Plan, ProfileError, measure, plan, sizes_up_to
+from cloud_server.profiling.foreknown import foretell
+from cloud_server.profiling.latency_profile import Cell, LatencyProfile, hardware_words, load_profile, path_of, samples, save_profile
+from cloud_server.profiling.measuring import Plan, ProfileError, measure, plan, sizes_up_to
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from tasks import DROP, App, Input, Speculative, Task, Variant, task
 from tests.unit.races import Named

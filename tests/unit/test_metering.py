@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iot_client.events import AllowanceGiven, Command, RunStages, Sending, StagesDone
-from iot_client.portion import Portion
+from iot_client.services.portion import Portion
 from iot_client.uplink.allowance import NOTHING_SENT, Allowance
 from iot_client.uplink.record import LOST, RECEIVED, SENT
 from tests.unit.racer import DEADLINE, Racer, chosen, runs, submitted

@@ -13,12 +13,12 @@ from experiments.appcosts import AppCosts, WayCosts
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec
 from experiments.virtual import run_virtual
-from iot_client.costs import Costs, Option, StageCost
 from iot_client.cuts import Crossings
-from iot_client.goal import Goal
 from iot_client.listing import stages_table
-from iot_client.split import choose
-from iot_client.ways import ways_of
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.split import choose
+from iot_client.splitting.ways import ways_of
 from tasks import App, Input, Task
 from tasks.run import Runner
 from wire.payload import Packer

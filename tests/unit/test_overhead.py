@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iot_client.overhead import Overhead
+from iot_client.splitting.overhead import Overhead
 
 FIRST = Overhead()
 PER_FRAME, PER_BYTE = 3 * FIRST.per_frame, 3 * FIRST.per_byte

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iot_client.policy import Heading, Manual, Threshold
+from iot_client.splitting.policy import Heading, Manual, Threshold
 
 
 def answers(policy: Threshold, start: float, fps: float, seconds: float) -> list[str]:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.moving import WAYS, known, ways
 
-from iot_client.costs import Costs, Option
-from iot_client.knowledge import Knowledge, KnownStage
-from iot_client.profile import Profile
+from iot_client.splitting.costs import Costs, Option
+from iot_client.splitting.knowledge import Knowledge, KnownStage
+from iot_client.splitting.profile import Profile
 
 NOW = 50.0
 

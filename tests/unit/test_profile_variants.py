@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from iot_client.costs import Costs
-from iot_client.profile import Profile
+from iot_client.splitting.costs import Costs
+from iot_client.splitting.profile import Profile
 
 WAYS = ((1, "raw", 100), (2, "raw", 100), (3, "", 100))
 VARIES = (False, False, True)

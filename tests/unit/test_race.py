@@ -10,7 +10,7 @@ from tests.unit.device import CLOUD_S, EPOCH, SESSION, Device, at_server, delive
 
 from iot_client.events import Command, RunStages, SendMessage, VariantReady
 from iot_client.outcome import Done, Dropped
-from iot_client.race import _KNOWN, _SHARE
+from iot_client.racing.race import _KNOWN, _SHARE
 from wire.protocol import Cancel, Plan
 
 DEADLINE = 0.5

@@ -9,8 +9,8 @@ import pytest
 from iot_client.cuts import Crossings
 from iot_client.events import Choose, Combine, Combined, Deliver, Extrapolate, FrameCaptured, OfferLate, StagesDone
 from iot_client.outcome import Done, Dropped
-from iot_client.race_config import RaceConfig
-from iot_client.raced import RaceShelf
+from iot_client.racing.config import RaceConfig
+from iot_client.racing.raced import RaceShelf
 from tasks import LateFrame
 from tests.unit.races import raced
 from wire.payload import Packer

@@ -8,7 +8,7 @@ from tests.unit.racer import DEADLINE, Racer, runs
 
 from iot_client.events import Command, Event, SendMessage, StagesDone
 from iot_client.frame import NEVER
-from iot_client.hedging import Hedge
+from iot_client.racing.hedging import Hedge
 from wire.protocol import Ping, Pong
 
 GAP = 0.1

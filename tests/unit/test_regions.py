@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from tests.unit.moving import decision
 
-from iot_client.goal import Goal
-from iot_client.policy import Region
-from iot_client.profile import Profile
-from iot_client.regions import Regions, word_of
 from iot_client.hosts import Host
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.policy import Region
+from iot_client.splitting.profile import Profile
+from iot_client.splitting.regions import Regions, word_of
+from iot_client.splitting.ways import regions_of
 from iot_client.terms import Terms
-from iot_client.ways import regions_of
 from tasks import App, Input, StatefulTask, Task
 
 BEFORE, THERE, BEHIND = (

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.moving import known
 
-from iot_client.knowledge import Knowledge, KnownOption, KnownStage
-from iot_client.profile import Profile
-from iot_client.saved import default_folder, load, path_of, save
+from iot_client.splitting.knowledge import Knowledge, KnownOption, KnownStage
+from iot_client.splitting.profile import Profile
+from iot_client.splitting.saved import default_folder, load, path_of, save
 
 KNOWN = Knowledge(
     (KnownStage(0.001, 0.0, -1.0), KnownStage(0.02, 0.003, 0.004, 0.5)), (KnownOption(1, "jpeg:80", 4e4, 0.003),), 1e-3, 1e-9, 2e6

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from iot_client.calibration import Bin
 from iot_client.events import (
     Choose, Combine, Combined, Deliver, FrameCaptured, HookFailed, MessageReceived, RunStages, SendMessage, StagesDone,
 )
 from iot_client.outcome import Done, Dropped, Failed, Filtered
-from iot_client.race_config import RaceConfig
-from iot_client.race_report import race_fields, race_figures, race_rows
-from iot_client.scores import Scores
+from iot_client.racing.calibration import Bin
+from iot_client.racing.config import RaceConfig
+from iot_client.racing.report import race_fields, race_figures, race_rows
+from iot_client.racing.scores import Scores
 from wire.protocol import Result, Submit
 
 LOCAL = 2

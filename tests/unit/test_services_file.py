@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from iot_client.config import ConfigError
-from iot_client.service_run import Counts
-from iot_client.services import Standing
-from iot_client.services_command import line, main, summary
-from iot_client.services_file import read_services
+from iot_client.services.command import line, main, summary
+from iot_client.services.file import read_services
+from iot_client.services.run import Counts
+from iot_client.services.services import Standing
 from iot_client.uplink.allowance import NOTHING_SENT, Allowance
 from iot_client.uplink.sharing import HEADROOM, Rung, Stake
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from iot_client import Done, Dropped, Failed, Filtered, Result
-from iot_client.pictures import VideoSink, WindowSink
-from iot_client.sinks import JsonlSink, OutputError, ReaderGone, results_row
+from iot_client.media.pictures import VideoSink, WindowSink
+from iot_client.media.sinks import JsonlSink, OutputError, ReaderGone, results_row
 
 NAMES = ("read", "blur", "find")
 REPO = Path(__file__).resolve().parents[2]

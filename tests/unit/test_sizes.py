@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iot_client.knowledge import KnownOption
-from iot_client.sizes import Sizes, shape
+from iot_client.splitting.knowledge import KnownOption
+from iot_client.splitting.sizes import Sizes, shape
 
 
 def nbytes(sizes: Sizes, k: int, codec: str) -> float:

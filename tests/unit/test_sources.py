@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from iot_client.readers import DEFAULT_FPS
-from iot_client.sources import FrameSource, Pacer, SourceError, SourceLost, open_source
+from iot_client.media.readers import DEFAULT_FPS
+from iot_client.media.sources import FrameSource, Pacer, SourceError, SourceLost, open_source
 from tasks import END
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.costs import adversarial, goal_for, typical, wild
 
-from iot_client.costs import Costs, Option, StageCost
-from iot_client.goal import Goal
-from iot_client.split import SplitDecision, choose, explain, mix, predict, retune
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.split import SplitDecision, choose, explain, mix, predict, retune
 
 INF = float("inf")
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 from tests.unit.costs import adversarial, goal_for, typical, wild
 
-from iot_client.costs import Costs, Option, StageCost
-from iot_client.goal import Goal
-from iot_client.split import SplitDecision, choose
+from iot_client.splitting.costs import Costs, Option, StageCost
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.split import SplitDecision, choose
 
 INF = float("inf")
 NEVER = 1e6

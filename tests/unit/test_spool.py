@@ -13,8 +13,8 @@ import pytest
 
 from iot_client.config import ConfigError, parse
 from iot_client.errors import Full
-from iot_client.spool import Spool, Spooler, SpoolError
-from iot_client.spool_file import Damaged, StreamKey
+from iot_client.spooling.file import Damaged, StreamKey
+from iot_client.spooling.spool import Spool, Spooler, SpoolError
 from wire.payload import Packer
 
 KEY = StreamKey("app", "1", "abcd", "device")

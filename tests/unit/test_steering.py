@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.unit.moving import WAYS, World, decision, known, ways
 
-from iot_client.costs import Costs, Option
-from iot_client.extras import parts
-from iot_client.goal import Goal
-from iot_client.policy import SteerConfig
-from iot_client.prediction import unblocked
-from iot_client.steering import Auto
+from iot_client.splitting.costs import Costs, Option
+from iot_client.splitting.extras import parts
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.policy import SteerConfig
+from iot_client.splitting.prediction import unblocked
+from iot_client.splitting.steering import Auto
 
 
 def auto(goal: Goal | None = None, **config: object) -> Auto:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.moving import WAYS, World, decision, known, ways
 
-from iot_client.goal import Goal
-from iot_client.policy import Heading
-from iot_client.profile import Profile
-from iot_client.split import SplitDecision
-from iot_client.studies import Studies
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.policy import Heading
+from iot_client.splitting.profile import Profile
+from iot_client.splitting.split import SplitDecision
+from iot_client.splitting.studies import Studies
 
 
 def studied(studies: Studies, held: SplitDecision, frames: int) -> list[Heading]:

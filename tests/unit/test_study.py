@@ -13,7 +13,7 @@ import iot_client.executor
 from iot_client.cuts import Crossings
 from iot_client.events import RunStages
 from iot_client.executor import Executor
-from iot_client.study import Study
+from iot_client.splitting.study import Study
 from tasks import DROP, App, Input, Task
 from tasks.run import DONE, FILTERED, Runner
 from wire.payload import Packer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloud_server.events import RunBatch
-from cloud_server.tally import Batches, Tally
+from cloud_server.profiling.tally import Batches, Tally
 
 
 def batch(app: str, *sessions: int, variant: str = "") -> RunBatch:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from examples.ball_tracking import clip
-from experiments.agenda import Agenda
 from experiments.appcosts import costs_of, measure_app
-from experiments.encodings import size_of_frame, way_at
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkPoint, LinkSpec, LinkTrace, LoadPoint, LoadSpec, LoadTrace
-from experiments.processor import Processor
-from experiments.scenario import Cpu, Stage, Way
+from experiments.simulation.agenda import Agenda
+from experiments.simulation.encodings import size_of_frame, way_at
+from experiments.simulation.processor import Processor
+from experiments.simulation.scenario import Cpu, Stage, Way
 from experiments.traced_link import PAYLOAD, TracedLink
 from experiments.virtual import run_virtual
 from tasks.app import load

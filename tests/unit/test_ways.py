@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.ball_tracking.app import positions
-from iot_client.goal import Goal
 from iot_client.hosts import Host
+from iot_client.splitting.goal import Goal
+from iot_client.splitting.ways import ways_of
 from iot_client.terms import Terms
-from iot_client.ways import ways_of
 from tasks import App, Input, StatefulTask, Task
 from wire.codecs import parse_codec
 

@@ -1,0 +1,1 @@
+"""What stages take on this host: measured, kept, foretold."""

@@ -1,0 +1,54 @@
+"""Many seeds of the simulation, each checked; a failing one prints its whole plan."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+
+import msgspec
+
+from experiments.simulation.draw import draw
+from experiments.simulation.overload import draw_overload
+from experiments.simulation.scenario import Scenario, load
+from experiments.simulation.seeds import Verdict, run_seeds
+
+__all__ = ["check_seeds"]
+
+
+def check_seeds(path: str | None, first: int, count: int, jobs: int, *, overload: bool = False) -> int:
+    """Simulate and check `count` seeds of the scenario in a file, else of random ones; returns 1 if a promise was broken."""
+    scenario = load(path) if path else None
+    seeds = range(first, first + count)
+    began, failed, total = time.monotonic(), [], Counter[str]()
+    seconds = records = done = 0.0
+    for verdict in run_seeds(seeds, scenario, jobs, overload=overload):
+        done += 1
+        seconds += verdict.seconds
+        records += verdict.records
+        total += verdict.seen
+        if verdict.problems:
+            failed.append(verdict.seed)
+            _explain(verdict, path, scenario, overload)
+        if sys.stderr.isatty():
+            print(f"\r{int(done)} of {len(seeds)} seeds, {len(failed)} failed", end="", file=sys.stderr)
+    took = time.monotonic() - began
+    _summary(total)
+    print(f"{int(done)} seeds, {seconds:.0f} virtual s, {int(records)} records in {took:.1f} s ({seconds / took:.0f} x real time)")
+    print(f"failed: {' '.join(map(str, failed))}" if failed else "every promise was kept")
+    return 1 if failed else 0
+
+
+def _explain(verdict: Verdict, path: str | None, scenario: Scenario | None, overload: bool) -> None:
+    plan = scenario or (draw_overload(verdict.seed) if overload else draw(verdict.seed))
+    print(f"\nseed {verdict.seed} broke {len(verdict.problems)} promises:")
+    for problem in verdict.problems[:10]:
+        print(f"  {problem}")
+    print(f"its plan: {msgspec.json.encode(plan).decode()}")
+    print(f"again: python -m experiments simulate {path + ' ' if path else ''}{'--overload ' if overload else ''}--seed {verdict.seed}")
+
+
+def _summary(total: Counter[str]) -> None:
+    names = sorted(name for name in total if total[name])
+    for name in names:
+        print(f"  {total[name]:>9,} {name}")

@@ -1,0 +1,1 @@
+"""Frames from cameras, clips and images; results as lines, pictures and clips."""

@@ -1,0 +1,93 @@
+"""When the local entrant of a race runs, as docs/speculation.md says under "When the local entrant runs".
+
+At once where it is wanted in any case; else as any twin: at the latest moment at which it is still in time, if the clouds are at risk.
+"""
+
+from __future__ import annotations
+
+from iot_client.fallback import Fallback
+from iot_client.frame import NEVER, RACING, Frame
+from iot_client.racing.config import RaceConfig
+from iot_client.racing.hedging import Hedge
+from iot_client.racing.race import Race
+from iot_client.stream import Stream
+
+__all__ = ["Twins"]
+
+_AT_ONCE = float("-inf")
+_AGAIN = 0.001
+"""Seconds after which a frame whose answer is overdue, and which is no risk all the same, is looked at again."""
+
+
+class Twins(Race):
+    """The local runs of one stream's races; learns what they take as Race does."""
+
+    def __init__(self, stream: Stream, fallback: Fallback, rules: RaceConfig, hedge: Hedge | None = None) -> None:
+        super().__init__(stream, fallback)
+        self._rules = rules
+        self.hedge = hedge
+        self._deadline, self._n = rules.deadline, stream.config.pivot
+
+    def start(self, now: float) -> bool:
+        """Begin every local run that must not wait any longer, and note when the next one is due; True if any began."""
+        began, self._due = self.started, NEVER
+        ahead, oldest, twins = self._queue()
+        for frame in list(self._stream.frames.values()):
+            contest = frame.contest
+            if frame.state != RACING or frame.runs_here or contest is None or not contest.possible(self._rules.twin):
+                continue
+            cost = self._cost(frame.split, frame.variant)
+            lesson = self._lesson_at(cost) if not twins and self._rules.hedge == "risk" else NEVER
+            at = min(lesson, self._latest(frame, now, cost.high + ahead / self._workers))
+            if now < at:
+                self._due = min(self._due, at)
+            elif contest.missed or now >= lesson or (
+                twins < 2 * self._workers and self._wanted(frame, now)
+                and (self._certain(frame) or self._in_time(cost, ahead, oldest, contest.deadline, now))
+            ):
+                if now >= lesson:
+                    self._taught_at = now
+                self._run(frame, now, max(at, self._looked_at) if at != _AT_ONCE else now)
+                ahead, oldest, twins = self._queue()
+        self._looked_at = now
+        return self.started > began
+
+    def _latest(self, frame: Frame, now: float, takes: float) -> float:
+        """When its run must begin."""
+        assert frame.contest is not None
+        if self._at_once(frame):
+            return _AT_ONCE
+        if self._rules.hedge == "never":
+            return NEVER
+        return frame.contest.deadline - takes - self._margin() - self._blocked()
+
+    def _at_once(self, frame: Frame) -> bool:
+        """True if its answer is wanted whatever the clouds do."""
+        assert frame.contest is not None
+        always = self._rules.hedge == "always" or self._rules.merges
+        return always or frame.contest.missed or not frame.contest.hopes
+
+    def _certain(self, frame: Frame) -> bool:
+        """True if it runs here even if that is too late: its answer stands then, so the sooner it begins the better."""
+        return self._rules.on_miss == "late" and self._at_once(frame)
+
+    def missed(self, now: float) -> None:
+        """A frame is without an answer at its deadline: look at once."""
+        self._due = min(self._due, now)
+
+    def _wanted(self, frame: Frame, now: float) -> bool:
+        assert frame.contest is not None
+        if self.hedge is None or self._at_once(frame) or self.hedge.wants(frame.seq, now, frame.contest.deadline):
+            return True
+        self._due = min(self._due, max(now + _AGAIN, self.hedge.look_again_at(frame.seq)))
+        return False
+
+    def _run(self, frame: Frame, now: float, wanted_at: float) -> None:
+        self.started += 1
+        self._begun[frame.seq] = wanted_at
+        self._stream.run_here(frame, self._rules.twin, now)
+
+    def _queue(self) -> tuple[float, float, int]:
+        """Of the local runs at the workers: the typical seconds of all, when the first began, and how many there are."""
+        twins = [frame for frame in self._stream.frames.values() if frame.runs_here and frame.state == RACING]
+        return sum(self._cost(twin.split, twin.variant).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)

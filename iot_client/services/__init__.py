@@ -1,0 +1,1 @@
+"""Several clients of one device whose frames share one uplink."""
