@@ -155,7 +155,7 @@ class Client:
         )
         self._coordinator.bundle = None if bundle is None else Payload(bundle.head, (bundle.body,))
         patience, alone = max(connect_timeout, 0.0 if bundle is None else LOADS_S), meanwhile(self._session.config)
-        self._welcome = Welcome("" if home is None else home.endpoint, patience, alone)
+        self._welcome = Welcome(tuple(place.endpoint for place in self._places), self._session.silent, patience, alone)
         self._listen(self._coordinator, memory, on_decided)
         self._spooling = Spooling.of(spooler, self._intake, self._coordinator, feed, self._drained_spool, self._on_note)
         self._hooks = self._coordinator.hooks = Hooks.of(app, config, want, self._coordinator.put)
@@ -326,7 +326,7 @@ class Client:
     def _listen(self, coordinator: Coordinator, memory: int, on_decided: Callable[[Decided], None] | None) -> None:
         if on_decided is not None:
             coordinator.on_decided = on_decided
-        coordinator.on_welcome = self._welcome.come
+        coordinator.on_started = self._welcome.come
         coordinator.on_delivered = self._results.publish
         coordinator.may_capture = lambda: self._results.unread < memory
 

@@ -33,7 +33,7 @@ from wire.checksum import damage, stated
 from wire.errors import RemoteProtocolError, VersionMismatch
 from wire.inbox import Inbox
 from wire.payload import Packer
-from wire.protocol import Bundle, Message, Payload, Report, Result, State, Welcome
+from wire.protocol import Bundle, Error, Message, Payload, Report, Result, State
 
 __all__ = ["Coordinator"]
 
@@ -76,7 +76,7 @@ class Coordinator:
         self.links = Links()
         self.wants = self.shelf.wants
         self.bytes_sent = self.bytes_received = self.bad_messages = 0
-        self.finished = self._delivered = False
+        self.finished = self._delivered = self._started = False
         self._brisk = True
         self.turns = 0
         self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
@@ -85,7 +85,7 @@ class Coordinator:
         self.bundle: Payload | None = None
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
-        self.on_welcome: Callable[[], None] = lambda: None
+        self.on_started: Callable[[], None] = lambda: None
         self.on_delivered: Callable[[], None] = lambda: None
         self.on_reported: Callable[[int], None] = lambda seq: None
         self.on_recall: Callable[[int, int], None] = lambda after, count: None
@@ -154,6 +154,9 @@ class Coordinator:
         for link in self.links.all:
             if link.outbox:
                 link.flush()
+        if not self._started and self.session.started:
+            self._started = True
+            self.on_started()
         if self._delivered:
             self._delivered = False
             self.on_delivered()
@@ -238,7 +241,7 @@ class Coordinator:
         except RemoteProtocolError as error:
             self.bad_messages += 1
             if isinstance(error, VersionMismatch):
-                self._on_refuse("version", f"the server speaks {error}")
+                self._other_version(peer, f"the server speaks {error}")
             else:
                 self.handle(Garbled(peer))
             return
@@ -255,8 +258,14 @@ class Coordinator:
         if type(message) is State and payload is not None and self._expected(message, envelope.session, envelope.epoch):
             self.shelf.states.setdefault(message.seq, payload)
         self.handle(MessageReceived(message, envelope.session, envelope.epoch, nbytes, peer))
-        if type(message) is Welcome:
-            self.on_welcome()
+
+    def _other_version(self, peer: int, text: str) -> None:
+        config = self.session.config
+        if config.race is None:
+            self._on_refuse("version", text)
+            return
+        session = (config.session, *config.rival_sessions)[peer]
+        self.handle(MessageReceived(Error("version", text), session, 0, 0, peer))
 
     def _expected(self, message: State, session: int, epoch: int) -> bool:
         owner = self.session.owner

@@ -19,6 +19,7 @@ What happens to a frame is never an exception: it is the outcome of its Result.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 __all__ = ["AuthError", "ClientError", "Closed", "Full", "ServerRefused", "ServerUnreachable", "StageError"]
 
@@ -31,11 +32,12 @@ class ServerUnreachable(ClientError, ConnectionError):
     """Nothing answered."""
 
     @classmethod
-    def at(cls, server: str, seconds: float) -> ServerUnreachable:
-        """Nobody at this address (tcp://HOST:PORT), within that time."""
-        why = _unresolved(server) or "is cloud-server running there, is the port right, does a firewall let it through?"
+    def at(cls, servers: Sequence[str], seconds: float) -> ServerUnreachable:
+        """Nobody at these addresses (tcp://HOST:PORT), within that time."""
+        unresolved = next(filter(None, map(_unresolved, servers)), "")
+        why = unresolved or "is cloud-server running there, is the port right, does a firewall let it through?"
         return cls(
-            f"no Spillway server answered at {server} within {seconds:g} s: {why} "
+            f"no Spillway server answered at {' or '.join(servers)} within {seconds:g} s: {why} "
             "Without a split count and a goal everything runs on the device"
         )
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from iot_client.events import Garbled, LinkDown, LinkUp, MessageReceived, Note
+from iot_client.events import Command, Garbled, LinkDown, LinkUp, MessageReceived, Note
 from iot_client.frame import READY, SENT
 from iot_client.peer import UP, Peer
 from wire.protocol import Bye, Credit, Error, Message, Plan, Pong, Result, State, Welcome
@@ -52,7 +52,7 @@ class Home:
     def link_down(self, event: LinkDown, now: float) -> None:
         """The transport broke."""
         if event.denied:
-            self._stream.out += self.peer.denied(event.reason, now)
+            self._say(self.peer.denied(event.reason, now))
             return
         if self.peer.state == UP:
             self._note("warning", f"link to the server lost: {event.reason or 'connection closed'}")
@@ -97,21 +97,23 @@ class Home:
     def _on_welcome(self, message: Welcome, event: MessageReceived, now: float) -> None:
         session, peer, stream = self._session, self.peer, self._stream
         lacking = session.config.lacking(session.split, message.lacks)
-        if lacking:
+        if lacking and self._entrant is None:
             why = f" ({message.warning})" if message.warning else ""
             stream.out += peer.refuse("cut", f"split {session.split}: the server lacks what these stages need: {lacking}{why}")
             return
         if peer.welcomed > 0:
             self._note("info", "served again" + (", session resumed" if message.resumed else ", a new session"))
         peer.welcome(message, event.epoch)
+        fits = self._entrant is None or self._entrant.judge(message)
         if self._guide is not None:
             self._guide.welcome(message, now)
         if self._variants is not None:
             stream.out += self._variants.welcome(message)
         if stream.fitting is not None:
             stream.fitting.link.reset()
-        session.welcomed()
-        if message.warning:
+        if self._entrant is None:
+            session.started = True
+        if message.warning and fits:
             self._note("warning", message.warning)
         if self._entrant is not None:
             self._entrant.welcomed(resumed=message.resumed, now=now)
@@ -196,10 +198,16 @@ class Home:
         if message.code == "damaged":
             self._on_damaged(message, now)
         elif message.code != "oversize" or self._owner is None or not self._owner.refused(message, now):
-            self._stream.out += self.peer.error(message, now, self.acked)
+            self._say(self.peer.error(message, now, self.acked))
 
     def _on_bye(self, message: Bye, event: MessageReceived, now: float) -> None:
         self._stream.out += self.peer.bye(message.reason)
+
+    def _say(self, commands: list[Command]) -> None:
+        if self._entrant is None:
+            self._stream.out += commands
+        else:
+            self._entrant.say(commands)
 
     def _note(self, level: str, text: str) -> None:
         self._stream.out.append(Note(level, text))

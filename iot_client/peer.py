@@ -285,6 +285,12 @@ class Peer:
         """Leave politely, if anyone listens."""
         return [self.send(Bye("finished"))] if self.state == UP else []
 
+    def part(self, reason: str) -> list[Command]:
+        """Nothing is to be had there: end the session, and try again only on the link to the server's next life."""
+        said: list[Command] = [self.send(Bye(reason))]
+        self.state, self._reopen_at = DOWN, _NEVER
+        return said
+
     def _down(self, now: float) -> None:
         """No link any more; how long it takes does not count from the last attempt but from here."""
         if self.state == UP:

@@ -24,6 +24,7 @@ from iot_client.home import Home
 from iot_client.ownership import Ownership
 from iot_client.peer import UP, Peer
 from iot_client.racing.hedging import Hedge
+from iot_client.racing.muster import Muster
 from iot_client.racing.race import Race
 from iot_client.racing.races import Races
 from iot_client.racing.rivals import Rival
@@ -70,7 +71,8 @@ class Session:
         self.home: Home | None = None
         if self.peer is not None:
             self.home = Home(self, self.peer, self.races.rivals[0] if self.races is not None else None)
-        self._started = self.peer is None
+        self.started = self.peer is None
+        """True once frames may enter."""
         self._stop_at: float | None = None
         self._finished = False
         self._handlers: dict[type, Callable[[Any, float], None]] = {
@@ -167,6 +169,10 @@ class Session:
         its = frame is not None and frame.awaits(message.start, message.generation)
         return its and home is not None and home.knows(session, epoch)
 
+    def silent(self) -> list[int]:
+        """The servers that have not said by now whether they take this device, by index."""
+        return [0] if self.races is None else self.races.silent()
+
     @property
     def waiting_for_server(self) -> int:
         """Frames that only a server can go on with, while there is none."""
@@ -206,13 +212,14 @@ class Session:
         self._stop_at = stop_at if self._stop_at is None else min(stop_at, self._stop_at)
 
     def _on_started_alone(self, event: StartedAlone, now: float) -> None:
-        self._started = True
+        self.started = True
 
     def _on_reports_recalled(self, event: ReportsRecalled, now: float) -> None:
         self.departures.recalled(event.seqs)
 
     def _on_split_requested(self, event: SplitRequested, now: float) -> None:
-        problem = self.config.why_not(event.k, () if self.peer is None else self.peer.lacks)
+        lacks = () if self.peer is None else self.peer.lacks if self.races is None else self.races.lacks
+        problem = self.config.why_not(event.k, lacks)
         if problem:
             self._note("warning", f"split {event.k} {problem}; staying at {self.split}")
         elif isinstance(self.policy, Manual):
@@ -221,10 +228,6 @@ class Session:
             self._note("warning", f"split {event.k}: the split moves by itself here; give no goal to set it by hand")
 
     # -- the servers -------------------------------------------------------------------------------
-
-    def welcomed(self) -> None:
-        """A server said that we may begin."""
-        self._started = True
 
     def _on_link_up(self, event: LinkUp, now: float) -> None:
         if event.peer:
@@ -253,7 +256,6 @@ class Session:
         result = rival.hears(event, now)
         if result is not None and self.races is not None:
             self.races.result(event.peer, result, now)
-        self._started = self._started or rival.up
 
     @property
     def _home(self) -> Home:
@@ -317,14 +319,15 @@ class Session:
         if owner is not None and stream.turns.waiting:
             owner.pass_turns()
         if self.races is not None:
-            if self._started:
+            self.started = self.started or self.races.ready
+            if self.started:
                 self._race(self.races, now, tick)
         elif peer is None or peer.state == UP:
             if (stream.ready or stream.unneeded or self.race is not None) and self.dispatch is not None:
                 self.dispatch.pump(now, tick)
             if (stream.waiting or owner is not None) and (owner is None or owner.may_begin(now)):
                 stream.start(self.policy, now)
-        elif self._started and (owner is None or owner.alone(now)):
+        elif self.started and (owner is None or owner.alone(now)):
             self.fallback.carry_on(peer.state, self.policy, now)
         if stream.settled:
             for frame in stream.deliver(now):
@@ -338,7 +341,7 @@ class Session:
         if self.reports.enabled and peer is not None and peer.state == UP:
             self.departures.report(peer, now)
         if stream.open:
-            if self._started:
+            if self.started:
                 stream.permit(now)
         elif not self._finished and not stream.frames:
             self._finished = self.departures.finish(peer, now)
@@ -374,8 +377,9 @@ class Session:
         ]
         clouds, risky = list(zip(config.race.clouds, peers)), config.race.hedge == "risk" and config.race.local is not None
         hedge = Hedge(config.race.accepted, len(clouds)) if risky and clouds else None
-        rivals = [Rival(index, variant, peer, stream, self.damage, hedge) for index, (variant, peer) in enumerate(clouds)]
-        return Races(stream, config.race, rivals, Twins(stream, self.fallback, config.race, hedge))
+        muster = Muster(stream, config.race)
+        rivals = [Rival(index, variant, peer, stream, self.damage, muster, hedge) for index, (variant, peer) in enumerate(clouds)]
+        return Races(stream, config.race, rivals, Twins(stream, self.fallback, config.race, hedge), muster)
 
     def _make_race(self) -> Race | None:
         if self.peer is None or not self.config.deadline or not self.stream.can_run_all:

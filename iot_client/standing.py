@@ -29,5 +29,9 @@ def statistics_of(
 
 
 def _race(session: Session, coordinator: Coordinator) -> RaceScore | None:
-    hedge = None if session.races is None else session.races.twins.hedge
-    return None if coordinator.scores is None else coordinator.scores.score(*(() if hedge is None else (hedge.calibration(), hedge.brier)))
+    races, scores = session.races, coordinator.scores
+    if races is None or scores is None:
+        return None if scores is None else scores.score()
+    hedge = races.twins.hedge
+    risk, brier = ((), 0.0) if hedge is None else (hedge.calibration(), hedge.brier)
+    return scores.score(risk, brier, races.muster)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from iot_client.errors import AuthError, ServerRefused, ServerUnreachable
 from iot_client.session_config import SessionConfig
@@ -18,20 +18,22 @@ class Welcome:
     """What the loop hears of servers at the start, for the thread that starts the client.
 
     Args:
-        server: the address of the first, for people.
+        servers: the address of each entrant's, home's first, for people.
+        silent: which of them have not answered, by index.
         patience: seconds to wait for it.
         alone: what is done meanwhile where no server answers, in words; "" if the client cannot begin without one.
     """
 
-    def __init__(self, server: str, patience: float, alone: str) -> None:
+    def __init__(self, servers: Sequence[str], silent: Callable[[], Iterable[int]], patience: float, alone: str) -> None:
         self.refused: ServerRefused | None = None
-        self._server = server
+        self._servers = servers
+        self._silent = silent
         self._patience = patience
         self._alone = alone
         self._heard = threading.Event()
 
     def come(self) -> None:
-        """A server lets us in, or the loop has ended; on any thread."""
+        """Frames may begin, or the loop has ended; on any thread."""
         self._heard.set()
 
     def refuse(self, code: str, text: str) -> bool:
@@ -49,10 +51,11 @@ class Welcome:
         heard = self._heard.wait(min(self._patience, _ALONE_S) if self._alone else self._patience)
         if self.refused is not None:
             raise self.refused
-        if not heard and not self._alone:
-            raise ServerUnreachable.at(self._server, self._patience)
         if not heard:
-            on_note("warning", f"no server answers at {self._server} yet; {self._alone}")
+            silent = list(dict.fromkeys(self._servers[index] for index in self._silent())) or self._servers
+            if not self._alone:
+                raise ServerUnreachable.at(silent, self._patience)
+            on_note("warning", f"no server answers at {' or '.join(silent)} yet; {self._alone}")
         return heard
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks import END, App, Input, LateFrame, Source, Speculative, StatefulTask, Task
+from tasks import END, Aggregate, App, Input, LateFrame, Source, Speculative, StatefulTask, Task
 
 PAD = np.zeros(100_000, np.uint8)
+PAINTER = "spillway_test_painter"
+"""A package that only some servers have."""
 
 
 class Answer(Task):
@@ -30,6 +32,25 @@ class Answer(Task):
         if seconds < 0:
             raise ValueError(f"{self.name} cannot")
         return self.name, item["seq"]
+
+
+class Painter(Answer):
+    """The same where the package of PAINTER is."""
+
+    requires = (PAINTER,)
+
+
+class Tally(Aggregate):
+    """How many answers there were."""
+
+    def setup(self) -> None:
+        self.count = 0
+
+    def add(self, device: str, seq: int, value: Any) -> None:
+        self.count += 1
+
+    def summary(self) -> int:
+        return self.count
 
 
 class Fold(StatefulTask):
@@ -88,6 +109,10 @@ folded = race("folded", 1, Fold())
 both = race("both", merge=lambda local, cloud: local)
 told = race("told", on_late=print)
 own = App("own", [Items(), Speculative(local=Answer("local"), cloud=(Answer("cloud"), Answer("cloud2")), deadline=0.5)])
+picky = App("picky", [
+    Input(), Speculative(local=Answer("local"), cloud=(Painter("cloud"), Answer("cloud2")), deadline=5.0), Tally(),
+])
+only = App("only", [Input(), Speculative(local=None, cloud=Painter("cloud"), deadline=0.5)])
 bare = App("bare", [Items(), Answer("cloud")])
 plain = App("plain", [Input(), Answer("cloud")])
 NAMES = ("one", "drops", "guesses", "two", "alike", "folded", "both", "told", "own", "plain")

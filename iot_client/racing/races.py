@@ -20,8 +20,10 @@ from iot_client.racing.config import EXTRAPOLATED as BY_EXTRAPOLATION
 from iot_client.racing.config import MERGED, RaceConfig
 from iot_client.racing.contest import COMBINED, DROPPED, EXTRAPOLATED, FAILED, STANDS, Contest, Verdict
 from iot_client.racing.linger import Linger
+from iot_client.racing.muster import Muster
 from iot_client.racing.rivals import Rival
 from iot_client.racing.twins import Twins
+from iot_client.peer import UP
 from iot_client.stream import Stream
 from wire.protocol import Result
 
@@ -34,11 +36,12 @@ class Races:
     Invariants: every captured frame without an outcome is in `open` or has its verdict; a frame has one verdict.
     """
 
-    def __init__(self, stream: Stream, rules: RaceConfig, rivals: Sequence[Rival], twins: Twins) -> None:
+    def __init__(self, stream: Stream, rules: RaceConfig, rivals: Sequence[Rival], twins: Twins, muster: Muster) -> None:
         self.open: dict[int, Frame] = {}
         """Frames without a verdict."""
         self.rivals = tuple(rivals)
         self.twins = twins
+        self.muster = muster
         self.linger = Linger(stream, self.rivals, rules)
         self.counts: Counter[str] = Counter()
         """Verdicts by who won ("cloud", "local", "merged", ...), and how many frames were "missed", answered "late", "overtaken"."""
@@ -69,6 +72,7 @@ class Races:
         if not self.rivals:
             contest.stays_here()
         self.open[frame.seq] = frame
+        self.muster.captured()
         self._due = min(self._due, deadline)
 
     def ran(self, event: StagesDone, now: float) -> None:
@@ -361,5 +365,20 @@ class Races:
 
     @property
     def linked(self) -> bool:
-        """True if any server is up."""
+        """True if any cloud is up."""
         return any(rival.up for rival in self.rivals)
+
+    @property
+    def ready(self) -> bool:
+        """True if frames may begin: a cloud is up, or this device answers and knows of a server, or of all, how it stands."""
+        alone = self._rules.local is not None and (self.muster.nobody or any(rival.peer.state == UP for rival in self.rivals))
+        return alone or self.linked
+
+    def silent(self) -> list[int]:
+        """The clouds whose servers have said nothing yet."""
+        return [index for index, rival in enumerate(self.rivals) if index not in self.muster.absent and not rival.peer.welcomed]
+
+    @property
+    def lacks(self) -> tuple[int, ...]:
+        """Stages that one of the clouds that are up cannot run."""
+        return tuple(sorted({stage for rival in self.rivals if rival.up for stage in rival.peer.lacks}))

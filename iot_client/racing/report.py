@@ -33,6 +33,9 @@ def race_rows(score: RaceScore, cpu_s: float) -> list[tuple[str, str]]:
         predicted, seen = (sum(each[at] * each.frames for each in score.risk) / asked for at in (0, 1))
         right = f"{100 * predicted:.2f} % predicted, {100 * seen:.2f} % seen, of {asked} frames asked about"
         rows.append(("risk", f"{right}; Brier score {score.brier:.4f}"))
+    absent = [f"{each.name} for {each.without} of {score.frames} frames{_reason(each)}" for each in entrants if each.without or each.absent]
+    if absent:
+        rows.append(("took no part", "; ".join(absent)))
     failures = ", ".join(f"{hook} {count} times" for hook, count in sorted(score.hook_failures.items()))
     return [*rows, ("hooks that raised", failures)] if failures else rows
 
@@ -49,6 +52,8 @@ def race_figures(score: RaceScore) -> Iterator[Figure]:
     yield Figure(f"{name}_answers_total", "Answers, by entrant.", {each.name: each.answers for each in entrants}, "entrant")
     wins = {each.name: each.wins for each in entrants} | {MERGED: score.merged, EXTRAPOLATED: score.extrapolated}
     yield Figure(f"{name}_wins_total", "Answers that stood, by entrant.", wins, "entrant")
+    without = {each.name: each.without for each in entrants if each.name != "local"}
+    yield Figure(f"{name}_absent_frames_total", "Frames captured while a cloud took no part, by entrant.", without, "entrant")
     took = {each.name: each.median_s for each in entrants}
     yield Figure(f"{name}_answer_seconds", "Median time of an answer, by entrant.", took, "entrant")
     dropped = score.dropped - score.overtaken
@@ -70,6 +75,10 @@ def race_figures(score: RaceScore) -> Iterator[Figure]:
 
 def _took(entrant: EntrantScore) -> str:
     return f"{1e3 * entrant.median_s:.0f} ms median, " if entrant.answers else "no answer, "
+
+
+def _reason(entrant: EntrantScore) -> str:
+    return f" ({entrant.absent})" if entrant.absent else ""
 
 
 def _share(part: float, whole: float) -> str:

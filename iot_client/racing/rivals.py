@@ -21,6 +21,7 @@ from iot_client.frame import NEVER, Frame
 from iot_client.peer import UP, Peer
 from iot_client.racing.contest import Contest
 from iot_client.racing.hedging import Hedge
+from iot_client.racing.muster import Muster
 from iot_client.stream import Stream
 from wire.protocol import Bye, Cancel, Credit, Error, Message, Ping, Pong, Result, Submit, Welcome
 
@@ -49,17 +50,20 @@ class Rival:
     Args:
         index: of the entrant, and of its peer.
         variant: what its server runs.
+        muster: is told whether this cloud takes part.
         hedge: is told what is sent and what comes, if the risk of a miss is to be known.
     """
 
     def __init__(
-        self, index: int, variant: str, peer: Peer, stream: Stream, damage: Damage, hedge: Hedge | None = None
+        self, index: int, variant: str, peer: Peer, stream: Stream, damage: Damage, muster: Muster, hedge: Hedge | None = None
     ) -> None:
         self.index = index
         self.hedge = hedge
         self.peer = peer
         self.jobs: dict[int, Job] = {}
         self.resent = 0
+        self.fits = True
+        """False if its server cannot run what this cloud is: home's is of use all the same."""
         self.window = Window(stream.config.workers, stream.config.window)
         """How many jobs may be at this server."""
         self._variant = variant
@@ -68,6 +72,7 @@ class Rival:
         self._stream = stream
         self._config = stream.config
         self._damage = damage
+        self._muster = muster
         self._ready: list[int] = []
         self._cancels: list[int] = []
         """What was withdrawn while no link was up."""
@@ -75,7 +80,7 @@ class Rival:
     @property
     def up(self) -> bool:
         """True if jobs can be sent."""
-        return self.peer.state == UP
+        return self.peer.state == UP and self.fits
 
     @property
     def acked(self) -> int:
@@ -255,7 +260,7 @@ class Rival:
         for job in self.jobs.values():
             if job.sent and not job.held and soon < job.resend_at < NEVER:
                 job.resend_at = soon
-        self._stream.out += self._only_its_own(self.peer.garbled(now))
+        self.say(self.peer.garbled(now))
 
     def heartbeat(self, message: Pong, lost: Sequence[int], now: float) -> None:
         """A PING came back, and tells which SUBMITs never arrived."""
@@ -298,19 +303,28 @@ class Rival:
         elif type(message) is Welcome:
             self._welcome(message, event.epoch, now)
         elif type(message) is Error:
-            self._stream.out += self._only_its_own(peer.error(message, now, self.acked))
+            self.say(peer.error(message, now, self.acked))
         elif type(message) is Bye:
             self._stream.out += peer.bye(message.reason)
         return None
 
     def _welcome(self, message: Welcome, epoch: int, now: float) -> None:
-        lacking = self._config.lacking(self._config.split, message.lacks)
-        if lacking:
-            why = f" ({message.warning})" if message.warning else ""
-            self._stream.out += self._only_its_own(self.peer.refuse("cut", f"it lacks what these stages need: {lacking}{why}"))
-            return
         self.peer.welcome(message, epoch)
-        self.welcomed(resumed=message.resumed, now=now)
+        if self.judge(message):
+            self.welcomed(resumed=message.resumed, now=now)
+        else:  # its session is for nothing else; the server's next life may be another
+            self._stream.out += self.peer.part("takes no part")
+
+    def judge(self, message: Welcome) -> bool:
+        """True if this server runs what this cloud is, by its WELCOME."""
+        lacking = self._config.lacking(self._config.split, message.lacks)
+        self.fits = not lacking
+        if self.fits:
+            self._muster.joins(self.index)
+        else:
+            why = f" ({message.warning})" if message.warning else ""
+            self._muster.leaves(self.index, Refuse("cut", f"its server lacks what these stages need: {lacking}{why}"))
+        return self.fits
 
     def link_up(self, now: float) -> None:
         """Its transport connected."""
@@ -319,7 +333,7 @@ class Rival:
     def link_down(self, reason: str, denied: bool, now: float) -> None:
         """Its transport broke, or it does not let us in."""
         if denied:
-            self._stream.out += self._only_its_own(self.peer.denied(reason, now))
+            self.say(self.peer.denied(reason, now))
             return
         if self.up:
             self._stream.out.append(Note("warning", f"link to server {self.index + 1} lost: {reason or 'connection closed'}"))
@@ -335,12 +349,13 @@ class Rival:
             self.hedge.beat(now, self.index)
         return commands
 
-    def _only_its_own(self, commands: list[Command]) -> list[Command]:
-        """A server that refuses one rival ends no run: a note says so."""
-        return [
-            Note("warning", f"server {self.index + 1} takes no part: {command.code}: {command.text}")
-            if type(command) is Refuse else command for command in commands
-        ]
+    def say(self, commands: list[Command]) -> None:
+        """What its peer asks for; a server that refuses costs the race this cloud and nothing else."""
+        for command in commands:
+            if type(command) is Refuse:
+                self._muster.leaves(self.index, command)
+            else:
+                self._stream.out.append(command)
 
     # -- time --------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from iot_client.events import (
 from iot_client.outcome import Dropped, Failed
 from iot_client.racing.calibration import Bin
 from iot_client.racing.config import EXTRAPOLATED, MERGED, RaceConfig
+from iot_client.racing.muster import Muster
 from metrics.histogram import LogHistogram
 from wire.protocol import Result, Submit
 
@@ -30,12 +31,15 @@ class EntrantScore(msgspec.Struct, frozen=True):
     """One entrant: its answers, how many of them stood, and the median of the seconds it took.
 
     That is the run's own time of the local one, and from sending to the answer of a cloud; 0.0 before the first answer.
+    `absent` is why a cloud takes no part now, "" if it does, and `without` the frames captured while it took none.
     """
 
     name: str
     answers: int = 0
     wins: int = 0
     median_s: float = 0.0
+    absent: str = ""
+    without: int = 0
 
 
 class RaceScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,11 +128,11 @@ class Scores:
         if (take := self._on_command.get(type(command))) is not None:
             take(command, now)
 
-    def score(self, risk: tuple[Bin, ...] = (), brier: float = 0.0) -> RaceScore:
-        """How it stands, with what is known of `risk`; from any thread."""
+    def score(self, risk: tuple[Bin, ...] = (), brier: float = 0.0, muster: Muster | None = None) -> RaceScore:
+        """How it stands, with what is known of `risk` and of who takes part; from any thread."""
         names, count, seconds = self._race.names, self._count, self._seconds
         entrants = tuple(
-            EntrantScore(name, self._answers[index], self._wins[name], self._took[index].quantile(0.5) or 0.0)
+            EntrantScore(name, self._answers[index], self._wins[name], self._took[index].quantile(0.5) or 0.0, *_standing(muster, index))
             for index, name in enumerate(names) if index < self._twin or self._race.local is not None
         )
         return RaceScore(
@@ -238,3 +242,11 @@ class Scores:
     def _not_needed(self, race: _Race) -> None:
         self._count["unneeded"] += 1
         self._seconds["extra"] += race.twin_cpu_s
+
+
+def _standing(muster: Muster | None, entrant: int) -> tuple[str, int]:
+    """Why it takes no part, and how many frames it missed by that."""
+    if muster is None or entrant >= len(muster.without):
+        return "", 0
+    refusal = muster.absent.get(entrant)
+    return "" if refusal is None else f"{refusal.code}: {refusal.text}", muster.without[entrant]

@@ -14,4 +14,4 @@ from iot_client.errors import ServerUnreachable
 ])
 def test_an_unreachable_server_says_whether_its_name_is_the_reason(server: str, words: str) -> None:
     """A host that cannot be resolved is named; of any other the program or a firewall is suspected."""
-    assert words in str(ServerUnreachable.at(server, 5.0))
+    assert words in str(ServerUnreachable.at([server], 5.0))

@@ -245,7 +245,7 @@ def test_a_rival_that_is_refused_costs_only_its_answers() -> None:
     racer = Racer(2, up=1)
     racer.connect(1, 0.0)
     commands = racer.says(Error("unknown_app", "not here"), 1, 0.5)
-    assert Note("warning", "server 2 takes no part: unknown_app: not here") in commands
+    assert Note("warning", "cloud2 takes no part: unknown_app: not here") in commands
     racer.capture(1.0)
     assert submitted(racer.cut(0, 1.0)) == [(0, 0)]
     assert chosen(racer.answers(0, 0, 1.05)) == [(0, 0)]
