@@ -4,7 +4,7 @@ A session is charged with what it may still send (`unused`), what is here of it 
 acknowledged (`held`) and the state of its stages (`stored`). A limit that was told cannot be taken back on a link, so
 a limit is raised only where all charges together stay under the cap:
 
-    share = cap / live sessions, at most `most`; and at least the session's own next job beyond what is held for it
+    share = cap / live devices, at most `most`; and at least the session's own next job beyond what is held for it
     first on a link: min(share, 1 MiB); then up to the share as jobs end, in the order in which sessions asked
 
 What an idle session was granted and does not use is taken back by asking for a new HELLO (`recalled`). The last
@@ -41,7 +41,7 @@ class Memory:
         self.stored = 0
         """Bytes of the states of all sessions."""
         self.live = self.share = 0
-        """Sessions with a link, and what each of them may have while others want the rest."""
+        """Devices with a link, and what each of them may have while others want the rest."""
         self.linked(0)
         self.lendings: dict[int, int] = {}
         """Bytes by batch that no session is charged with."""
@@ -51,13 +51,13 @@ class Memory:
         """Whose next job does not fit its limit, in the order of asking."""
 
     def linked(self, change: int) -> None:
-        """One more link, or one less."""
+        """One more device with a link, or one less."""
         self.live += change
         self.share = min(self.most, max(0, self.cap - self.largest) // max(1, self.live))
 
     def grant(self, account: Account) -> int:
         """Raise a session's limit as far as its share and the others allow; returns by how much."""
-        entitled = max(self.share, min(account.need, self.largest) + account.held + account.stored)
+        entitled = max(account.share if account.kin else self.share, min(account.need, self.largest) + account.held + account.stored)
         wanted = entitled - account.charge
         granted = 0
         if account.linked and wanted > 0 and wanted >= account.missing:  # else its own jobs are what it waits for
@@ -73,7 +73,7 @@ class Memory:
 
     def welcome(self, account: Account, *, asks: bool) -> None:
         """The first limit on a link; a device that cannot ask (`asks`) gets what its largest job needs."""
-        first = min(self.share, _FIRST) if asks else min(self.most, max(_FIRST, self.largest))
+        first = min(account.share, _FIRST) if asks else min(self.most, max(_FIRST, self.largest))
         granted = min(first - account.charge, self.cap - self.largest - self.used)
         if granted > 0:
             account.raise_limit(granted)
@@ -156,6 +156,8 @@ class Account:
         self.need = 0
         """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
         self.linked = False
+        self.kin: tuple[Account, ...] = ()
+        """Those of its device's other sessions, which have one share together."""
         self.links = 0
         """Links so far, the present one too."""
         self._memory = memory
@@ -171,9 +173,31 @@ class Account:
         return self.unused + self.kept + self.held + self.stored
 
     @property
+    def share(self) -> int:
+        """What it may have while others want the rest: what its device's other sessions leave of one share, and an even part at least."""
+        if not self.kin:
+            return self._memory.share
+        even = self._memory.share // (1 + sum(each.linked for each in self.kin))
+        return max(even, self._memory.share - sum(each.charge for each in self.kin))
+
+    @property
     def missing(self) -> int:
         """Bytes by which its next job exceeds its limit."""
         return max(0, min(self.need, self._memory.largest) - self.unused)
+
+    def join(self, kin: tuple[Account, ...]) -> None:
+        """It is of one device with these, and they with each other."""
+        self.kin = kin
+        for each in kin:
+            each.kin = (*each.kin, self)
+        self._memory.linked(-(self.linked and self._accompanied))
+
+    def part(self) -> None:
+        """It is of no device with others any more."""
+        self._memory.linked(self.linked and self._accompanied)
+        for each in self.kin:
+            each.kin = tuple(other for other in each.kin if other is not self)
+        self.kin = ()
 
     def link(self, *, asks: bool = True) -> int:
         """A new link: counters start anew. Returns the limit for WELCOME."""
@@ -181,7 +205,7 @@ class Account:
         self.limit = self.received = 0
         self.linked = True
         self.links += 1
-        self._memory.linked(1)
+        self._memory.linked(not self._accompanied)
         self._memory.welcome(self, asks=asks)
         return self.limit
 
@@ -190,7 +214,7 @@ class Account:
         if self.linked:
             self._memory.used -= self.unused
             self.linked = False
-            self._memory.linked(-1)
+            self._memory.linked(-(not self._accompanied))
             self._memory.waiting.pop(self.number, None)
 
     def raise_limit(self, nbytes: int) -> None:
@@ -236,7 +260,7 @@ class Account:
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
         memory, unused = self._memory, self.limit - self.received
-        if 2 * (unused + self.kept + self.held) > memory.share and (unused >= self.need or unused >= memory.largest):
+        if 2 * (unused + self.kept + self.held) > (self.share if self.kin else memory.share) and (unused >= self.need or unused >= memory.largest):
             return 0
         return self.limit if memory.grant(self) else 0
 
@@ -251,6 +275,10 @@ class Account:
         self.store(0)
         self._memory.used -= self.kept + self.held
         self.kept = self.held = 0
+
+    @property
+    def _accompanied(self) -> bool:
+        return any(each.linked for each in self.kin)
 
     def _count(self, nbytes: int) -> int:
         left = self.limit - self.received

@@ -17,16 +17,24 @@ def join(session: Session, app: AppInfo, sessions: Mapping[int, Session]) -> Non
     """
     if app.race < 0 or not session.hello.variant:
         return
-    who = session.sender, session.device, session.app.partition("#")[0]
-    found = [
-        each for each in sessions.values()
-        if each is not session and (each.sender, each.device, each.app.partition("#")[0]) == who
-        and each.hello.variant not in ("", session.hello.variant)
-    ]
+    found = next(filter(None, (_device_of(each, session) for each in sessions.values())), ())
     for each in found:
         each.siblings = (*each.siblings, session)
         session.served = max(session.served, each.served)
-    session.siblings = tuple(found)
+    session.siblings = found
+    session.account.join(tuple(each.account for each in found))
+
+
+def _device_of(one: Session, session: Session) -> tuple[Session, ...]:
+    """All sessions of the device of this one, if the other may be one of them; else none."""
+    if one is session or _who(one) != _who(session) or not one.hello.variant:
+        return ()
+    device = (one, *one.siblings)
+    return () if any(each.hello.variant == session.hello.variant for each in device) else device
+
+
+def _who(session: Session) -> tuple[str, str, str]:
+    return session.sender, session.device, session.app.partition("#")[0]
 
 
 def leave(session: Session) -> None:
@@ -34,3 +42,4 @@ def leave(session: Session) -> None:
     for each in session.siblings:
         each.siblings = tuple(other for other in each.siblings if other is not session)
     session.siblings = ()
+    session.account.part()
