@@ -260,7 +260,8 @@ class Account:
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
         memory, unused = self._memory, self.limit - self.received
-        if 2 * (unused + self.kept + self.held) > (self.share if self.kin else memory.share) and (unused >= self.need or unused >= memory.largest):
+        share = self.share if self.kin else memory.share
+        if 2 * (unused + self.kept + self.held) > share and (unused >= self.need or unused >= memory.largest):
             return 0
         return self.limit if memory.grant(self) else 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import get_args
 
 import iot_client.events as iot
 from experiments.racing.check import RaceCheck
 from experiments.racing.device import Offered
 from experiments.racing.world import RaceTrace
+from experiments.simulation.cancel_check import CancelCheck
 from experiments.simulation.record import Broken, Handed, Hung, Kept, Record, Spurious
 
 __all__ = ["RULES", "check_race"]
@@ -21,6 +23,7 @@ RULES = {
     "overtaken": "a late frame is given up when a later answer's deadline is reached, in live mode, and never else",
     "value": "the user gets the value of the entrant that is named; the stage behind sees each frame once, in order",
     "cancel": "at the verdict whoever has the job still is told to stop, unless late answers are of use",
+    "withdraw": "what is cancelled leaves a server's queue and does not run, or is counted as wasted if it does",
     "offer": "on_late gets each cloud's value that comes after the verdict, once, and no other",
     "release": "one Release for each frame, after its Deliver",
     "spurious": "a Tick nobody asked for changes nothing",
@@ -34,11 +37,14 @@ _EVENTS, _COMMANDS = get_args(iot.Event), get_args(iot.Command)
 def check_race(trace: RaceTrace) -> tuple[list[str], Counter[str]]:
     """Every violation found, as "rule: when: what was seen", and what happened, by name."""
     check = RaceCheck(trace)
+    cancels = {f"server{rank}": CancelCheck(partial(check.problem, "withdraw")) for rank in range(len(trace.plan.clouds))}
     turn: list[Record] = []
     for record in trace.records:
         what = record.what
         if type(what) in (Broken, Kept):
             _kept(check, record)
+        if record.host in cancels:
+            cancels[record.host].see(what)
         if record.host != "device0":
             continue
         if type(what) in _EVENTS or type(what) is Spurious:
@@ -47,7 +53,7 @@ def check_race(trace: RaceTrace) -> tuple[list[str], Counter[str]]:
         turn.append(record)
     _turn(check, turn)
     check.conclude()
-    return check.problems, check.seen
+    return check.problems, sum((each.seen for each in cancels.values()), check.seen)
 
 
 def _kept(check: RaceCheck, record: Record) -> None:

@@ -14,14 +14,15 @@ from typing import Any
 
 import msgspec
 
-from cloud_server.events import JobDone, JobKey, RunBatch
+from cloud_server.events import JobDone, RunBatch
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
 from experiments.racing.device import Port, RacingDevice
 from experiments.racing.plan import GRID, Draws, RacePlan
 from experiments.simulation.agenda import Agenda
 from experiments.simulation.path import Path
-from experiments.simulation.record import Broken, Kept, Record, Value
+from experiments.simulation.record import Broken, Kept, Record
 from experiments.simulation.server_body import ServerBody
+from experiments.simulation.work import Work
 from iot_client.session import Session, SessionConfig
 from wire.protocol import CODECS, MINOR, Hello
 
@@ -60,8 +61,8 @@ class _Server(ServerBody):
     def _times(self, command: RunBatch, values: list[Any]) -> tuple[float, ...]:
         return (max(self._draws.takes(self._rank, seq) for _, seq, _ in values),)
 
-    def _job(self, command: RunBatch, states: Any, key: JobKey, start: int, value: Value, decode: float) -> JobDone:
-        device, seq, path = value
+    def _job(self, work: Work, place: int) -> JobDone:
+        key, (device, seq, path), decode = work.command.jobs[place], work.values[place], work.decodes[place]
         kind = self._draws.ends(self._rank, seq)
         if kind != "done":
             return JobDone(*key, kind, 1, "boom" if kind == "failed" else "", decode=decode)
@@ -117,6 +118,7 @@ class _World:
         self.agenda.run(self.agenda.now + max(leases, default=0.0) + _QUIET, lambda: False)
         for server in self.servers:
             if server.alive:
+                server.count()
                 self._note(server.name, Kept({"inputs": sorted(server.inputs), "results": sorted(server.results)}))
 
     def _note(self, host: str, what: object) -> None:

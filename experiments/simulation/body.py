@@ -169,7 +169,7 @@ class Workers:
         self._spread = spread
         self._random = random.Random(seed)
         self._spend: Spend = spend or self._wait
-        self._queue: deque[tuple[float, float, bool, Callable[[float], None]]] = deque()
+        self._queue: deque[tuple[float | Callable[[], float], float, bool, Callable[[float], None]]] = deque()
         self._urgent = 0
         self._lane_busy = False
 
@@ -178,11 +178,12 @@ class Workers:
         return milliseconds / 1e3 * (1.0 + self._spread * (2.0 * self._random.random() - 1.0))
 
     def put(
-        self, seconds: float, done: Callable[[float], None], ordered: bool = False, idle: float = 0.0, urgent: bool = False
+        self, seconds: float | Callable[[], float], done: Callable[[float], None], ordered: bool = False, idle: float = 0.0,
+        urgent: bool = False,
     ) -> None:
         """Have a worker busy for so long, and wait for `idle` more, then call `done(seconds waited for a worker)`.
 
-        What is `urgent` goes before all that is not and has not begun.
+        Where `seconds` is a function it is asked when a worker begins. What is `urgent` goes before all that is not and has not begun.
         """
         begun = self._agenda.now
         work = (seconds, idle, ordered, lambda started: done(started - begun))
@@ -206,7 +207,7 @@ class Workers:
             self._urgent -= index < self._urgent
             self._free -= 1
             self._lane_busy = self._lane_busy or ordered
-            self._spend(seconds, idle, partial(self._end, done, ordered, self._agenda.now))
+            self._spend(seconds() if callable(seconds) else seconds, idle, partial(self._end, done, ordered, self._agenda.now))
 
     def _end(self, done: Callable[[float], None], ordered: bool, started: float) -> None:
         self._free += 1

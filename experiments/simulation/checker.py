@@ -42,6 +42,7 @@ RULES = {
     "blame": "a job fails for a worker's death only if it was alone with it, or holds a stage marked once; else it runs again, alone",
     "memory": "the server never holds more of a device's SUBMITs than its credit, nor more of all devices' than its memory",
     "refusal": "well-behaved peers are never told that they broke the protocol",
+    "cancel": "what a device cancels leaves the server's queue and does not run, or is counted as wasted if it does",
     "workers": "no more batches under way than workers take",
     "leak": "nothing is kept at the end",
 }

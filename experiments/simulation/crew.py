@@ -13,7 +13,7 @@ __all__ = ["Crew"]
 
 class _Work(NamedTuple):
     variant: str
-    seconds: float
+    seconds: Callable[[], float]
     begun: float
     done: Callable[[float], None]
 
@@ -39,8 +39,8 @@ class Crew:
         self._idle = deque(range(count))
         self._queue: deque[_Work] = deque()
 
-    def put(self, variant: str, seconds: float, done: Callable[[float], None]) -> None:
-        """Have a worker busy for so long with this variant, then call `done(seconds waited for a worker)`."""
+    def put(self, variant: str, seconds: Callable[[], float], done: Callable[[float], None]) -> None:
+        """Have a worker busy with this variant, for as long as `seconds()` says when it begins, then call `done(seconds waited)`."""
         self._queue.append(_Work(variant, seconds, self._agenda.now, done))
         self._start()
 
@@ -57,7 +57,7 @@ class Crew:
             work = self._queue.popleft()
             worker = next((each for each in self._idle if work.variant in self._ready[each]), self._idle[0])
             self._idle.remove(worker)
-            seconds = work.seconds
+            seconds = work.seconds()
             if work.variant and work.variant not in self._ready[worker]:
                 self.misses += 1
                 seconds += self._load(work.variant)

@@ -10,7 +10,7 @@ from experiments.simulation.scenario import Scenario
 from iot_client.splitting.knowledge import Knowledge
 
 __all__ = [
-    "Broken", "Died", "Folded", "Handed", "Hung", "Kept", "Learned", "Record", "Spurious",
+    "Begun", "Broken", "Cancelled", "Died", "Folded", "Handed", "Hung", "Kept", "Learned", "Record", "Spurious",
     "Started", "Stood", "Trace", "Value",
 ]
 
@@ -43,6 +43,20 @@ class Started(msgspec.Struct, frozen=True, tag=True):
 
 class Died(msgspec.Struct, frozen=True, tag=True):
     """The process was killed; its memory is gone."""
+
+
+class Begun(msgspec.Struct, frozen=True, tag=True):
+    """A worker begins with a batch."""
+
+    batch: int
+
+
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
+    """What a server counts, at the end of a life, of the jobs that were cancelled."""
+
+    before: int
+    while_running: int
+    wasted: float
 
 
 class Hung(msgspec.Struct, frozen=True, tag=True):

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
 from cloud_server.events import (
-    BatchDone, Finished, Fold, Forget, JobDone, JobKey, MakePlan, MessageReceived, Note, PeerGone, Planned, Preload, Release, RunBatch,
+    Finished, Fold, Forget, JobDone, JobKey, MakePlan, MessageReceived, Note, PeerGone, Planned, Preload, Release, RunBatch,
     SendMessage, StopRequested, Tick, Withdraw,
 )
 from cloud_server.planning.planner import PLANNERS, plan
+from cloud_server.scheduler import Scheduler
 from experiments.simulation.agenda import Agenda
 from experiments.simulation.body import Body, Machine, Workers
 from experiments.simulation.crew import Crew
-from experiments.simulation.death_check import DIED
 from experiments.simulation.encodings import way_at
 from experiments.simulation.folds import INITIAL, STATE_BYTES, States, fold
 from experiments.simulation.path import Connection, Path
-from experiments.simulation.record import Died, Folded, Record, Started, Value
+from experiments.simulation.record import Begun, Cancelled, Died, Folded, Record, Started, Value
 from experiments.simulation.scenario import Scenario, ending
+from experiments.simulation.work import Work
 from wire.protocol import Envelope, Message, Result, Submit
 
 __all__ = ["ServerBody"]
@@ -53,6 +55,8 @@ class ServerBody(Body):
         self.links: dict[bytes, tuple[Connection, Path]] = {}
         self.paths: list[Path] = []
         self._codecs: dict[int, str] = {}
+        self._lined_up: dict[int, Work] = {}
+        """Batches that no worker has begun with."""
         self.workers: Workers
         self.crew: Crew
         self._tokens = count(1)
@@ -61,7 +65,7 @@ class ServerBody(Body):
         self.perform = {
             RunBatch: self._run_batch, SendMessage: self._send, Fold: self._fold, Release: self._release,
             Forget: self._forget, Note: self._note, Finished: self._finish, MakePlan: self._plan, Preload: self._note,
-            Withdraw: self._note,
+            Withdraw: self._withdraw,
         }
 
     def start(self) -> None:
@@ -86,11 +90,19 @@ class ServerBody(Body):
             self._down = down
             self.feed(StopRequested())
 
+    def count(self) -> None:
+        """Note what the machine says of cancelled jobs."""
+        assert isinstance(self.machine, Scheduler)
+        cancels = self.machine.cancels
+        self.note(Cancelled(cancels.before, cancels.while_running, cancels.wasted))
+
     def _die(self) -> None:
+        self.count()
         self.note(Died())
         self.end()
         self.inputs.clear()
         self._codecs.clear()
+        self._lined_up.clear()
         self.results.clear()
         self.links.clear()
         for path in self.paths:
@@ -158,30 +170,37 @@ class ServerBody(Body):
             return
         times = self._times(command, values)
         decodes = tuple(self._decode(command.starts_at(place), token) for place, token in enumerate(command.inputs))
-        life = self.life
-        seconds = sum(times) + sum(decodes) + self._stuck()
-        if self.scenario.server.dies and self._deaths.random() < self.scenario.server.dies:
-            self._work(command, seconds * self._deaths.random(), lambda waited: self._died(command, waited, life))
-            return
-        self._work(command, seconds, lambda waited: self._ran(command, values, states, times, decodes, waited, life))
-
-    def _work(self, command: RunBatch, seconds: float, done: Callable[[float], None]) -> None:
+        work = Work(command, values, states, times, decodes, self._stuck(), self._dies())
+        self._lined_up[command.batch] = work
+        begin, end = partial(self._begin, work, self.life), partial(self._end, work, self.life)
         if self.scenario.varieties:
-            self.crew.put(command.variant, seconds, done)
+            self.crew.put(command.variant, begin, end)
         else:
-            self.workers.put(seconds, done)
+            self.workers.put(begin, end)
+
+    def _begin(self, work: Work, life: int) -> float:
+        if life == self.life and self.alive:
+            del self._lined_up[work.command.batch]
+            self.note(Begun(work.command.batch))
+        return work.begin(self._times)
+
+    def _end(self, work: Work, life: int, waited: float) -> None:
+        if life == self.life and self.alive:
+            self.feed(work.ended(self._job, waited) if work.dies is None else work.died(waited))
+
+    def _withdraw(self, command: Withdraw) -> None:
+        """Void where a worker has begun with the batch."""
+        if command.batch in self._lined_up:
+            self._lined_up[command.batch].withdraw(command)
+
+    def _dies(self) -> float | None:
+        """After which part of its time the worker dies of a batch, if it does."""
+        chance = self.scenario.server.dies
+        return self._deaths.random() if chance and self._deaths.random() < chance else None
 
     def _loading(self, variant: str) -> float:
         variety = self.scenario.variety(variant)
         return 0.0 if variety is None else variety.load_ms / 1e3
-
-    def _died(self, command: RunBatch, waited: float, life: int) -> None:
-        """The worker ended with this batch, as cloud_server.executors.switch tells it."""
-        if life != self.life or not self.alive:
-            return
-        kind, killed = ("failed", f"{command.jobs[0]}") if len(command.jobs) == 1 else ("again", "")
-        jobs = tuple(JobDone(*key, kind, command.start, DIED, killed=killed) for key in command.jobs)
-        self.feed(BatchDone(command.batch, jobs, (), waited))
 
     def _stuck(self) -> float:
         """Seconds for which the worker does nothing at all, now and then."""
@@ -205,21 +224,12 @@ class ServerBody(Body):
         decode_ms = way_at(self.scenario.stages[start - 1], self._codecs.get(token, "raw")).decode_ms
         return self.workers.time(decode_ms) if decode_ms else 0.0
 
-    def _ran(
-        self, command: RunBatch, values: list[Any], states: States | None, times: tuple[float, ...], decodes: tuple[float, ...],
-        waited: float, life: int,
-    ) -> None:
-        if life != self.life or not self.alive:
-            return
-        starts = command.starts or (command.start,) * len(command.jobs)
-        jobs = tuple(self._job(command, states, *each) for each in zip(command.jobs, starts, values, decodes, strict=True))
-        self.feed(BatchDone(command.batch, jobs, times, waited))
-
-    def _job(self, command: RunBatch, states: States | None, key: JobKey, start: int, value: Value, decode: float) -> JobDone:
-        device, seq, path = value
+    def _job(self, work: Work, place: int) -> JobDone:
+        command, states, decode = work.command, work.states, work.decodes[place]
+        key, (device, seq, path) = command.jobs[place], work.values[place]
         kind, last = ending(self.scenario, device, seq)
         reached = last + (kind != "failed")  # a stage that fails leaves its state as it was
-        steps = tuple(self._step(stage, states, seq) for stage in range(start, min(command.stop, reached)))
+        steps = tuple(self._step(stage, states, seq) for stage in range(command.starts_at(place), min(command.stop, reached)))
         state = size = 0
         if states is not None:
             state, size = next(self._tokens), STATE_BYTES
@@ -254,7 +264,7 @@ class ServerBody(Body):
         if self.results.pop((command.session, command.seq), None) is None:
             self.broken(f"Forget({command.session}, {command.seq}): no such result is kept")
 
-    def _note(self, command: Note | Preload | Withdraw) -> None:
+    def _note(self, command: Note | Preload) -> None:
         pass
 
     def _plan(self, command: MakePlan) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import cloud_server.events as cloud
+from experiments.simulation.cancel_check import CancelCheck
 from experiments.simulation.check import Check
 from experiments.simulation.death_check import DIED, DeathCheck
 from experiments.simulation.folds import STATE_BYTES
 from experiments.simulation.owner_check import TurnCheck
-from experiments.simulation.record import Folded, Started
+from experiments.simulation.record import Folded, Record, Started
 from experiments.simulation.scenario import Scenario
 from wire.protocol import Bye, Error, Hello, Report, Result, Skip, State, Submit
 
@@ -27,6 +28,7 @@ class ServerCheck(Check):
         super().__init__("server", scenario)
         self.folded: set[tuple[int, int]] = set()
         self._devices: dict[int, int] = {}
+        self._cancels = CancelCheck(lambda text: self.problem("cancel", text))
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.ran_once: set[tuple[int, int, int]] = set()
         self.blamed: set[tuple[int, int]] = set()
@@ -36,6 +38,10 @@ class ServerCheck(Check):
             cloud.RunBatch: self.on_run_batch, cloud.BatchDone: self.on_batch_done, cloud.SendMessage: self.on_send,
             cloud.Fold: self.on_fold, cloud.Release: self.on_release, cloud.Finished: self.on_finished, cloud.Note: self.on_note,
         })
+
+    def see(self, record: Record) -> None:
+        super().see(record)
+        self._cancels.see(record.what)
 
     def _new_life(self) -> None:
         self.finished = False

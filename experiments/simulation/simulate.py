@@ -132,6 +132,7 @@ class World:
         self.agenda.run(self.agenda.now + self.scenario.server.lease + _QUIET, lambda: False)
         server = self.server
         if server.alive:
+            server.count()
             self._note("server", Kept({"inputs": sorted(server.inputs), "results": sorted(server.results)}))
             server.stop()
             self.agenda.run(self.agenda.now + _QUIET, lambda: server.finished)

@@ -11,7 +11,7 @@ import pytest
 import cloud_server.events as cloud
 import iot_client.events as iot
 from experiments.simulation.checker import RULES, validate
-from experiments.simulation.record import Broken, Folded, Handed, Kept, Record, Spurious, Trace
+from experiments.simulation.record import Broken, Cancelled, Folded, Handed, Kept, Record, Spurious, Trace
 from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
 from experiments.simulation.simulate import simulate
 from iot_client.outcome import Done, Dropped, Failed, Filtered
@@ -217,6 +217,10 @@ def refusal(r: Records) -> None:
     change(r, index, message=Error("protocol", "x"))
 
 
+def cancel(r: Records) -> None:
+    change(r, find(r, SERVER, Cancelled), while_running=9)
+
+
 def workers(r: Records) -> None:
     r[:] = [record for record in r if type(record.what) is not cloud.BatchDone]
 
@@ -230,7 +234,7 @@ BREAKS: dict[str, Callable[[Records], None]] = {
     for function in (
         broken, capture, camera, once, order, release, conservation, outcome, dropped, value, latency, age, variant, late_submit,
         way, credit, window, state, owner, turn, twin, spurious, finished, dedup, twice, job, fold, report, blame, memory, refusal,
-        workers, leak,
+        cancel, workers, leak,
     )
 }
 

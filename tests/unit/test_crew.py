@@ -13,7 +13,7 @@ def crew(resident: int, count: int = 2) -> tuple[Agenda, Crew, list[tuple[str, f
 
 def put(agenda: Agenda, crew: Crew, ended: list[tuple[str, float]], *variants: str) -> None:
     for variant in variants:
-        crew.put(variant, 0.1, lambda waited, variant=variant: ended.append((variant, round(agenda.now, 3))))  # type: ignore[misc]
+        crew.put(variant, lambda: 0.1, lambda waited, variant=variant: ended.append((variant, round(agenda.now, 3))))  # type: ignore[misc]
 
 
 def test_work_goes_to_the_worker_that_has_its_variant() -> None:
