@@ -14,8 +14,9 @@ VENV="$ROOT/.venv"
 PY="$VENV/bin/python"
 SYSTEM_LIBRARIES=(libxcb1 libgl1 libglib2.0-0)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1
-# A module path from outside would come before the checkout's own packages.
-unset PYTHONPATH
+# A module path from outside would come before the checkout's own packages. Tests start hundreds of processes, and without
+# bytecode each compiles our modules anew: 0.2 s of CPU.
+unset PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 # say LINE...: to the person, not into a pipe.
 say() { printf '%s\n' "$@" >&2; }
