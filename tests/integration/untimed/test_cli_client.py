@@ -8,7 +8,7 @@ import os
 import cv2
 import pytest
 
-from tests.integration.commands import REPO, RESULT_KEYS, STAGES, client, counted, rows
+from tests.integration.commands import REPO, RESULT_KEYS, STAGES, client, counted, rows, running
 
 
 def test_a_local_run_leaves_lines_clip_summary_and_trace(short_clip, tmp_path):
@@ -112,9 +112,13 @@ def test_an_app_without_a_source_asks_for_one(tmp_path):
 
 
 def test_no_server_is_told_with_its_address(free_port):
-    """Three stages need a server; nobody answers."""
-    done = client(3, "--port", free_port)
-    assert done.returncode == 3 and f"127.0.0.1:{free_port}" in done.stderr and "cloud-server" in done.stderr
+    """Three stages need a server, and so does a goal without a stage count; nobody answers where they looked."""
+    options = ("--port", free_port)
+    with running(3, *options) as split, running("--slo-ms", 100, "--no-profile", *options) as goal:
+        for process in (split, goal):
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 3 and "cloud-server" in errors and "Traceback" not in errors
+            assert f"no Spillway server answered at tcp://127.0.0.1:{free_port}" in errors
 
 
 def test_a_users_tasks_py_is_named_rather_than_imported(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from tests.tutorial import listings, run_python
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 PROGRAMS = {"iot-client": "iot_client", "cloud-server": "cloud_server"}
 
 

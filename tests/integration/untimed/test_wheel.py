@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = (
     "tasks", "wire", "metrics", "iot_client", "cloud_server", "examples", "experiments", "setup.cfg", "pyproject.toml", "MANIFEST.in",
     "README.md", "LICENSE",
