@@ -1,1 +1,1 @@
-"""Integration tests whose claims hold on a busy machine: `scripts/test` runs them beside the unit tests."""
+"""Integration tests whose claims hold on a busy machine: `scripts/test` runs them beside others."""
