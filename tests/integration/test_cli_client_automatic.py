@@ -121,10 +121,10 @@ def test_a_target_nobody_can_hold_is_named(slow_runs):
 def test_the_threshold_policy_moves_one_stage_every_three_seconds(port, tmp_path):
     """Below the target and never back; the reason is told."""
     summary, lines, shown = run(port, tmp_path, 6, 900, "--policy", "threshold", "--rate", 40, "--frames", 280)
-    assert summary["policy"] == "threshold" and summary["moves"] == 2 and summary["split"] == 4
+    assert summary["policy"] == "threshold" and 2 <= summary["moves"] == 6 - summary["split"] <= summary["elapsed_s"] / 3
     assert "moved 6 -> 5: " in shown and " fps is below 900" in shown and "moved 5 -> 4: " in shown
     splits = [line["split"] for line in lines]
-    assert splits == sorted(splits, reverse=True) and set(splits) == {6, 5, 4}
+    assert splits == sorted(splits, reverse=True) and set(splits) == set(range(min(splits), 7)) and min(splits) <= 4
 
 
 def test_a_codec_by_hand_is_used_for_every_frame_that_is_sent(port, tmp_path):
