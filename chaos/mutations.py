@@ -219,8 +219,8 @@ MUTATIONS = (
     ),
     Mutation(
         "credit-cap", _MEMORY, "all sessions together stay under one cap",
-        "            return min(wanted, free)\n",
-        "            return wanted\n",
+        "max(missing, min(wanted, free - spare))\n",
+        "wanted\n",
     ),
     Mutation(
         "credit-lost", _MEMORY, "what the link lost is given back",

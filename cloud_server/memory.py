@@ -4,10 +4,17 @@ A session is charged with what it may still send (`unused`), what is here of it 
 acknowledged (`held`) and the state of its stages (`stored`). A limit that was told cannot be taken back on a link, so
 a limit is raised only where all charges together stay under the cap:
 
-    share = cap / live devices, at most `most`; and at least the session's own next job beyond what is held for it
-    first on a link: min(share, 1 MiB); then up to the share as jobs end, in the order in which sessions asked
+    room = cap - largest; share = room / live devices, at most `most`
+    first on a link: a quarter of room / live, at most the share and 1 MiB
+    then up to the session's `window`, at most its share; and always its own next job beyond what is held for it
 
-What an idle session was granted and does not use is taken back by asking for a new HELLO (`recalled`). The last
+A window grows with use, as TCP's does: twofold each time it bounds what the device sends although all that it gave is used (slow
+start), at once to the share while less than a quarter of the room is in use, and to what the device sent in the last second; it
+falls to twice that. So most of what is granted is used within a second or two, and those that come later find room. An eighth of
+the room is only for first limits and for next jobs, which are granted in the order in which sessions asked; while several wait,
+each gets no more than that.
+
+What a session was granted and does not use is taken back by asking for a new HELLO (`recalled`), if others wait. The last
 `largest` bytes of the cap are only for one at a time that has nothing under way here, the first in line or one whose
 answers are held: so somebody can always go on, and ack, whatever the others hold. States take no credit and
 stay for as long as their session: all together they may have half of what is beside `largest`; beyond that all but the first are refused.
@@ -20,9 +27,16 @@ from collections.abc import Iterable
 __all__ = ["Account", "Memory"]
 
 _FIRST = 2**20
-"""Bytes granted in WELCOME: a few frames; more is granted to who asks for it."""
+"""Bytes granted in WELCOME at most: a few frames; more is granted to who asks for it."""
+_QUARTER = 4
+"""Of an even part of the room, as much of it as a first limit may be: the sum over n sessions that come one after the other rises
+with log n, so that first limits alone fill the room at 2,500 sessions under the default cap."""
+_SPARE = 8
+"""One part of so many of the room is for first limits and next jobs."""
 _IDLE = 1.0
 """Seconds without a payload after which what a session does not use may be wanted by others."""
+_LONG = 4
+"""And what it would not use in so many seconds."""
 
 
 class Memory:
@@ -40,9 +54,11 @@ class Memory:
         self.used = 0
         self.stored = 0
         """Bytes of the states of all sessions."""
-        self.live = self.share = 0
-        """Devices with a link, and what each of them may have while others want the rest."""
+        self.live = self.share = self.first = 0
+        """Devices with a link, what each of them may have while others want the rest, and what it gets first."""
         self.linked(0)
+        self.plenty = (cap - self.largest) // _QUARTER
+        """Below so many bytes in use windows are as wide as shares: wide ones save messages."""
         self.lendings: dict[int, int] = {}
         """Bytes by batch that no session is charged with."""
         self._reserved: Account | None = None
@@ -53,11 +69,13 @@ class Memory:
     def linked(self, change: int) -> None:
         """One more device with a link, or one less."""
         self.live += change
-        self.share = min(self.most, max(0, self.cap - self.largest) // max(1, self.live))
+        part = max(0, self.cap - self.largest) // max(1, self.live)
+        self.share, self.first = min(self.most, part), min(self.most, part // _QUARTER, _FIRST)
 
     def grant(self, account: Account) -> int:
         """Raise a session's limit as far as its share and the others allow; returns by how much."""
-        entitled = max(account.share if account.kin else self.share, min(account.need, self.largest) + account.held + account.stored)
+        window = min(account.window, account.share if account.kin else self.share)
+        entitled = max(window, min(account.need, self.largest) + account.held + account.stored)
         wanted = entitled - account.charge
         granted = 0
         if account.linked and wanted > 0 and wanted >= account.missing:  # else its own jobs are what it waits for
@@ -72,8 +90,9 @@ class Memory:
         return granted
 
     def welcome(self, account: Account, *, asks: bool) -> None:
-        """The first limit on a link; a device that cannot ask (`asks`) gets what its largest job needs."""
-        first = min(account.share, _FIRST) if asks else min(self.most, max(_FIRST, self.largest))
+        """The first limit on a link; a device that cannot ask (`asks`) gets what its largest job needs, and later its share."""
+        first = min(account.share, self.first) if asks else min(self.most, max(_FIRST, self.largest))
+        account.window = first if asks else self.most
         granted = min(first - account.charge, self.cap - self.largest - self.used)
         if granted > 0:
             account.raise_limit(granted)
@@ -93,10 +112,10 @@ class Memory:
         first = next(iter(self.waiting.values()), None)
         if first is None:
             return []
-        keeps = min(self.share, _FIRST)
         idle = [
             account for fed, account in accounts
-            if now - fed >= _IDLE and account.unused > (0 if account is self._reserved else keeps) and account is not first
+            if account is not first and account.unused > (0 if account is self._reserved else 2 * self.first)
+            and (now - fed >= _IDLE or account.unused > 2 * self.first + _LONG * account.lately)
         ]
         missing = first.missing - (self.cap - self.largest - self.used)
         recalled = []
@@ -125,7 +144,8 @@ class Memory:
         first = next(iter(self.waiting), account.number) == account.number
         free, missing = self.cap - self.largest - self.used, account.missing
         if first and free >= max(1, missing):
-            return min(wanted, free)
+            spare = (self.cap - self.largest) // _SPARE
+            return missing if len(self.waiting) > 1 else max(missing, min(wanted, free - spare))
         holder = self._reserved
         # What it may send on a later link it was granted like anybody else.
         taken = holder is not None and holder is not account and (holder.kept or (holder.unused and holder.links == self._reserved_on))
@@ -155,11 +175,19 @@ class Account:
         self.stored = 0
         self.need = 0
         """Bytes of the job it sends next, as far as is known: it said so, or it is like the last one."""
+        self.window = 0
+        """What it may have here unasked, as far as its share goes: what it had use for lately."""
+        self.lately = 0
+        """Bytes that came in the last second; all it may have, as long as nobody looked for one."""
+        self._swept = self._grown = 0
+        """`received` when somebody looked last, -1 before; what was granted when the window grew last."""
         self.linked = False
         self.kin: tuple[Account, ...] = ()
         """Those of its device's other sessions, which have one share together."""
         self.links = 0
         """Links so far, the present one too."""
+        self.asks = True
+        """True if its device says how much it waits for."""
         self._memory = memory
 
     @property
@@ -202,7 +230,9 @@ class Account:
     def link(self, *, asks: bool = True) -> int:
         """A new link: counters start anew. Returns the limit for WELCOME."""
         self.unlink()
-        self.limit = self.received = 0
+        self.limit = self.received = self._grown = 0
+        self.lately, self._swept = self._memory.most, -1
+        self.asks = asks
         self.linked = True
         self.links += 1
         self._memory.linked(not self._accompanied)
@@ -231,10 +261,23 @@ class Account:
             return 0
         return self._count(nbytes)
 
-    def reconcile(self, sent: int) -> None:
-        """The device has sent more than came: the link lost it."""
+    def follow(self) -> None:
+        """Another second is over: the window is at least what was used in it, and at most twice that."""
+        before, self._swept = self._swept, self.received
+        if before < 0:
+            return
+        self.lately = self.received - before
+        if self.asks:
+            used = self.lately + self.kept + self.held + self.stored
+            self.window = max(self._memory.first, used, min(self.window, 2 * used))
+
+    def reconcile(self, sent: int, wants: int = 0) -> None:
+        """The device has sent so many bytes, the link lost what did not come; and it waits for credit for a job of so many."""
         if sent > self.received:
             self._count(sent - self.received)
+        if wants:
+            self.need = wants
+            self._grow(sent)
 
     def keep(self, nbytes: int) -> None:
         """A job's payload is kept (negative: no longer)."""
@@ -260,10 +303,14 @@ class Account:
     def grant(self) -> int:
         """A limit worth telling unasked (half the window is free, or the next job fits again), or 0."""
         memory, unused = self._memory, self.limit - self.received
-        share = self.share if self.kin else memory.share
-        if 2 * (unused + self.kept + self.held) > share and (unused >= self.need or unused >= memory.largest):
+        fits = unused >= self.need or unused >= memory.largest
+        if fits and 2 * (unused + self.kept + self.held) > min(self.window, self.share if self.kin else memory.share):
             return 0
-        return self.limit if memory.grant(self) else 0
+        before = self.limit
+        if not fits or memory.used < memory.plenty:
+            self._grow(self.received)
+        memory.grant(self)
+        return self.limit if self.limit > before else 0
 
     def announce(self) -> int:
         """The limit as it is now told to the device, raised as far as may be."""
@@ -280,6 +327,15 @@ class Account:
     @property
     def _accompanied(self) -> bool:
         return any(each.linked for each in self.kin)
+
+    def _grow(self, sent: int) -> None:
+        """The window bounds what it sends, or may as well be wider, and what the last growth gave is used: widen it."""
+        memory = self._memory
+        if sent + self.need > self._grown and self.number not in memory.waiting:
+            twice = 2 * max(min(self.window, self.share), self.need)
+            self.window = memory.most if memory.used < memory.plenty else min(twice, memory.most)
+            memory.grant(self)
+            self._grown = self.limit
 
     def _count(self, nbytes: int) -> int:
         left = self.limit - self.received

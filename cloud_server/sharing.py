@@ -19,7 +19,9 @@ def served(memory: Memory, sessions: Mapping[int, Session]) -> Iterator[tuple[Se
 
 
 def recalled(memory: Memory, sessions: Mapping[int, Session], now: float) -> Iterator[tuple[Session, Error]]:
-    """Who loses what it was granted and does not use, for others wait for it; unbound once it was told."""
+    """Once a second: who loses what it was granted and does not use, for others wait for it; unbound once it was told."""
+    for session in sessions.values():
+        session.account.follow()
     for account in memory.recalled(((session.fed, session.account) for session in sessions.values()), now):
         session = sessions[account.number]
         yield session, Error("hello_required", "others wait for memory this device does not use: say HELLO for what is left")

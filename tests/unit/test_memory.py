@@ -33,6 +33,12 @@ def crowd(memory: Memory, count: int) -> list[Account]:
     return accounts
 
 
+def hoard(account: Account, nbytes: int) -> None:
+    """It was granted so much more, and all it has is here."""
+    account.raise_limit(nbytes)
+    arrive(account, account.unused)
+
+
 # -- one device ----------------------------------------------------------------------------------------
 
 
@@ -158,14 +164,12 @@ def test_newcomers_get_what_is_left_and_the_rest_when_others_have_used_theirs() 
     """The first took all it may have; as its jobs end its limit stays until it is down to its share."""
     memory = Memory(2500, 2000, 500)
     early, late = Account(0, memory), Account(1, memory)
-    assert early.link() == 2000
+    assert early.link() == 500
+    hoard(early, 1500)
     assert late.link() == 0
-    arrive(early, 400)
-    late.need = 400
-    late.announce()
-    assert late.limit == 400, "what is kept back serves who has nothing here"
+    late.reconcile(0, wants=400)
+    assert late.announce() == 400, "what is kept back serves who has nothing here"
     arrive(late, 400)
-    arrive(early, 1600)
     early.keep(-400)
     assert early.grant() == 0, "at 1,600 it is above its share of 1,000"
     late.keep(-400)
@@ -177,14 +181,14 @@ def test_the_first_to_ask_is_the_first_to_get() -> None:
     """Two wait; what becomes free goes to the first, even if the second needs less."""
     memory = Memory(3000, 2000, 1000)
     hog, other, large, small = crowd(memory, 4)
-    arrive(hog, hog.unused)
+    hoard(hog, 2000 - memory.used)
     for account, need in ((other, 1000), (large, 1000), (small, 300)):
         account.need = need
         account.announce()
     arrive(other, 1000)
     assert list(memory.waiting) == [2, 3]
     assert memory.serve() == []
-    hog.keep(-900)
+    hog.keep(-359)
     assert memory.serve() == []
     other.keep(-1000)
     assert memory.serve() == [large], "from what is kept back, which is for one at a time"
@@ -195,18 +199,18 @@ def test_the_first_to_ask_is_the_first_to_get() -> None:
 
 
 def test_who_comes_later_does_not_pass_though_there_is_room_for_it() -> None:
-    """The first in line needs 1,000 bytes and 700 are free: the second, which needs 300, waits behind it."""
+    """The first in line needs 750 bytes more and 700 are free: the second, which needs 113, waits behind it."""
     memory = Memory(4000, 4000, 1000)
-    hog, other, large, small = (Account(number, memory) for number in range(4))
-    for account, need in ((hog, 0), (other, 1000), (large, 1000), (small, 300)):
-        account.link()
+    hog, other, large, small = crowd(memory, 4)
+    hoard(hog, 3000 - memory.used)
+    for account, need in ((other, 1000), (large, 1000), (small, 300)):
         account.need = need
         account.announce()
-        if account in (hog, other):
-            arrive(account, account.unused)
-    hog.keep(-1700)
+    arrive(other, 1000)
+    hog.keep(-1325)
     assert memory.cap - memory.largest - memory.used == 700
     assert list(memory.waiting) == [2, 3]
+    assert (large.missing, small.missing) == (750, 113)
     assert memory.serve() == []
     assert memory.grant(small) == 0
 
@@ -216,24 +220,42 @@ def test_what_idle_sessions_do_not_use_is_taken_back_for_who_waits() -> None:
     and none that was fed in the last second."""
     memory = Memory(9 * FIRST, 8 * FIRST, FIRST)
     accounts = crowd(memory, 3)
-    for account in accounts:
-        account.need = FIRST
-        account.announce()
-    accounts[0].announce()
+    for account, more in zip(accounts, (FIRST, 3 * FIRST, FIRST // 2)):
+        account.raise_limit(more)
     late = Account(3, memory)
     late.link()
-    late.need = FIRST
-    arrive(late, late.unused)
+    hoard(late, 0)
+    late.reconcile(late.received, wants=FIRST)
     late.announce()
     assert list(memory.waiting) == [3]
     fed = [(0.0, account) for account in [*accounts, late]]
     assert memory.recalled(fed, 0.9) == []
     recalled = memory.recalled(fed, 1.0)
-    assert recalled == [max(accounts, key=lambda account: account.unused)]
+    assert recalled == [accounts[1]]
     for account in recalled:
         account.unlink()
     assert memory.serve() == [late]
     assert memory.recalled(fed, 1.0) == []
+
+
+def test_who_holds_more_than_it_sends_in_four_seconds_is_no_better_than_idle() -> None:
+    """One was granted four times a first limit and sends a hundredth of one a second; it loses that once others wait."""
+    memory = Memory(9 * FIRST, 8 * FIRST, FIRST)
+    trickle, other = crowd(memory, 2)
+    trickle.raise_limit(3 * FIRST)
+    other.raise_limit(4 * FIRST)
+    for _ in range(2):
+        arrive(trickle, FIRST // 100)
+        arrive(other, FIRST)
+        for account in (trickle, other):
+            account.follow()
+    late = Account(3, memory)
+    late.link()
+    arrive(late, late.unused)
+    late.reconcile(late.received, wants=FIRST)
+    late.announce()
+    assert list(memory.waiting) == [3]
+    assert memory.recalled([(1.0, account) for account in (trickle, other, late)], 1.0) == [trickle]
 
 
 def test_a_session_that_ends_leaves_nothing() -> None:

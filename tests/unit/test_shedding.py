@@ -17,6 +17,13 @@ def serving(**fields: object) -> ServerUnderTest:
     return server
 
 
+def takes_all(server: ServerUnderTest, now: float) -> None:
+    """The first device asks for credit and sends until two jobs of 500 bytes are all that its share holds."""
+    for seq in range(2):
+        server.hears(Ping(0, sent=500 * seq, wants=500), now)
+        server.submits(seq, now, nbytes=500)
+
+
 def live(cost: float = 0.2) -> ServerUnderTest:
     """A live device of 30 fps at a server of one worker that takes `cost` seconds a frame; frame 0 is done at 1.0."""
     server = serving(mode="live")
@@ -139,8 +146,7 @@ def test_a_silent_device_loses_its_place_sooner_where_others_wait_for_memory() -
     """Half the lease of 60 s, if it holds anything; else nobody gains by it."""
     server = ServerUnderTest(memory=1500, max_job=500)
     server.connect(0.0)
-    server.submits(0, 0.0, nbytes=500)
-    server.submits(1, 0.0, nbytes=500)
+    takes_all(server, 0.0)
     server.connect(29.0, session=8, peer=b"M")
     server.hears(Ping(0, wants=500), 29.0, session=8, peer=b"M")
     server.submits(0, 29.0, session=8, peer=b"M", nbytes=500)
@@ -160,8 +166,7 @@ def test_a_device_that_waits_is_told_when_there_is_room() -> None:
     """The first holds all there is; the second asks in vain, and gets its credit with the answer that frees it."""
     server = ServerUnderTest(memory=1500)
     server.connect(0.0)
-    server.submits(0, 1.0, nbytes=500)
-    server.submits(1, 1.0, nbytes=500)
+    takes_all(server, 1.0)
     server.connect(1.0, session=8, peer=b"M")
     server.hears(Ping(0, wants=400), 1.0, session=8, peer=b"M")
     server.submits(0, 1.1, session=8, peer=b"M", nbytes=400)
@@ -184,14 +189,15 @@ def test_what_an_idle_device_does_not_use_is_asked_back() -> None:
     server.hears(Ping(0, 1, mega), 0.1)
     assert server.machine.sessions[7].account.unused == 4 * mega
     server.connect(0.5, session=8, peer=b"M")
+    server.hears(Ping(0, wants=mega), 0.5, session=8, peer=b"M")
     server.submits(0, 0.5, session=8, peer=b"M", nbytes=mega)
-    server.hears(Ping(0, wants=mega), 0.6, session=8, peer=b"M")
+    server.hears(Ping(0, sent=mega, wants=mega), 0.6, session=8, peer=b"M")
     assert list(server.machine.memory.waiting) == [8]
     assert server.tick(0.9) == []
     asked = failed("hello_required", "others wait for memory this device does not use: say HELLO for what is left")
     assert server.tick(1.5) == [asked, said(Credit(4 * mega), 8, b"M")]
     assert server.connect(1.6)[-1] == said(Welcome(
-        MINOR, "server", mega, mega, 500_000, 60_000_000, resumed=True,
+        MINOR, "server", 5 * mega // 8, mega, 500_000, 60_000_000, resumed=True,
     ))
 
 
@@ -199,9 +205,9 @@ def test_who_pings_and_never_fetches_its_answers_makes_room_where_others_wait() 
     """Alone it may keep what it has; once another device waits for memory, a lease of 60 s without an ack ends it."""
     server = ServerUnderTest(memory=1500, max_job=500)
     server.connect(0.0)
-    for seq in range(2):
-        server.submits(seq, 0.0, nbytes=500)
-        server.done(seq, 0.0)
+    takes_all(server, 0.0)
+    for batch in range(2):
+        server.done(batch, 0.0)
     for second in range(1, 61):
         server.hears(Ping(0), float(second))
         server.tick(float(second))
