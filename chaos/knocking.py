@@ -39,7 +39,10 @@ def main() -> int:
     begun, made, let_in = time.monotonic(), 0, 0
     while (now := time.monotonic()) < begun + options.seconds:
         for _ in range(min(_AT_ONCE, int((now - begun) * options.rate) - made)):
-            socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
+            try:
+                socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
+            except zmq.ZMQError:  # those that are closed have not ended yet: a host too slow for the rate, which then says so
+                break
             pair = pairs[made % _PAIRS]
             for option, value in (
                 (zmq.LINGER, 0), (zmq.CURVE_PUBLICKEY, pair.public), (zmq.CURVE_SECRETKEY, pair.secret), (zmq.CURVE_SERVERKEY, server),

@@ -19,6 +19,9 @@ from typing import Any
 
 import zmq
 
+from wire.door import Door
+from wire.knocks import Knocks, Turned
+
 __all__ = ["LOOK_S", "Lines"]
 
 LOOK_S = 0.05
@@ -31,7 +34,9 @@ _NOBODY_S = 0.5
 _PATIENCE_S = 1.0
 """A loop that never finds its socket empty reads every peer in turn: within this time each that has a whole message."""
 _ENDPOINT = "inproc://lines"
-_ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
+_ACCEPTED, _DISCONNECTED, _LISTENING = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED), int(zmq.EVENT_LISTENING)
+_QUIET_S = 10.0
+"""Between two lines about attempts to connect that are not answered."""
 _TCP_INFO, _COUNTS_AT, _SO_COOKIE = 11, 120, 57  # linux/tcp.h (from tcpi_bytes_acked to tcpi_notsent_bytes: 4.6), asm-generic/socket.h
 _DONTWAIT = int(zmq.DONTWAIT)
 _EVENT = struct.Struct("=HI")
@@ -64,15 +69,22 @@ class Lines:
         context, listener: the socket to watch, not yet bound.
         largest: bytes a message may have; most: bytes of unfinished messages of all connections together.
         on_note: called with (level, text) about who was cut off.
+        knocks: who is refused, and what part of such attempts to connect is answered; None: all are.
 
     Attributes:
         cut: how many were.
     """
 
     def __init__(
-        self, context: zmq.Context[Any], listener: zmq.Socket[Any], largest: int, most: int, on_note: Callable[[str, str], None]
+        self, context: zmq.Context[Any], listener: zmq.Socket[Any], largest: int, most: int, on_note: Callable[[str, str], None],
+        knocks: Knocks | None = None,
     ) -> None:
         self.cut = 0
+        self._knocks = knocks
+        self._door: Door | None = None
+        self._unheard = 0
+        self._strange: set[int] = set()
+        self._told_at = 0.0
         self._listener = listener
         self._largest = largest + _SLACK
         self._most = most + _SLACK
@@ -81,7 +93,7 @@ class Lines:
         self._by_fd: dict[int, _Line] = {}
         self._by_peer: dict[bytes, _Line] = {}
         self._next = 0.0
-        listener.monitor(_ENDPOINT, _ACCEPTED | _DISCONNECTED)
+        listener.monitor(_ENDPOINT, _ACCEPTED | _DISCONNECTED | _LISTENING)
         self._events: zmq.Socket[Any] = context.socket(zmq.PAIR)
         self._events.setsockopt(zmq.LINGER, 0)
         self._events.setsockopt(zmq.RCVHWM, 0)  # a full one would stop libzmq's own thread
@@ -107,6 +119,8 @@ class Lines:
             return
         self._next = now + LOOK_S
         self._note_changes(now)
+        if self._knocks is not None and self._door is not None:
+            self._turn_away(self._knocks, self._door, now)
         unfinished = [line for line in list(self._by_fd.values()) if self._is_unfinished(line, now, drained)]
         for line in [line for line in unfinished if line.nbytes > self._largest]:
             self._cut(line, f"a message without end after {line.nbytes} bytes; {self._largest} is the most")
@@ -136,6 +150,7 @@ class Lines:
         fd = int(frame.get(zmq.SRCFD))
         if fd not in self._by_fd:
             self._note_changes(monotonic())
+        self._strange.discard(fd)
         line = self._by_fd.get(fd)
         if line is not None:
             self._by_peer[peer] = line
@@ -145,9 +160,29 @@ class Lines:
     def _note_changes(self, now: float) -> None:
         while int(self._events.getsockopt(zmq.EVENTS)) & int(zmq.POLLIN):
             event, fd = _EVENT.unpack(self._events.recv_multipart(_DONTWAIT)[0])
+            if event == _LISTENING:
+                self._door = Door(fd)
+                continue
             self._forget(self._by_fd.get(fd))
-            if event == _ACCEPTED and (cookie := self._kernel.cookie(fd)) is not None:
+            if event == _DISCONNECTED:
+                self._unheard += fd in self._strange
+                self._strange.discard(fd)
+                continue
+            self._strange.add(fd)
+            if (cookie := self._kernel.cookie(fd)) is not None:
                 self._by_fd[fd] = _Line(fd, cookie, now)
+
+    def _turn_away(self, knocks: Knocks, door: Door, now: float) -> None:
+        """Answer no more strangers than there is time for."""
+        knocks.unheard(self._unheard)
+        self._unheard = 0
+        turned = knocks.look(now)
+        door.answer(turned)
+        if turned != Turned() and now >= self._told_at:
+            self._told_at = now + _QUIET_S
+            whom = f"those from {len(turned.listed)} addresses" if turned.listed else "all"
+            text = f"some {knocks.rate():.0f} connections a second come to nothing: until they are fewer, of {whom} one in"
+            self._on_note("warning", f"{text} {1 / turned.share:.1f} is answered")
 
     def _is_unfinished(self, line: _Line, now: float, drained: bool) -> bool:
         counts = self._kernel.counts(line.fd)

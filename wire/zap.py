@@ -15,6 +15,7 @@ import zmq
 
 from wire.channel import Channel
 from wire.keys import text_of, words_of
+from wire.knocks import Knocks
 
 __all__ = ["DOMAIN", "Gate", "GateFailed", "prove"]
 
@@ -40,7 +41,7 @@ class Gate:
         on_note: called with (level, text), on the loop's thread.
 
     Attributes:
-        refused: how many connections were.
+        refused: how many connections were. knocks: how often, and from where.
     """
 
     def __init__(self, context: zmq.Context[Any], allowed: Mapping[str, bytes], on_note: Callable[[str, str], None]) -> None:
@@ -52,6 +53,7 @@ class Gate:
             self.socket.close(0)
             raise
         self.refused = 0
+        self.knocks = Knocks()
         self.quiet = False
         self._on_note = on_note
         self._unsaid = 0
@@ -95,10 +97,13 @@ class Gate:
             user = self._user(question)
         except Exception as error:
             user = ""
-            self._say("error", f"a key could not be checked, and was refused: {type(error).__name__}: {error}")
+            complaint = f"a key could not be checked, and was refused: {type(error).__name__}: {error}"
+            self._say("error", lambda: complaint)
         if user:
             return [b"1.0", request, b"200", b"OK", user.encode(), b""]
         self.refused += 1
+        if not self.quiet:
+            self.knocks.refused(b"".join(question[3:4]).decode("ascii", "replace"))
         # 400 and no other: on 300 the device would wait in silence.
         return [b"1.0", request, b"400", b"not allowed", b"", b""]
 
@@ -109,12 +114,10 @@ class Gate:
         user = credentials[0].hex()
         if user in self._names:
             return user
-        known = f"key {text_of(credentials[0])} ({words_of(credentials[0])})"
-        where = address.decode("ascii", "replace")
-        self._say("warning", f"refused {where}: {known} is not allowed; `cloud-server devices allow NAME KEY` lets it in")
+        self._say("warning", lambda: _refusal(address, credentials[0]))
         return ""
 
-    def _say(self, level: str, text: str) -> None:
+    def _say(self, level: str, text: Callable[[], str]) -> None:
         """One line at once, then at most one in ten seconds with the number of those between."""
         now = monotonic()
         if self.quiet or now < self._say_at:
@@ -122,7 +125,12 @@ class Gate:
             return
         more = f"; {self._unsaid} more were refused since the last such line" if self._unsaid else ""
         self._say_at, self._unsaid = now + _QUIET_S, 0
-        self._on_note(level, text + more)
+        self._on_note(level, text() + more)
+
+
+def _refusal(address: bytes, key: bytes) -> str:
+    known = f"key {text_of(key)} ({words_of(key)})"
+    return f"refused {address.decode('ascii', 'replace')}: {known} is not allowed; `cloud-server devices allow NAME KEY` lets it in"
 
 
 def prove(gate: Gate, strangers: Mapping[str, Channel]) -> None:

@@ -280,7 +280,7 @@ class ZmqListener(_Owned):
         self._look_at_gate = 0
         self._look_at_lines = 0
         self._socket = make_socket(self._context, zmq.ROUTER, max_message, keys)
-        self._lines = Lines(self._context, self._socket, max_message, most, on_note)
+        self._lines = Lines(self._context, self._socket, max_message, most, on_note, self._gate.knocks if self._gate else None)
         where = f"[{host}]" if ":" in host else host
         if ":" in host:
             self._socket.setsockopt(zmq.IPV6, 1)

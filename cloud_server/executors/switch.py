@@ -25,6 +25,7 @@ import psutil
 from cloud_server.digest import digest
 from cloud_server.events import BatchDone, JobDone, JobKey, Preload, Withdraw
 from cloud_server.executors.child import Answer, Holds, Leaving, Ready, carried, unflatten
+from cloud_server.executors.precedence import Precedence
 from cloud_server.executors.seam import Deliver, OnNote
 from cloud_server.executors.stock import Stock
 from cloud_server.executors.worker_process import Job, WorkerProcess
@@ -94,6 +95,7 @@ class Switch:
         self._problem = ""
         self.replaced = 0
         self._stock = Stock(crew.workers, on_note)
+        self._precedence = Precedence()
         self._close_at: float | None = None
 
     def run(self) -> None:
@@ -106,6 +108,7 @@ class Switch:
                     self._end_overdue()
                     self._fill_posts()
                     self._hand_out()
+                    self._precedence.look(self._processes, bool(self._pending), monotonic())
                 self._wait()
         finally:
             for post in self._posts:
@@ -167,7 +170,7 @@ class Switch:
 
     def _wakeup(self) -> float | None:
         now, limit = monotonic(), self._crew.seconds
-        until = now + limit if limit else inf  # a job given by the loop's thread meanwhile wakes nobody
+        until = min(now + limit if limit else inf, self._precedence.until)  # a job given by the loop's thread meanwhile wakes nobody
         for post in self._posts:
             process = post.process
             if process is None:
@@ -259,6 +262,7 @@ class Switch:
 
     def _answered(self, process: WorkerProcess, answer: Answer, parts: list[memoryview]) -> None:
         done = answer.done
+        self._precedence.answers(process, sum(done.times))
         process.answered(sum(done.times))
         self._longest = max(self._longest * _FADES, process.busy)
         results: dict[JobKey, Payload] = {}
@@ -295,6 +299,7 @@ class Switch:
                 except OSError as error:
                     self._not_started(post, f"a worker process cannot be started: {error}")
                 else:
+                    self._precedence.starts(post.process, any(process.ready for process in self._processes()), now)
                     for descriptor in _descriptors(post.process):
                         self._by_descriptor[descriptor] = post
                         self._poll.register(descriptor, select.POLLIN)
@@ -318,6 +323,7 @@ class Switch:
         if message.problem:
             return
         process.ready, process.app = True, message.app
+        self._precedence.serves(process)
         self._stock.catch_up(post.index, process)
         if post.bereft:
             self._on_note("info", f"worker process {process.pid} takes over")
@@ -347,6 +353,7 @@ class Switch:
         post.process = None
         post.bereft = self._started
         self._stock.buried(post.index, process)
+        self._precedence.ended(process)
         if charge:
             process.kill()
             threading.Thread(target=process.bury, name="undertaker", daemon=True).start()  # gigabytes take a while to be given back
