@@ -37,7 +37,7 @@ from metrics.health import Vitals, ask, parse_address
 from metrics.pulse import Pulse
 from metrics.trace import TraceWriter
 from tasks import App, TaskError, load
-from wire.heap import keep_freed_memory
+from wire.heap import keep_freed_memory, settle
 from wire.keys import KeyProblem
 from wire.zap import GateFailed
 from wire.zmq_channel import BindError
@@ -179,6 +179,7 @@ class _Run:
             vitals.__enter__()
             recorder.start()
             _bind(server, config)
+            settle()
             self._serve(server, vitals)
         finally:
             vitals.stopping()

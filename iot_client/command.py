@@ -36,7 +36,7 @@ from metrics.summary import SummarySnapshot
 from metrics.tables import summary_table
 from tasks import App, TaskError, load
 from tasks.plain import to_plain
-from wire.heap import keep_freed_memory
+from wire.heap import keep_freed_memory, settle
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -157,6 +157,7 @@ class _Run:
             if vitals.port is not None:
                 self._display.note("info", f"health on port {vitals.port}")
             self._say_resumed(client.spooler)
+            settle()
             self._start(client)
             pump.sinks += self._files(client.spooler) + ([window] if window else [])
             with sampler:

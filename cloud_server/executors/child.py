@@ -31,7 +31,7 @@ from cloud_server.executors.worker import Worker
 from cloud_server.offer import AppInfo
 from tasks import Residency, TaskError, load
 from tasks.run import RESIDENT
-from wire.heap import keep_freed_memory
+from wire.heap import keep_freed_memory, settle
 from wire.protocol import Payload
 
 __all__ = [
@@ -158,6 +158,7 @@ def main(descriptor: int, parent: int) -> None:
 
 def serve(line: Line, worker: Worker, ready: Ready) -> None:
     """Say so, then answer orders to the end of the line."""
+    settle()
     line.send([_ENCODE(ready)])
     holds = _Teller(line, worker)
     loader = Loader(lambda _, app, problem: holds.tell(app, problem))

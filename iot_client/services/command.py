@@ -25,7 +25,7 @@ from iot_client.signals import Signals
 from iot_client.uplink.planner import PLANNERS
 from iot_client.uplink.sharing import Stake
 from tasks import App, TaskError, load
-from wire.heap import keep_freed_memory
+from wire.heap import keep_freed_memory, settle
 from wire.options import layout
 
 __all__ = ["line", "main", "summary"]
@@ -99,6 +99,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
             runs.append(ServiceRun(client, entry.stake, _sink(entry, client.app), _note))
         planned = _services(options, services, clients)
         closing.callback(_end, planned, runs)
+        settle()
         planned.start()
         signals.at_once = False
         for run in runs:
