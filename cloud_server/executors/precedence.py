@@ -19,7 +19,7 @@ __all__ = ["Precedence", "Ranked", "can_step_back", "step"]
 
 _BACK = 10
 """Nice value of who steps back: a tenth of the time, where somebody else wants it."""
-_SOON_S = 1.0
+_SOON_S = 0.5
 """A replacement that is not ready after so long gets its full part, as it does when jobs wait for it."""
 _OVERDUE_S, _OVERDUE_TIMES = 0.1, 10.0
 """A batch is overdue after so many seconds, if it is so many times longer than any of its stages lately."""
