@@ -60,7 +60,7 @@ def host_halted(begin: float, end: float, allowed: float, halts: Sequence[Halt])
 def _beat(core: int) -> list[Halt]:
     os.sched_setaffinity(0, {core})
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    threading.Thread(target=_await_end, args=(over,), daemon=True).start()
     late: list[Halt] = []
     print("ticking", flush=True)
     while not over.is_set():
@@ -70,6 +70,11 @@ def _beat(core: int) -> list[Halt]:
         if overdue >= _LATE:
             late.append((due, overdue))
     return late
+
+
+def _await_end(over: threading.Event) -> None:
+    sys.stdin.read()
+    over.set()
 
 
 if __name__ == "__main__":
