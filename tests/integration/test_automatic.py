@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.integration.bodies import assert_conserved, feed, running_server
 from tests.integration.test_one_contract import device_types
-from tests.integration.test_same_outputs import Images, as_row, expected
+from tests.integration.untimed.test_same_outputs import Images, as_row, expected
 
 from cloud_server.recorder import Recorder
 from cloud_server.store import open_store
