@@ -84,9 +84,11 @@ def passing(item: Any) -> Any:
 
 
 @task
-def whoami(item: float) -> int:
-    """The number of the process, after `item` seconds."""
-    time.sleep(item)
+def whoami(item: float | tuple[float, str]) -> int:
+    """The number of the process, after `item` seconds; the second of a pair names a file, made when they begin."""
+    seconds, begun = item if isinstance(item, tuple) else (item, os.devnull)
+    open(begun, "a").close()
+    time.sleep(seconds)
     return os.getpid()
 
 

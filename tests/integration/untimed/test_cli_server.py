@@ -73,14 +73,13 @@ def test_the_exit_code_tells_the_signal(start_server: Start, number: int, expect
     assert "0 sessions" in out
 
 
-def test_a_stop_answers_what_is_under_way(start_server: Start) -> None:
+def test_a_stop_answers_what_is_under_way(start_server: Start, tmp_path: Path) -> None:
     """A job that runs when SIGTERM comes is finished, and its result arrives."""
     run = start_server("--app", "tests.worker_apps:who")
     run.ready()
     with run.client("who") as client:
-        client.submit(0.7)
-        until(lambda: client.statistics().bytes_sent > 0)
-        time.sleep(0.1)  # let it begin
+        client.submit((0.7, str(tmp_path / "begun")))
+        until((tmp_path / "begun").exists)
         run.process.send_signal(signal.SIGTERM)
         client.end()
         (result,) = client.results(timeout=10)

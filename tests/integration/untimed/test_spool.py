@@ -16,7 +16,7 @@ from iot_client import Client, Done, Dropped, Full
 from iot_client.spooling.spool import Spool
 from tests import spool_apps
 from tests.integration.bodies import assert_conserved, running_server
-from tests.integration.commands import client
+from tests.integration.commands import client, until
 from tests.integration.spooled import device, killed_runs, rows_of, submitter
 
 ITEMS = 300
@@ -46,8 +46,8 @@ def test_what_a_killed_program_submitted_is_not_lost(tmp_path: Path) -> None:
 def test_a_device_that_was_stopped_leaves_the_rest_for_the_next_run(tmp_path: Path) -> None:
     """SIGTERM while the only server is away: all is reported as spooled, and answered once when there is one."""
     process = device(tmp_path, "cloudy", 2, "--port", free_port(), SPOOL_ITEMS=60)
-    with pytest.raises(TimeoutError):
-        wait_for_file(tmp_path / "results.jsonl", 3.0)
+    until(lambda: size_of(tmp_path / "spool") > 60 * spool_apps.NBYTES)
+    assert rows_of(tmp_path / "results.jsonl") == []
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=15)
     assert process.returncode == 143
@@ -61,14 +61,9 @@ def test_a_device_that_was_stopped_leaves_the_rest_for_the_next_run(tmp_path: Pa
     assert [(row["seq"], row["value"], row["where"]) for row in rows] == [(seq, 2 * seq, "cloud") for seq in range(60)]
 
 
-def wait_for_file(path: Path, seconds: float) -> None:
-    """Until there is something in it; raises TimeoutError."""
-    gone = threading.Event()
-    for _ in range(int(seconds / 0.1)):
-        if path.exists() and path.stat().st_size:
-            return
-        gone.wait(0.1)
-    raise TimeoutError
+def size_of(folder: Path) -> int:
+    """Bytes of all files in it."""
+    return sum(each.stat().st_size for each in folder.glob("*"))
 
 
 def cloudy(port: int, folder: Any, notes: list[str], **options: Any) -> Client:
