@@ -208,8 +208,13 @@ class Bundles:
         assert self.config is not None
         if self._busy < self.config.most:
             return None
-        return next((number for number, each in self.entries.items() if each.hello.device == entry.hello.device and each.app), None)
+        return next((number for number, each in self.entries.items() if _before(each.hello, entry.hello) and each.app), None)
 
     @property
     def _busy(self) -> int:
         return sum(entry.state in (_LOADING, _READY) for entry in self.entries.values())
+
+
+def _before(one: Hello, other: Hello) -> bool:
+    """True if a device shipped the first before it began anew with the other: not beside it, for another cloud of one race."""
+    return one.device == other.device and (one.bundle != other.bundle or one.variant == other.variant)

@@ -33,7 +33,7 @@ from iot_client.result import Result, ResultQueue, Statistics
 from iot_client.services.portion import Portion
 from iot_client.session import Session
 from iot_client.shelf import Kept
-from iot_client.shipping import LOADS_S, Ship, make_bundle
+from iot_client.shipping import LOADS_S, Ship, payloads, with_bundles
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.knowledge import Knowledge
 from iot_client.splitting.saved import Saved
@@ -46,7 +46,7 @@ from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App
 from wire.payload import Packer
-from wire.protocol import DEFAULT_PORT, MAX_JOB, Payload
+from wire.protocol import DEFAULT_PORT, MAX_JOB
 from wire.zmq_channel import ZmqChannel
 
 __all__ = ["Client", "Readable", "Result", "Statistics"]
@@ -123,9 +123,9 @@ class Client:
         self.app = app = app.copy()
         self._saved = Saved(profiles if goal is not None else None, app, device, ":".join(map(str, places[0])) if places else "")
         self._host = HostWatch(goal is not None)
-        bundle = None if ship is None or home is None else make_bundle(app, ship, device, home.name)
+        hosts = with_bundles(hosts, app, ship, device) if ship is not None and hosts else hosts
         terms = Terms(
-            device=device, bundle=bundle, hosts=hosts, hedge=hedge, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
+            device=device, hosts=hosts, hedge=hedge, mode=mode, split=split, workers=workers, want=want, max_age=max_age,
             memory=memory, window=window, codec=codec, goal=goal, policy=policy, offered=rate or 0.0, available=self._host.available,
             cores=self._host.cores, prior=self._saved.prior, spooled=spool is not None, deadline=deadline, variant=variant,
         )
@@ -147,14 +147,14 @@ class Client:
         self._session = Session(config if spooler is None else spooler.resume(config))
         rate = None if source is not None else rate
         self._feeder = make_feeder(feed, self, frames, rate, spooler.position if spooler else 0)
-        here = app.aggregate if bundle is not None or home is None else None
+        here = app.aggregate if ship is not None or home is None else None
         self._aggregate = None if here is None else LocalAggregate(here, device, self._on_note)
         self._coordinator = Coordinator(
             self._session, packer, self._clock, app.n, deliver=self._deliver, on_note=self._on_note, on_refuse=self._refuse,
             permits=self._intake.permits, trace=self._trace, crossings=Crossings(app, config.pivot), want=want,
         )
-        self._coordinator.bundle = None if bundle is None else Payload(bundle.head, (bundle.body,))
-        patience, alone = max(connect_timeout, 0.0 if bundle is None else LOADS_S), meanwhile(self._session.config)
+        self._coordinator.bundles = payloads(hosts)
+        patience, alone = max(connect_timeout, 0.0 if ship is None else LOADS_S), meanwhile(self._session.config)
         self._welcome = Welcome(tuple(place.endpoint for place in self._places), self._session.silent, patience, alone)
         self._listen(self._coordinator, memory, on_decided)
         self._spooling = Spooling.of(spooler, self._intake, self._coordinator, feed, self._drained_spool, self._on_note)

@@ -195,7 +195,7 @@ class _Run:
 
     def _ship(self) -> Ship | None:
         config = self._config
-        return Ship(key=config.ship_key or "", server=config.ship_server or "", hours=config.ship_hours) if config.ship else None
+        return Ship(key=config.ship_key or "", server=config.ship_server, hours=config.ship_hours) if config.ship else None
 
     def _servers(self) -> tuple[str, ...] | None:
         """Those named; else the default one if anything is for a server."""

@@ -97,7 +97,7 @@ class Config:
     insecure: bool = False
     ship: bool = False
     ship_key: str | None = None
-    ship_server: str | None = None
+    ship_server: tuple[str, ...] = ()
     ship_hours: float = 24.0
     results: str | None = None
     video: str | None = None
@@ -130,8 +130,8 @@ class Config:
         if self.insecure and self.keys is not None:
             raise ConfigError(f"--keys {self.keys} with --insecure: only one of them, keys or none")
         _check(0.0 < self.ship_hours <= 8784.0, "--ship-hours", self.ship_hours, "hours above 0, at most 8784")
-        named = self.ship or (self.ship_key, self.ship_server) == (None, None)
-        _check(named, "--ship-key, --ship-server", self.ship_key or self.ship_server, "given with --ship")
+        named = self.ship or (self.ship_key, self.ship_server) == (None, ())
+        _check(named, "--ship-key, --ship-server", self.ship_key or " ".join(self.ship_server), "given with --ship")
         self._check_goal()
         self._check_outputs()
         self._check_spool()
@@ -229,7 +229,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Config:
     """
     options = vars(parser(Config).parse_args(arguments))
     options["app"] = with_parameters(options["app"], options.pop("param") or ())
-    options["host"] = tuple(options["host"] or ())
+    options["host"], options["ship_server"] = tuple(options["host"] or ()), tuple(options["ship_server"] or ())
     options["want"] = None if options["want"] is None else tuple(name.strip() for name in options["want"].split(","))
     config = Config(**options)
     if not config.host and (config.stages is not None or config.goal is not None) and environ.get("HOST"):

@@ -82,7 +82,7 @@ class Coordinator:
         self.pulse = Pulse(lambda: self.turns, lambda: self.put(None))
         self.executor: Executor | None = None
         self.hooks: Hooks | None = None
-        self.bundle: Payload | None = None
+        self.bundles: dict[str, Payload] = {}
         self.may_capture: Callable[[], bool] = lambda: True
         self.held_permits = 0
         self.on_started: Callable[[], None] = lambda: None
@@ -274,8 +274,9 @@ class Coordinator:
     def _send_message(self, command: SendMessage) -> None:
         message = command.message
         payload = None
-        if type(message) is Bundle and self.bundle is not None:
-            payload, message = self.bundle, stated(message, self.bundle)
+        if type(message) is Bundle:
+            payload = self.bundles[message.digest]
+            message = stated(message, payload)
         if command.payload >= 0:
             payload = self._payload_of(message, command.payload)
             if payload is not None:

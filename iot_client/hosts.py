@@ -10,6 +10,7 @@ from typing import Union
 import msgspec
 
 from wire.address import is_loopback
+from wire.bundle import Bundle
 from wire.identity import DeviceKeys
 
 __all__ = ["Folder", "Host", "hosts_of", "parse_host", "parse_hosts"]
@@ -20,12 +21,13 @@ _PLACE = re.compile(r"(?P<host>\[[^\]]+\]|[^:]+):(?P<port>[0-9]{1,5})")
 
 
 class Host(msgspec.Struct, frozen=True):
-    """One server: `keys` None is a link that anybody may read; `checksum`: arrays travel with one."""
+    """One server: `keys` None is a link that anybody may read; `checksum`: arrays travel with one; `bundle`: the app, signed for it."""
 
     name: str
     port: int
     keys: DeviceKeys | None = None
     checksum: bool = False
+    bundle: Bundle | None = None
 
     @property
     def endpoint(self) -> str:

@@ -154,7 +154,7 @@ def _add_for_good(add: Any, default: Any) -> None:
 def _add_ship(add: Any, default: Any) -> None:
     add("--ship", action="store_true", help="bring the app along, signed: the server (with --ship too) need not have it")
     add("--ship-key", metavar="FILE", help="sign it with this key; default: the one `iot-client ship-key init` made")
-    add("--ship-server", metavar="NAME", help="the name of the server it is for; default: that of --host")
+    add("--ship-server", action="append", metavar="NAME", help="the name of the server it is for, once for each --host; default: theirs")
     add("--ship-hours", type=float, default=default.ship_hours, metavar="H", help="hours for which it may be run there (%(default)g)")
 
 

@@ -17,7 +17,6 @@ from iot_client.splitting.knowledge import Knowledge
 from iot_client.splitting.policy import SteerConfig
 from iot_client.splitting.ways import regions_of, ways_of
 from tasks import App, IllegalCut, Task
-from wire.bundle import Bundle
 from wire.codecs import parse_codec
 from wire.protocol import CODECS, MINOR, Hello
 
@@ -51,7 +50,6 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     prior: Knowledge | None = None
     spooled: bool = False
     deadline: float | None = None
-    bundle: Bundle | None = None
     variant: str | None = None
     hosts: tuple[Host, ...] = ()
     hedge: str = "risk"
@@ -60,6 +58,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def remote(self) -> bool:
         """True if there is a server."""
         return bool(self.hosts)
+
+    @property
+    def _shipped(self) -> int:
+        """Bytes of the app, 0 where servers have it."""
+        return max((host.bundle.nbytes for host in self.hosts if host.bundle is not None), default=0)
 
     def __post_init__(self) -> None:
         _check(0 < len(self.device) <= 256, "device", self.device, "1 to 256 characters")
@@ -87,7 +90,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """
         check_race(
             app, hosts=len(self.hosts), deadline=self.deadline, hedge=self.hedge, mode=self.mode, goal=self.goal is not None,
-            spooled=self.spooled, shipped=self.bundle is not None, variant=self.variant,
+            spooled=self.spooled, variant=self.variant,
         )
         if app.speculation is not None:
             return replace(self, deadline=self._declared(app), variant=None)._session(app, local_variant(app.speculation))
@@ -118,9 +121,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             stops=((), *(app.stops(k, lacks) for k in range(1, app.n + 1))) if moves else (),
             once=tuple(stage.once for stage in app.chain), mode=self.mode, hello=next(iter(hellos), None), workers=self.workers,
             window=self.window, max_age=self.max_age, memory=self.memory,
-            reports=app.aggregate is not None and self.remote and self.bundle is None,
+            reports=app.aggregate is not None and self.remote and not self._shipped,
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
-            peer=PeerConfig(bundle=0 if self.bundle is None else self.bundle.nbytes), variants=() if declared else tuple(app.variants),
+            peer=PeerConfig(bundle=self._shipped), variants=() if declared else tuple(app.variants),
             variant=variant, race=race, rivals=hellos[1:], rival_sessions=tuple(secrets.randbits(63) | 1 for _ in hellos[1:]),
             varies=tuple(stage.varies for stage in app.chain) if app.variants else (), fits=not variant and self._fits(app, lacks, split),
         )
@@ -173,7 +176,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return Hello(
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
             want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=host.checksum,
-            bundle="" if self.bundle is None else self.bundle.digest,
+            bundle="" if host.bundle is None else host.bundle.digest,
             newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=variant,
         )
 

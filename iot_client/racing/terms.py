@@ -9,7 +9,7 @@ __all__ = ["check_race", "deadline_of", "local_variant", "race_of"]
 
 
 def check_race(
-    app: App, *, hosts: int, deadline: float | None, hedge: str, mode: str, goal: bool, spooled: bool, shipped: bool, variant: str | None
+    app: App, *, hosts: int, deadline: float | None, hedge: str, mode: str, goal: bool, spooled: bool, variant: str | None
 ) -> None:
     """Say what does not go together.
 
@@ -35,7 +35,6 @@ def check_race(
     for given, name, why in (
         (goal, "goal", "where a frame is cut is fixed then; leave the goal out"),
         (spooled, "spool", "its frames wait for no later run; leave the spool out"),
-        (shipped and hosts > 1, "ship", "an app is signed for one server; give one host"),
     ):
         if given:
             raise ValueError(f"{name}: {which}, and {why}")

@@ -160,6 +160,16 @@ def test_a_bundle_that_lost_its_right_ends_its_session() -> None:
     assert not server.machine.sessions
 
 
+def test_a_race_does_not_push_itself_out() -> None:
+    """Where there is no room for another session of a device with the same bundle, the first one stays."""
+    server = shipping()
+    for session in (21, 22):
+        sent(server, f"cam{session}", session=session, peer=b"%d" % session)
+        loaded(server, session=session)
+    assert codes(server.connect(2.0, device="cam21", bundle=DIGEST, session=24, peer=b"24", variant="cloud2")) == ["busy"]
+    assert codes(server.connect(2.0, device="cam21", bundle="f" * 64, session=24, peer=b"24", variant="cloud2")) == ["bundle_required"]
+
+
 def test_when_there_is_no_room_the_device_hears_so() -> None:
     """At most `most` bundles; a further device waits, one that ships anew pushes its own older one out."""
     server = shipping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from cloud_server.keys_command import main as keys
 from cloud_server.ship_setup import shipping
 from iot_client.config import ConfigError as DeviceConfigError
 from iot_client.config import parse as device_parse
+from iot_client.hosts import Host
 from iot_client.ship_command import main as ship_key
+from iot_client.shipping import Ship
 
 
 def test_shipping_is_off_unless_asked_for() -> None:
@@ -46,6 +49,17 @@ def test_a_device_that_cannot_ship_like_this_says_so(arguments: list[str], words
     """The same on the device."""
     with pytest.raises(DeviceConfigError, match=words):
         device_parse(arguments, {})
+
+
+def test_each_host_has_a_name_of_its_own() -> None:
+    """Those given, in order; that of the host where none is, this machine's own name for loopback; some of several are too few."""
+    hosts = [Host("edge1", 1), Host("10.0.0.6", 2), Host("127.0.0.1", 3)]
+    assert Ship().names(hosts) == ("edge1", "10.0.0.6", socket.gethostname()) and Ship(server="one").names(hosts[:1]) == ("one",)
+    assert Ship(server=("a", "", "c")).names(hosts) == ("a", "10.0.0.6", "c")
+    config = device_parse(["1", "--ship", "--ship-server", "a", "--host", "x", "--ship-server", "b", "--host", "y"], {})
+    assert config.ship_server == ("a", "b") and Ship(server=config.ship_server).names(hosts[:2]) == ("a", "b")
+    with pytest.raises(ValueError, match="2 server names for 3 hosts.*--ship-server.*once for each --host, in their order"):
+        Ship(server=("a", "b")).names(hosts)
 
 
 def test_signers_are_allowed_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,24 +108,31 @@ def test_an_example_is_shipped_to_a_server_without_it(signed: Path) -> None:
     assert [(result.seq, repr(result.value)) for result in results] == [(seq, repr(value)) for seq, value in expected]
 
 
-def test_a_race_is_shipped_to_a_server_without_it(signed: Path) -> None:
-    """Both sessions of a race bring the app along; its hooks stay on the device, and each answer comes from its alternative."""
-    lock = threading.Lock()
-    race = Speculative(cloud=(Named("large"), Named("huge")), deadline=20.0, on_late=lambda frame, value: lock.locked())
+def test_a_race_is_shipped_to_each_server_that_takes_it(signed: Path) -> None:
+    """Every session brings the app along, signed for its server: two at home, one elsewhere; where none is taken that cloud takes no part.
+    The hooks stay on the device, and each answer comes from its alternative."""
+    lock, notes = threading.Lock(), list[str]()
+    names = {"cloud": "large", "cloud2": "huge", "cloud3": "never", "cloud4": "small"}
+    race = Speculative(cloud=tuple(map(Named, names.values())), deadline=20.0, on_late=lambda frame, value: lock.locked())
     app = App("raced", [Input(), race])
-    with shipping.serving(signed) as server:
-        ship = Ship(key=signed / "ship.key", server="cloud")
-        with Client(app, host="127.0.0.1", port=server.port, ship=ship) as client:
+    none = {"other": App("other", [Input(), Named("other")])}
+    serving = shipping.serving
+    with serving(signed) as home, serving(signed, name="edge") as edge, serving(signed, ship=False, apps=none) as bare:
+        ship = Ship(key=signed / "ship.key", server=("cloud", "edge", "cloud"))
+        hosts = [f"127.0.0.1:{server.port}" for server in (home, edge, bare)]
+        with Client(app, host=hosts, ship=ship, on_note=lambda level, text: notes.append(text)) as client:
             until = time.monotonic() + 20.0
-            while server.scheduler.opened < 2 and time.monotonic() < until:
+            while (home.scheduler.opened, edge.scheduler.opened) != (2, 1) and time.monotonic() < until:
                 threading.Event().wait(0.02)
             for number in range(3):
                 client.submit(number)
             client.end()
             results = list(client.results(timeout=60.0))
-    names = {"cloud": "large", "cloud2": "huge"}
     assert [result.value for result in results] == [f"{number} {names[result.entrant]}" for number, result in enumerate(results)]
-    assert len(results) == 3 and server.scheduler.opened == 2
+    assert len(results) == 3 and (home.scheduler.opened, edge.scheduler.opened, bare.scheduler.opened) == (2, 1, 0)
+    assert [note for note in notes if "takes no part" in note] == [
+        "cloud3 takes no part: bundle: this server takes no shipped apps: it was started without --ship",
+    ]
 
 
 def test_whoever_loses_his_right_to_sign_loses_his_apps(signed: Path) -> None:
