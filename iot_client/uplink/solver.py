@@ -1,15 +1,7 @@
-"""The exact plan: what reduced costs leave over is merged or, where it is much, given to HiGHS through scipy (extra `planner`).
+"""The exact plan: partial plans are merged (merging.py) or, where they are too many, HiGHS is asked through scipy (extra `planner`).
 
-    maximise    sum value_ij x_ij
-    subject to  sum_j x_ij = 1  for each service i,    sum rate_ij x_ij <= room,    x binary
-
-At the price p that a byte has in the linear relaxation no plan with grant j of service i is worth more than
-
-    p * room + sum_k max_l (value_kl - p * rate_kl) - [max_l (value_il - p * rate_il) - (value_ij - p * rate_ij)]
-
-so a grant for which that is no more than the greedy plan is left out (Kellerer, Pferschy, Pisinger, "Knapsack Problems", 2004,
-section 11.4). A handful of grants stays of most problems, and service by service the partial plans are kept that cost less or are
-worth more than all others (Nemhauser and Ullmann, Management Science 15, 1969): HiGHS takes ten milliseconds to begin, this a part of one.
+HiGHS takes ten milliseconds to begin, merging for eight services less than one. What it is asked is narrowed down by reduced costs, as
+there.
 """
 
 from __future__ import annotations
@@ -17,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iot_client.uplink.choices import frontier
-from iot_client.uplink.greedy import fill, plan_of
+from iot_client.uplink.greedy import fill, greedy, plan_of
+from iot_client.uplink.merging import TooMany, better
 from iot_client.uplink.problem import Grant, Plan, Problem
 
 __all__ = ["solve"]
 
 _GRAIN = 1e-9
-_MERGED = 2000
-"""Partial plans up to which merging is faster than the solver's start."""
+_MERGED = 5000
+"""Partial plans up to which merging is faster than the solver."""
 
 Lists = Sequence[list[Grant]]
 Numbers = Sequence[Sequence[int]]
@@ -43,16 +36,16 @@ def solve(problem: Problem, bound: float = 0.1, merged: int = _MERGED) -> Plan:
     room = problem.granted
     held, price = fill(lists, room)
     found = plan_of(lists, held, "exact")
-    core = _core(lists, held, price, room, found.value)
-    if all(len(numbers) == 1 for numbers in core):
+    try:
+        best = better(lists, price, room, found.value + _GRAIN * max(1.0, found.value), most=merged)
+    except TooMany:
+        best = _milp(lists, _core(lists, held, price, room, found.value), room, bound)
+        if best is None:
+            return greedy(problem)
+    if best is None:
         return found
-    best = _merge(lists, core, room, merged)
-    if best is None:
-        best = _milp(lists, core, room, bound)
-    if best is None:
-        return plan_of(lists, held, "greedy")
-    better = plan_of(lists, best, "exact")
-    return better if better.value > found.value else found
+    further = plan_of(lists, best, "exact")
+    return further if further.value > found.value else found
 
 
 def _core(lists: Lists, held: Sequence[int], price: float, room: float, value: float) -> Numbers:
@@ -67,26 +60,8 @@ def _core(lists: Lists, held: Sequence[int], price: float, room: float, value: f
     ]
 
 
-def _merge(lists: Lists, core: Numbers, room: float, most: int) -> list[int] | None:
-    """The number of each service's grant; None if more than `most` partial plans would have to be kept."""
-    partial: list[tuple[float, float, tuple[int, ...]]] = [(0.0, 0.0, ())]
-    for grants, numbers in zip(lists, core):
-        wider = sorted(
-            (rate + grants[number].rate, -value - grants[number].value, (*way, number))
-            for rate, value, way in partial for number in numbers if rate + grants[number].rate <= room
-        )  # fmt: skip
-        partial, best = [], -1.0
-        for rate, negated, way in wider:
-            if -negated > best:
-                best = -negated
-                partial.append((rate, best, way))
-        if len(partial) > most:
-            return None
-    return list(partial[-1][2]) if partial else None
-
-
 def _milp(lists: Lists, core: Numbers, room: float, bound: float) -> list[int] | None:
-    """The same by integer programming; None if nothing was found in time."""
+    """The number of each service's grant by integer programming; None if nothing was found in time."""
     import numpy as np
     from scipy.optimize import Bounds, LinearConstraint, milp
 

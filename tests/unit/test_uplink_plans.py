@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from iot_client.uplink.choices import frontier, hull
-from iot_client.uplink.greedy import greedy
+from iot_client.uplink.greedy import fill, greedy, plan_of
+from iot_client.uplink.merging import better
 from iot_client.uplink.planner import plan
 from iot_client.uplink.problem import Grant, Option, Plan, Problem, Service, wrong
 from iot_client.uplink.solver import solve
@@ -77,15 +78,29 @@ def test_the_solver_finds_what_merging_finds() -> None:
         assert not list(wrong(question, asked))
 
 
-def test_the_greedy_plan_is_nearly_the_best() -> None:
-    """Of 200 random problems with eight services and twenty options each it reaches 99 % on average, and 85 % of every single one."""
+@pytest.mark.parametrize(("services", "most", "count"), [(2, 4, 100), (4, 20, 200), (8, 20, 200), (16, 40, 25)])
+def test_the_greedy_plan_is_nearly_the_best(services: int, most: int, count: int) -> None:
+    """Of random problems of any size it reaches 99 % of the exact plan, of every single one; and 99.9 % on average."""
     dice, shares = Random(1), []
-    for question in (problem(dice, 8, 20) for _ in range(200)):
+    for question in (problem(dice, services, most) for _ in range(count)):
         found = greedy(question)
         assert not list(wrong(question, found))
         shares.append(found.value / solve(question).value)
-    assert sum(shares) / len(shares) > 0.99
-    assert min(shares) > 0.85
+    assert min(shares) > 0.99 and sum(shares) / len(shares) > 0.999
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), services=st.integers(1, 4), most=st.integers(1, 4), width=st.floats(0.0, 0.2))
+def test_thinning_costs_no_more_than_its_width(seed: int, services: int, most: int, width: float) -> None:
+    """However few partial plans are kept: what is found is worth the best, but for the width of each service but the last."""
+    question = problem(Random(seed), services, most)
+    lists = [frontier(question, service) for service in question.services]
+    held, price = fill(lists, question.granted)
+    best, begun = solve(question).value, plan_of(lists, held, "greedy").value
+    found = better(lists, price, question.granted, 0.5 * begun, most=1, width=width * max(begun, 1e-6) or 1e-9)
+    assert found is not None or not begun
+    value = plan_of(lists, found or held, "greedy").value
+    assert value >= best - (services - 1) * width * begun - 1e-9 * best
 
 
 def test_eight_services_are_planned_at_once() -> None:
