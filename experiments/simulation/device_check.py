@@ -105,7 +105,9 @@ class DeviceCheck(Check):
         if self.plan.mode == "live":
             hung = max((end - start for start, end in self._hangs), default=0.0)
             rate = self.plan.fps or 5_000.0
-            return window + self.plan.workers + 4 + rate * ((self.plan.deadline_ms or self.plan.max_age_ms) / 1e3 + hung)
+            # Frames come by the world's clock and grow old by the device's own.
+            oldest = (self.plan.deadline_ms or self.plan.max_age_ms) / 1e3 / (1.0 + self.plan.drift)
+            return window + self.plan.workers + 4 + rate * (oldest + hung)
         return 5 * window + 8 + self.plan.workers
 
     def on_deliver(self, what: iot.Deliver) -> None:

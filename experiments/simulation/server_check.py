@@ -12,7 +12,7 @@ from experiments.simulation.folds import STATE_BYTES
 from experiments.simulation.owner_check import TurnCheck
 from experiments.simulation.record import Folded, Record, Started
 from experiments.simulation.scenario import Scenario
-from wire.protocol import Bye, Error, Hello, Report, Result, Skip, State, Submit
+from wire.protocol import Bye, Error, Hello, Report, Result, Skip, State, Submit, Welcome
 
 __all__ = ["ServerCheck"]
 
@@ -103,7 +103,6 @@ class ServerCheck(Check):
         self._held[0] += self._held.pop(session, 0)
         self._executed = {key for key in self._executed if key[0] != session}
         self._folds = {key for key in self._folds if key[0] != session}
-        self._turns.forget(session)
 
     def on_note(self, what: cloud.Note) -> None:
         """A session that holds what others wait for may end before its lease; it must be said."""
@@ -143,6 +142,9 @@ class ServerCheck(Check):
         if again:
             self._executed = {key for key in self._executed if key[:2] not in again}
             self._turns.again(again)
+        for job in what.jobs:
+            if job.kind == "failed":  # the fold goes on without it, whether or not there is a link to say so on
+                self._turns.on_skip(job.session, job.seq)
 
     def on_send(self, what: cloud.SendMessage) -> None:
         message = what.message
@@ -151,6 +153,8 @@ class ServerCheck(Check):
                 self.problem("refusal", f"{message}")
         elif what.peer not in self._peers.get(what.session, ()):
             self.problem("job", f"{message} of session {what.session:x} goes to {what.peer!r}, which never said HELLO for it")
+        if type(message) is Welcome and not message.resumed:
+            self._turns.forget(what.session)
         if type(message) is Result:
             self._turns.on_result(what.session, message)
             if message.reason.startswith(DIED) and (what.session, message.seq) not in self.blamed:
