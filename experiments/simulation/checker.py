@@ -67,7 +67,8 @@ def validate(trace: Trace) -> list[str]:
                 check.problem("blame", f"(session, seq) failed for a worker's death without having been alone then: {unjust[:9]}")
             # A message lost alone is beyond TCP: a lost receipt then looks like a lost SUBMIT.
             harsh = check.plan.network.drop > 0 or any(plan.kind == "lose" for plan in trace.scenario.strikes)
-            if not harsh and (both := sorted(check.ran_once & server.ran_once)):
+            both = sorted(run for run in check.ran_once & server.ran_once if run[:2] not in server.misled)
+            if not harsh and both:
                 check.problem("twin", f"(session, seq, stage) marked once and run here and by the server: {both[:9]}")
     return [problem for check in checks.values() for problem in check.problems]
 

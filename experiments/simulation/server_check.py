@@ -31,6 +31,8 @@ class ServerCheck(Check):
         self._cancels = CancelCheck(lambda text: self.problem("cancel", text))
         self._once = [index for index, stage in enumerate(scenario.stages) if stage.once]
         self.ran_once: set[tuple[int, int, int]] = set()
+        self.misled: set[tuple[int, int]] = set()
+        """Told that they exceed their credit: by doubled messages, of whose copies a later one may find room."""
         self.blamed: set[tuple[int, int]] = set()
         self._new_life()
         self.on.update({
@@ -160,8 +162,10 @@ class ServerCheck(Check):
             if message.reason.startswith(DIED) and (what.session, message.seq) not in self.blamed:
                 self.problem("blame", f"{message}, which was not alone when a worker died")
             # Duplicates are beyond TCP: the server counts their bytes, the device cannot know of them.
-            if message.reason == "over credit" and not self._duplicating(what.session):
-                self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")
+            if message.reason == "over credit":
+                self.misled.add((what.session, message.seq))
+                if not self._duplicating(what.session):
+                    self.problem("credit", f"SUBMIT of {message.seq} exceeded the credit, says the server")
             if what.payload != ((what.session, message.seq) if message.outcome == "done" else None):
                 self.problem("job", f"{message} with payload {what.payload}")
 
