@@ -36,7 +36,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     somewhere; `ran_here` if a run of its job ended that nobody waited for any more: its value is kept, and stands;
     `twin_at` is when the twin was given to a worker; `study` is what is to be encoded of a frame that is studied.
     Of a race: `contest`, what `send_when` said, whether the local entrant is at a worker, what each entrant's stages
-    `took`, and whose answer stood, late or not;
+    `took`, and whose answer stood, late or not; `due_at` is when its run here is due by what was known last;
     `sends` is False if it may not be sent, where streams share an uplink.
     """
 
@@ -67,6 +67,7 @@ class Frame(msgspec.Struct, eq=False, gc=False):
     contest: Contest | None = None
     send: Sending | None = None
     runs_here: bool = False
+    due_at: float = 0.0
     took: dict[int, tuple[float, ...]] = {}
     entrant: str = ""
     late: bool = False

@@ -40,12 +40,13 @@ class Outlook(NamedTuple):
 
 
 class _Job:
-    __slots__ = ("calm", "counted", "known", "rest", "sent_at", "takes", "there_at")
+    __slots__ = ("calm", "counted", "known", "rest", "sent_at", "takes", "there_at", "way")
 
-    def __init__(self, sent_at: float, takes: float, rest: float, calm: bool, known: bool) -> None:
+    def __init__(self, sent_at: float, way: float, rest: float, calm: bool, known: bool) -> None:
         self.sent_at = sent_at
-        self.takes = takes
+        self.way = way
         self.rest = rest
+        self.takes = way + rest
         self.calm = calm
         self.known = known
         self.counted = False
@@ -55,17 +56,19 @@ class _Job:
 class Arrival:
     """The jobs of one server without an answer, and how long answers took.
 
-    A job is predicted when it leaves: the bytes ahead of it and its own at the link's rate, one round trip, and the
-    time jobs were held there lately. How it compares goes into one of two histories: of all its time, or of what came after the
-    receipt. Jobs that left in trouble go into neither, unless it lasts: an outage is no longer road, and is known by what is overdue.
+    A job is predicted when it leaves: the bytes ahead of it and its own at the link's rate and one round trip, which is its way
+    until the receipt, and the time jobs were held there lately. How it compares goes into three histories: of its way, of what
+    came after the receipt, and of all its time. Jobs that left in trouble go into none, unless it lasts: an outage is no longer
+    road, and is known by what is overdue.
     """
 
     def __init__(self) -> None:
         self.link = LinkRate()
         self._jobs: dict[int, _Job] = {}
-        self._whole, self._rest = Survival(_MEMORY), Survival(_MEMORY)
+        self._way, self._rest, self._whole = Survival(_MEMORY), Survival(_MEMORY), Survival(_MEMORY)
         self._held = Ewma(1 / 8)
-        self._limits = [2.0, 2.0]
+        self._limits = [2.0, 2.0, 2.0]
+        """Of these, in this order."""
         self._answers = 0
         self._in_time = self._late = 0
         self._up = True
@@ -78,9 +81,9 @@ class Arrival:
         """A job left."""
         rate, rest = self.link.rate(now), self._held.value or 0.0
         self._free_at = max(now, self._free_at) + (nbytes / rate if rate else 0.0)
-        takes = self._free_at - now + self.link.min_rtt(now) + rest
+        way = self._free_at - now + self.link.min_rtt(now)
         self._jobs.pop(seq, None)
-        self._jobs[seq] = _Job(now, takes, rest, self.trouble(now) == CALM, rate > 0.0 and self._answers > 0)
+        self._jobs[seq] = _Job(now, way, rest, self.trouble(now) == CALM, rate > 0.0 and self._answers > 0)
         self.link.sent(seq, nbytes, now)
 
     def receipt(self, seq: int, held: float, now: float) -> None:
@@ -142,9 +145,17 @@ class Arrival:
         if job.there_at >= 0.0:
             late = self._rest.later(_ratio(end - job.there_at, job.rest), _ratio(now - job.there_at, job.rest))
             return Outlook(late, True, self.trouble(now))
-        # Without a receipt by now all that the server does with it is still to come.
-        late = self._whole.later(_ratio(end - job.sent_at, job.takes), _ratio(now - job.sent_at + job.rest, job.takes))
-        return Outlook(late, False, self.trouble(now))
+        late = self._whole.share(_ratio(end - job.sent_at, job.takes)) / self._way.share(_ratio(now - job.sent_at, job.way))
+        return Outlook(min(1.0, late), False, self.trouble(now))
+
+    def nothing_by(self, seq: int, now: float, at: float) -> float:
+        """The chance that what is missing of a job now, its receipt or its answer, is missing at `at` too."""
+        job = self._jobs.get(seq)
+        if job is None:
+            return 1.0
+        if job.there_at >= 0.0:
+            return self._rest.later(_ratio(at - job.there_at, job.rest), _ratio(now - job.there_at, job.rest))
+        return self._way.later(_ratio(at - job.sent_at, job.way), _ratio(now - job.sent_at, job.way))
 
     def trouble(self, now: float) -> int:
         """CALM, SHAKEN or OUT."""
@@ -152,26 +163,20 @@ class Arrival:
             return OUT
         return SHAKEN if self._in_time < _CAUTION else CALM
 
-    def overdue_at(self, seq: int) -> float:
-        """When what is missing of a job will be overdue."""
-        job = self._jobs.get(seq)
-        if job is None:
-            return float("inf")
-        if job.there_at >= 0.0:
-            return job.there_at + _seconds(self._limits[1], job.rest)
-        return job.sent_at + _seconds(self._limits[0], job.takes) - job.rest
-
     def _count(self, job: _Job, now: float, times: float) -> None:
         """One that took so long, or `times` as long."""
         whole = _ratio(now - job.sent_at, job.takes) * times
         if job.known and (job.calm or self._late >= _SETTLED or self._answers < _SETTLED):
             self._whole.add(whole)
             if job.there_at >= 0.0:
+                self._way.add(_ratio(job.there_at - job.sent_at, job.way))
                 self._rest.add(_ratio(now - job.there_at, job.rest) * times)
-        self._in_time, self._late = (self._in_time + 1, 0) if whole <= self._limits[0] else (0, self._late + 1)
+            else:
+                self._way.add(_ratio(now - job.sent_at, job.way) * times)
+        self._in_time, self._late = (self._in_time + 1, 0) if whole <= self._limits[2] else (0, self._late + 1)
         self._answers += 1
         if self._answers % _AGAIN == 0:
-            self._limits = [self._whole.exceeded_by(_USUAL), self._rest.exceeded_by(_USUAL)]
+            self._limits = [history.exceeded_by(_USUAL) for history in (self._way, self._rest, self._whole)]
 
     def _arrived(self, job: _Job, at: float) -> None:
         job.there_at, job.rest = max(at, job.sent_at), self._held.value or 0.0
@@ -184,7 +189,7 @@ class Arrival:
     def _overdue(self, job: _Job, now: float) -> bool:
         if job.there_at >= 0.0:
             return _ratio(now - job.there_at, job.rest) > self._limits[1]
-        return _ratio(now - job.sent_at + job.rest, job.takes) > self._limits[0]
+        return _ratio(now - job.sent_at, job.way) > self._limits[0]
 
     def _silent(self, now: float) -> bool:
         if self._beat_at < 0.0:
@@ -196,7 +201,3 @@ class Arrival:
 
 def _ratio(seconds: float, predicted: float) -> float:
     return (seconds + _GRAIN) / (predicted + _GRAIN)
-
-
-def _seconds(ratio: float, predicted: float) -> float:
-    return ratio * (predicted + _GRAIN) - _GRAIN

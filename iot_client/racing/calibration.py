@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Bin", "Calibration"]
+__all__ = ["Bin", "Calibration", "same"]
 
 _EDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _STRONG, _EVEN = 300.0, 0.5
@@ -51,14 +51,19 @@ class Calibration:
         prior = min(_STRONG * raw, _EVEN)
         return (prior + cell.hits) / (prior / raw + cell.seen)
 
-    def saw(self, raw: float, kind: int, predicted: float, hit: float) -> None:
-        """What was `predicted` of a raw chance came true (1), or not (0), or is known to have had this chance."""
+    def saw(self, raw: float, kind: int, hit: float, predicted: float | None) -> None:
+        """A raw chance came true (1), or not (0), or is known to have had this chance.
+
+        What was `predicted` of it is scored, unless that is None.
+        """
         key = kind, _place(raw)
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = _Cell()
         cell.hits += hit - cell.hits / _MEMORY
         cell.seen += 1.0 - cell.seen / _MEMORY
+        if predicted is None:
+            return
         sums = self._sums[_place(predicted)]
         sums[0] += predicted
         sums[1] += hit
@@ -74,6 +79,11 @@ class Calibration:
     def brier(self) -> float:
         """The mean squared difference of prediction and truth (Brier, Monthly Weather Review 78, 1950); 0.0 before any."""
         return self._squares / self.count if self.count else 0.0
+
+
+def same(raw: float, other: float) -> bool:
+    """True if two chances are of the same size."""
+    return _place(raw) == _place(other)
 
 
 def _place(chance: float) -> int:

@@ -10,17 +10,25 @@ come in runs. The table of those kinds (calibration.py) holds what was seen, so 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from iot_client.racing.arrival import OUT, Arrival
-from iot_client.racing.calibration import Bin, Calibration
+from iot_client.racing.calibration import Bin, Calibration, same
 from iot_client.racing.config import ACCEPTED
+from iot_client.racing.moment import moment
 
 __all__ = ["Hedge"]
 
 _FEARED = (0.0, 0.2, 0.9)
 """The least chance believed at first of a frame that is under way when all is well, after something was late, and while something is."""
 _UNKNOWN = 1.0
+
+
+class _Raw(NamedTuple):
+    late: float
+    kind: int
+    cloud: int
 
 
 class _Asked(NamedTuple):
@@ -41,7 +49,8 @@ class Hedge:
     def __init__(self, accepted: float = ACCEPTED, clouds: int = 1) -> None:
         self.accepted = accepted
         self.arrivals = tuple(Arrival() for _ in range(clouds))
-        self._asked: OrderedDict[int, _Asked] = OrderedDict()
+        self._asked: OrderedDict[int, list[_Asked]] = OrderedDict()
+        """Of each frame what was foretold first, and later if it was another kind, or much more or less."""
         self._table = Calibration()
 
     # -- what is seen ------------------------------------------------------------------------------
@@ -59,7 +68,7 @@ class Hedge:
         self.arrivals[cloud].answered(seq, held, now)
         asked = self._asked.pop(seq, None)
         if asked is not None:
-            self._table.saw(asked.raw, asked.kind, asked.risk, float(now > asked.end))
+            self._saw(asked, float(now > asked[0].end))
         self._look_back(now)
 
     def lost(self, seq: int, cloud: int = 0) -> None:
@@ -75,8 +84,8 @@ class Hedge:
             arrival.decided(seq, now)
         asked = self._asked.pop(seq, None)
         if asked is not None:
-            left = 1.0 if now >= asked.end else self._table.corrected(*self._raw(seq, now, asked.end))
-            self._table.saw(asked.raw, asked.kind, asked.risk, left)
+            raw = self._raw(seq, now, asked[0].end)
+            self._saw(asked, 1.0 if now >= asked[0].end else self._table.corrected(raw.late, raw.kind))
 
     def beat(self, now: float, cloud: int = 0) -> None:
         """A heartbeat left for this cloud."""
@@ -92,22 +101,27 @@ class Hedge:
 
     # -- what follows ------------------------------------------------------------------------------
 
-    def wants(self, seq: int, now: float, end: float) -> bool:
-        """True if the twin of a frame is to begin now, which is the last moment at which it will be in time."""
-        return self.risk(seq, now, end) > self.accepted
+    def begins_at(self, seq: int, now: float, end: float, last: float, in_time: Callable[[float], float]) -> float:
+        """When the twin of a frame is to begin, as far as is known now: `now`, later, or never.
+
+        Args:
+            last: from when on it is in time by no chance.
+            in_time: the chance that a twin begun at a time is.
+        """
+        late, cloud = self._foretell(seq, now, end)
+        arrival = self.arrivals[cloud]
+        never = arrival.nothing_by(seq, now, end)
+
+        def nothing_by(at: float) -> float:
+            """Either it is late, or it is in time and has not come yet."""
+            yet = arrival.nothing_by(seq, now, at) - never
+            return late + (1.0 - late) * yet / (1.0 - never) if yet > 0.0 else late
+
+        return moment(now, last, self.accepted, late, nothing_by, in_time)
 
     def risk(self, seq: int, now: float, end: float) -> float:
         """The chance that no cloud's answer to this frame is there at `end`, inclusive."""
-        self._look_back(now)
-        raw, kind = self._raw(seq, now, end)
-        risk = self._table.corrected(raw, kind)
-        if seq not in self._asked and now < end:
-            self._asked[seq] = _Asked(end, raw, kind, risk)
-        return risk
-
-    def look_again_at(self, seq: int) -> float:
-        """When what is missing of a frame will be overdue, at the cloud that is expected first."""
-        return min((arrival.overdue_at(seq) for arrival in self.arrivals), default=float("inf"))
+        return self._foretell(seq, now, end)[0]
 
     def calibration(self) -> tuple[Bin, ...]:
         """What was predicted against what was seen."""
@@ -118,22 +132,37 @@ class Hedge:
         """Mean squared error of the risks told, 0 the best."""
         return self._table.brier
 
-    def _raw(self, seq: int, now: float, end: float) -> tuple[float, int]:
-        """The least chance of all clouds: they share the device's link, so they are not independent."""
-        best, kind = _UNKNOWN, OUT
-        for arrival in self.arrivals:
+    def _foretell(self, seq: int, now: float, end: float) -> tuple[float, int]:
+        """The risk, and the cloud it is that of; what is foretold is kept until it is known what came of it."""
+        self._look_back(now)
+        raw, kind, cloud = self._raw(seq, now, end)
+        risk = self._table.corrected(raw, kind)
+        if now < end:
+            asked = self._asked.setdefault(seq, [])
+            if not any(other.kind == kind and same(other.raw, raw) for other in asked):
+                asked.append(_Asked(end, raw, kind, risk))
+        return risk, cloud
+
+    def _raw(self, seq: int, now: float, end: float) -> _Raw:
+        """The least chance of all clouds, and whose it is: they share the device's link, so they are not independent."""
+        best = _Raw(_UNKNOWN, OUT, 0)
+        for cloud, arrival in enumerate(self.arrivals):
             outlook = arrival.outlook(seq, now, end)
             if outlook is not None:
                 late = max(outlook.late, _FEARED[outlook.trouble])
-                if late < best:
-                    best, kind = late, 3 * outlook.received + outlook.trouble
-        return best, kind
+                if late < best.late:
+                    best = _Raw(late, 3 * outlook.received + outlook.trouble, cloud)
+        return best
 
     def _look_back(self, now: float) -> None:
         """Frames whose time has passed without an answer were late."""
         while self._asked:
             seq, asked = next(iter(self._asked.items()))
-            if now <= asked.end:
+            if now <= asked[0].end:
                 return
             del self._asked[seq]
-            self._table.saw(asked.raw, asked.kind, asked.risk, 1.0)
+            self._saw(asked, 1.0)
+
+    def _saw(self, asked: list[_Asked], hit: float) -> None:
+        for turn, (_, raw, kind, risk) in enumerate(asked):
+            self._table.saw(raw, kind, hit, None if turn else risk)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from iot_client.events import StagesDone
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, READY, SENT, TWIN, Frame
+from iot_client.racing.cost import Cost
 from iot_client.stream import Stream
 from metrics.estimate import RollingQuantile
 
@@ -35,17 +36,6 @@ _STALE = 10.0
 _HOPELESS = 60.0
 """The same for a stage that alone takes longer than the deadline."""
 _UNKNOWN = -1.0
-
-
-class _Cost:
-    """What a job takes here: its high and its typical seconds, whether all of it is known, and since when."""
-
-    __slots__ = ("high", "known", "seen_at", "typical")
-
-    def __init__(self) -> None:
-        self.high = self.typical = 0.0
-        self.known = True
-        self.seen_at = NEVER
 
 
 class _Seen:
@@ -77,7 +67,7 @@ class Race:
         self._handing_over = RollingQuantile(_SAMPLES)
         self._begun: dict[int, float] = {}
         self._ended_at = self._looked_at = float("-inf")
-        self._costs: dict[tuple[int, str], _Cost] = {}
+        self._costs: dict[tuple[int, str], Cost] = {}
         self._taught_at = float("-inf")
         self._due = NEVER
         self.started = 0
@@ -141,14 +131,15 @@ class Race:
         twins = [frame for frame in self._stream.frames.values() if frame.state == TWIN]
         return sum(self._cost(twin.split, twin.variant).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)
 
-    def _in_time(self, cost: _Cost, ahead: float, oldest: float, end: float, now: float) -> bool:
+    def _in_time(self, cost: Cost, ahead: float, oldest: float, end: float, now: float) -> bool:
         """True if a twin that begins behind those under way is probably in time; without drops it runs anyway."""
-        if not self._stream.live:
-            return True
-        waits = max(0.0, ahead - (now - oldest)) / self._workers
-        return now + waits + cost.typical <= end
+        return not self._stream.live or now + self._waits(ahead, oldest, now) + cost.typical <= end
 
-    def _lesson_at(self, cost: _Cost) -> float:
+    def _waits(self, ahead: float, oldest: float, now: float) -> float:
+        """Seconds until a worker has time for one more."""
+        return max(0.0, ahead - (now - oldest)) / self._workers
+
+    def _lesson_at(self, cost: Cost) -> float:
         """When a twin is due for what it teaches, whatever its deadline."""
         if cost.typical > self._deadline:
             return max(self._taught_at + _LESSON, cost.seen_at + _HOPELESS)
@@ -170,14 +161,14 @@ class Race:
             seen = self._seen[key] = _Seen()
         return seen
 
-    def _cost(self, start: int, variant: str) -> _Cost:
+    def _cost(self, start: int, variant: str) -> Cost:
         cost = self._costs.get((start, variant))
         if cost is None:
             cost = self._costs[start, variant] = self._reckon(start, variant)
         return cost
 
-    def _reckon(self, start: int, variant: str) -> _Cost:
-        cost = _Cost()
+    def _reckon(self, start: int, variant: str) -> Cost:
+        cost = Cost()
         for stage in range(start, self._n):
             seen = self._seen_of(stage, variant)
             high, typical = seen.times.quantile(_HIGH) or 0.0, seen.times.quantile(_TYPICAL) or 0.0
@@ -185,8 +176,12 @@ class Race:
                 foreseen = self._foresee(stage)
                 cost.known = cost.known and foreseen >= 0.0
                 high, typical = max(high, foreseen, 0.0), min(typical, foreseen) if foreseen >= 0.0 else 0.0
-            elif stage < self._pivot:
-                cost.seen_at = min(cost.seen_at, seen.at)
+                cost.foresee(high)
+            else:
+                cost.add(seen.times)
+                if stage < self._pivot:
+                    cost.seen_at = min(cost.seen_at, seen.at)
             cost.high += high
             cost.typical += typical
+        cost.add(self._handing_over)
         return cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import log
 
 __all__ = ["Survival"]
@@ -26,9 +27,12 @@ class Survival:
         self._grows = 1.0 / (1.0 - 1.0 / memory)
         self._weight = 1.0
         self._counts = [0.0] * _BINS
+        self._above: list[float] = []
+        """Of each place the weight from it on, empty where that is to be summed up again."""
 
     def add(self, ratio: float) -> None:
         """One came after `ratio` times the time predicted."""
+        self._above = []
         self._weight *= self._grows
         self._counts[int(_place(ratio))] += self._weight
         if self._weight > _MOST:
@@ -37,10 +41,16 @@ class Survival:
 
     def beyond(self, ratio: float) -> float:
         """The weight of the samples above `ratio`, counted in newest ones, with what is believed before any."""
+        if not self._above:
+            self._above = [*accumulate(reversed(self._counts), initial=0.0)][::-1]
         place = _place(ratio)
         low = int(place)
-        above = sum(self._counts[low + 1 :]) + (low + 1 - place) * self._counts[low]
+        above = self._above[low + 1] + (low + 1 - place) * self._counts[low]
         return above / self._weight + (_GUESS * ratio**-_TAIL if ratio > 1.0 else _GUESS)
+
+    def share(self, ratio: float) -> float:
+        """The part of the samples above `ratio`."""
+        return self.beyond(ratio) / self.beyond(0.0)
 
     def later(self, end: float, now: float) -> float:
         """The chance that what has not come at ratio `now` has not come at `end` either: a conditional survival, S(end) / S(now)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from iot_client.fallback import Fallback
 from iot_client.frame import NEVER, RACING, Frame
 from iot_client.racing.config import RaceConfig
+from iot_client.racing.cost import Cost
 from iot_client.racing.hedging import Hedge
 from iot_client.racing.race import Race
 from iot_client.stream import Stream
@@ -42,12 +43,11 @@ class Twins(Race):
             if now < at:
                 self._due = min(self._due, at)
             elif contest.missed or now >= lesson or (
-                twins < 2 * self._workers and self._wanted(frame, now)
-                and (self._certain(frame) or self._in_time(cost, ahead, oldest, contest.deadline, now))
+                twins < 2 * self._workers and self._wanted(frame, cost, self._waits(ahead, oldest, now), now)
             ):
                 if now >= lesson:
                     self._taught_at = now
-                self._run(frame, now, max(at, self._looked_at) if at != _AT_ONCE else now)
+                self._run(frame, now, min(now, max(at, frame.due_at, self._looked_at)) if at != _AT_ONCE else now)
                 ahead, oldest, twins = self._queue()
         self._looked_at = now
         return self.started > began
@@ -75,12 +75,18 @@ class Twins(Race):
         """A frame is without an answer at its deadline: look at once."""
         self._due = min(self._due, now)
 
-    def _wanted(self, frame: Frame, now: float) -> bool:
+    def _wanted(self, frame: Frame, cost: Cost, waits: float, now: float) -> bool:
+        """True if it is to begin now; else it is looked at again when that may be so."""
         assert frame.contest is not None
-        if self.hedge is None or self._at_once(frame) or self.hedge.wants(frame.seq, now, frame.contest.deadline):
-            return True
-        self._due = min(self._due, max(now + _AGAIN, self.hedge.look_again_at(frame.seq)))
-        return False
+        end = frame.contest.deadline
+        if self.hedge is None or self._at_once(frame):
+            return self._certain(frame) or not self._stream.live or now + waits + cost.typical <= end
+        margin = self._margin()
+        at = self.hedge.begins_at(frame.seq, now, end, end - waits - cost.least, lambda at: cost.within(end - at - waits, margin))
+        if at > now:
+            frame.due_at = max(now + _AGAIN, at)
+            self._due = min(self._due, frame.due_at)
+        return at <= now
 
     def _run(self, frame: Frame, now: float, wanted_at: float) -> None:
         self.started += 1

@@ -73,6 +73,11 @@ def outages(seconds: float, every: float, seed: int) -> tuple[tuple[float, float
     return tuple(cuts)
 
 
+def wants(hedge: Hedge, seq: int, now: float, end: float) -> bool:
+    """True if a twin begins now that is in time for certain, and at any later time would not be."""
+    return hedge.begins_at(seq, now, end, now, lambda at: 1.0) == now
+
+
 def asked(trips: Sequence[Trip], deadline: float, hedge: Hedge | None = None) -> tuple[Hedge, list[Told | None]]:
     """All frames of a series through a Hedge; per frame what was said at the last moment, None where the answer was there by then."""
     hedge, order = hedge or Hedge(), count()
@@ -97,5 +102,5 @@ def asked(trips: Sequence[Trip], deadline: float, hedge: Hedge | None = None) ->
             hedge.answered(index, trip.held, now)
         elif not answered[index]:
             risk = hedge.risk(index, now, end)
-            told[index] = Told(now, risk, hedge.wants(index, now, end), trip.answer > end)
+            told[index] = Told(now, risk, wants(hedge, index, now, end), trip.answer > end)
     return hedge, told
