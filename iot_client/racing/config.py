@@ -11,8 +11,7 @@ MISSES = ("late", "drop", "extrapolate")
 HEDGES = ("always", "risk", "never")
 
 ACCEPTED = 0.001
-"""The predicted chance of a miss up to which no local run is begun beside the clouds: so frames that are left to them miss their
-deadline once in a thousand at most, and what is saved is most of what always running both would take."""
+"""The price of a local run in misses: it begins beside the clouds where it is likely to prevent more than that."""
 
 MERGED, EXTRAPOLATED = "merged", "extrapolated"
 """Who gave an answer that no entrant gave alone."""
@@ -23,7 +22,7 @@ class RaceConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `clouds` has the variant of each cloud entrant, the best first; an entrant's index is its place there, and the local one's is
     behind the last. `local` is the variant of the local entrant, None if the device has none; of an app without alternatives both
-    are "". `deadline` is in seconds after capture; `accepted` is the risk that needs no local run.
+    are "". `deadline` is in seconds after capture; `accepted` is the price of a local run, in misses.
     `sends_when`, `merges`, `extrapolates` and `tells_late` say which hooks the app has.
     """
 

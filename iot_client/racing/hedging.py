@@ -1,10 +1,11 @@
-"""Whether a frame that is at a server needs its twin: the predicted chance that no cloud's answer is there in time.
+"""Whether a frame that is at a server needs its twin, and when: by the predicted chance that no cloud's answer is there in time.
 
     risk = corrected(S(end) / S(now), how things are)
 
-S is the survival of the time answers took over the time predicted for them (arrival.py): of the whole way, or once
-the receipt is there of what is left. What is overdue, and what was late just before, make a kind of their own: late answers
-come in runs. The table of those kinds (calibration.py) holds what was seen, so that the chance is right on average.
+S is the survival of the time things took over the time predicted for them (arrival.py): of the whole over that of the way to
+the receipt, or once that is there of what is left. When the twin begins is the matter of moment.py. What is overdue, and what was
+late just before, make a kind of their own: late answers come in runs. The table of those kinds (calibration.py) holds what was
+seen, so that the chance is right on average.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Hedge:
     """What is known of all clouds that race, and how well it foretold.
 
     Args:
-        accepted: the risk up to which no twin is begun.
+        accepted: the price of a twin, in misses (moment.py).
         clouds: how many entrants are at servers.
     """
 
