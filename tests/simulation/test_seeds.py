@@ -57,8 +57,8 @@ def test_a_seed_that_once_broke_a_promise_keeps_it(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [5024536, 5026077, 5028167, 5034166])
 def test_a_promise_kept_is_not_called_broken(seed: int) -> None:
-    """A device's clock that runs slow, a frame that failed while nobody could be told, a session older than its lease on a hung server, a doubled
-    message that is refused once and taken once."""
+    """A device's clock that runs slow, a frame that failed while nobody could be told, a session older than its lease on a hung server,
+    a doubled message that is refused once and taken once."""
     assert run_seed(seed).problems == []
 
 
