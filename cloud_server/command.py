@@ -169,7 +169,7 @@ class _Run:
         server = Server(
             apps, self._executor(apps), host=config.host, port=config.port, recorder=recorder, record=store is not None,
             max_memory=config.max_memory, max_per_device=config.max_memory_per_device, max_job=config.max_job, lease=config.lease,
-            max_batch=config.max_batch, planner=config.planner,
+            max_batch=config.max_batch, planner=config.planner, resident=config.variants_resident,
             trace=trace, on_note=console.note, checksum=config.checksum, keys=config.keys_folder,
             name=config.name, ship=shipping(config, console.note) if config.ship else None,
         )

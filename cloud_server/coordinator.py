@@ -30,6 +30,7 @@ from cloud_server.shipping import Shipping
 from cloud_server.standing import ServerStatistics, standing
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
+from tasks.run import RESIDENT
 from tasks import App
 from wire import protocol
 from wire.channel import Listener, Parts
@@ -65,7 +66,7 @@ class Server:
         lease: seconds a silent device may come back in and go on.
         checksum: buffers have checksums, also where a device does not ask for them. max_batch: jobs run together, at most.
         ship: takes the apps that devices ship; None: nobody does.
-        planner: how variants are planned (cloud_server.planning.planner), "off" for not at all.
+        planner: how variants are planned (cloud_server.planning.planner), "off" for not at all; resident: those a worker keeps ready.
         keys: folder of this server's keys and of those it allows (wire.identity); None: anybody who can connect is served.
         on_note: called with (level, text), on the loop's thread.
 
@@ -80,6 +81,7 @@ class Server:
         trace: TraceWriter | None = None, clock: Clock | None = None, on_note: Callable[[str, str], None] | None = None,
         name: str | None = None, listener: Listener | None = None, epoch: int = 0, checksum: bool = False, max_batch: int = 16,
         keys: str | PathLike[str] | None = None, ship: Shipping | None = None, planner: str = "milp",
+        resident: int = RESIDENT,
     ) -> None:
         self.port = port
         self.inbox: Inbox[tuple[Event | None, dict[tuple[int, int], Payload] | None]] = Inbox()
@@ -92,7 +94,7 @@ class Server:
             apps={app.name: app_info(app) for app in apps.values()}, workers=executor.workers,
             memory=max(max_memory, 2 * max_job), credit=max(max_per_device, max_job), max_job=max_job, lease=lease, record=record,
             copies=getattr(executor, "copies", False), checksum=checksum, max_batch=max_batch,
-            ship=None if ship is None else ship.config, plans=planner != "off",
+            ship=None if ship is None else ship.config, plans=planner != "off", resident=resident,
         ))
         self._planning = PlanningThread(planner, lambda event: self.inbox.put((event, None)))
         self._host = host

@@ -224,7 +224,7 @@ class Scheduler:
 
     def _on_ping(self, message: Ping, session: Session, event: MessageReceived, now: float) -> None:
         self._out += session.acknowledge(message.acked)
-        session.account.reconcile(message.sent, message.wants)
+        session.pinged(message, now)
         for job in session.ownership.blocked() if message.wants else ():
             self._answer(session, job, "dropped", OUT_OF_TURN, now)
         # Receipts first: a SUBMIT without answer when this PONG arrives was lost on its way.

@@ -18,7 +18,7 @@ from cloud_server.job import Job
 from cloud_server.memory import Account, Memory
 from cloud_server.offer import pool_of, shipped_as
 from cloud_server.ownership import Ownership
-from wire.protocol import Credit, Error, Hello, Result, State, Submit
+from wire.protocol import Credit, Error, Hello, Ping, Result, State, Submit
 
 __all__ = ["Job", "Session", "folded", "hand_over", "left_behind", "unwanted"]
 
@@ -210,18 +210,29 @@ class Session:
         variation of the clocks' offset is used, never the offset.
         """
         self.came += 1
-        late = now - stamp_us / 1e6
-        lowest, since = self._fastest
-        if now - since > _PATH:
-            self._fastest_before, self._fastest = lowest, (late, now)
-        elif late < lowest:
-            self._fastest = (late, since)
+        late = self._delivered(stamp_us, now)
         if budget_us < 0:
             self.budget = inf
             return None
         left = budget_us / 1e6 - max(0.0, late - min(self._fastest[0], self._fastest_before))
         self.budget = left if left < self.budget else self.budget + _ALPHA * (left - self.budget)
         return now + left
+
+    def pinged(self, message: Ping, now: float) -> None:
+        """A PING came: of a device that counts on the least round trip, the way of a small message is the yardstick."""
+        self.account.reconcile(message.sent, message.wants)
+        if self.hello.fits and message.stamp_us:
+            self._delivered(message.stamp_us, now)
+
+    def _delivered(self, stamp_us: int, now: float) -> float:
+        """Take one delivery into account; returns (arrival - stamp) in seconds."""
+        late = now - stamp_us / 1e6
+        lowest, since = self._fastest
+        if now - since > _PATH:
+            self._fastest_before, self._fastest = lowest, (late, now)
+        elif late < lowest:
+            self._fastest = (late, since)
+        return late
 
     # -- reports -----------------------------------------------------------------------------------
 

@@ -74,7 +74,8 @@ class Dispatch:
         budget_us = -1
         if stream.live:
             # The server counts from the arrival to its answer: what the way there and back takes is not its to use.
-            way = stream.window.way(config.age_bound) or self._peer.min_rtt
+            way = 0.0 if stream.fitting is None else stream.fitting.way(now)
+            way = way or stream.window.way(config.age_bound) or self._peer.min_rtt
             budget_us = max(0, int((frame.captured_at + config.age_bound - way - now) * 1e6))
         self.resent += frame.attempts > 0
         frame.attempts += 1

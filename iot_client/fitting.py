@@ -7,29 +7,27 @@ show now, at what still stands in line, and at what the server takes. It never g
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import inf
 
+from iot_client.doubt import Doubt
 from metrics.estimate import Ewma, RollingQuantile
 from metrics.linkrate import LinkRate
 
 __all__ = ["Fitting"]
 
-_DOUBT = 0.4
-"""Of the rate, to begin with: the link may be this much slower by the time the frame is on it, and the answer is in time all the same."""
-_LEAST, _MOST = 0.25, 0.9
-_LATE = 0.006
-"""Of the frames so many may be late: of the hundredth that a goal of 99 in 100 allows the larger part, the rest is for others."""
-_STEP = 0.06
-"""By so much less of the rate is counted on after a frame that was late, and by this part of _LATE more after one that was not: where
-links jump more frames are smaller (Robbins, Monro 1951)."""
 _SURE = 0.85
 """The same where the server is slow as well, by which nine of ten frames do not meet: both at once are rare."""
-_FILL = 0.9
-"""Of the link that frames may take in the long run, headers and uneven frames not counted."""
+_FILL = 0.95
+"""Of the link that frames may take in the long run; what is uneven stands in line for a moment, and is counted there."""
 _HIGH = 0.95
 _SAMPLES = 32
 _ALPHA = 0.2
 _MARGIN = 0.003
 """Seconds for threads and clocks."""
+_MINOR = 4
+"""The minor version in which a server charges what a frame takes longer than a PING."""
+_UNDER_WAY = 64
+"""Frames whose arrival is looked at; more than are ever under way, but for a link that broke."""
 
 
 class Fitting:
@@ -50,9 +48,14 @@ class Fitting:
         self._sizes: dict[int, Ewma] = {}
         self._held = RollingQuantile(_SAMPLES)
         self._head = RollingQuantile(_SAMPLES)
-        self._doubt = _DOUBT
+        self._doubt = Doubt()
         self._since = 0.0
         """When the link began with what stands first in line."""
+        self._arrived = -inf
+        """When the last receipt left the server, as it seems from here, and the way back."""
+        self._charges = False
+        self._expected: dict[int, tuple[float, float]] = {}
+        """By frame under way when it left, and the seconds its arrival should take."""
 
     # -- what is seen ------------------------------------------------------------------------------
 
@@ -64,20 +67,37 @@ class Fitting:
 
     def sent(self, seq: int, nbytes: int, now: float) -> None:
         """It left."""
+        rate = self.link.rate(now)
         if not self.link.outstanding:
             self._since = now
+        if rate and len(self._expected) < _UNDER_WAY:
+            self._expected[seq] = now, (self._line(rate, now) + nbytes) / rate
         self.link.sent(seq, nbytes, now)
 
     def received(self, seq: int, held: float, now: float) -> None:
         """The server has had it for `held` seconds."""
+        expected = self._expected.pop(seq, None)
+        if expected is not None:
+            took = now - held - self.link.min_rtt(now) - expected[0] - _MARGIN
+            self._doubt.arrived(expected[1] / max(took, expected[1]))
         self.link.received(seq, now, held=held)
         self._since = now
+        self._arrived = max(self._arrived, now - held)
 
     def round_trip(self, seconds: float, lost: Iterable[int], now: float) -> None:
-        """A heartbeat came back, and says what did not arrive."""
-        self.link.round_trip(seconds, now)
+        """A heartbeat came back, and says what did not arrive. One that stood behind frames says nothing of the path."""
+        least = self.link.min_rtt(now)
+        if not least or seconds < least or self._arrived <= now - seconds + least:
+            self.link.round_trip(seconds, now)
         for seq in lost:
+            self._expected.pop(seq, None)
             self.link.lost(seq)
+
+    def welcome(self, minor: int) -> None:
+        """A session stands, on a new link: nothing is under way on it."""
+        self._charges = minor >= _MINOR
+        self._expected.clear()
+        self.link.reset()
 
     def answered(self, held: float) -> None:
         """A frame was at the server for so long."""
@@ -85,7 +105,7 @@ class Fitting:
 
     def ended(self, *, late: bool) -> None:
         """A frame has its outcome."""
-        self._doubt = min(_MOST, max(_LEAST, self._doubt + _STEP * (_LATE - late)))
+        self._doubt.ended(late=late)
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -97,12 +117,22 @@ class Fitting:
             return planned
         head = self._head.quantile(_HIGH) or 0.0
         rest = age + head + self.link.min_rtt(now) + _MARGIN
-        line = max(0.0, self.link.outstanding - rate * (now - self._since + head))
+        line = self._line(rate, now + head)
         slow, usual = self._held.quantile(_HIGH) or 0.0, self._held.quantile(0.5) or 0.0
-        room = min((self._deadline - rest - slow) * _SURE, (self._deadline - rest - usual) * self._doubt) * rate - line
+        room = min((self._deadline - rest - slow) * _SURE, (self._deadline - rest - usual) * self._doubt.part) * rate - line
         if self._period:
             room = min(room, _FILL * self._period * rate)
         return self._variants[next((rank for rank in range(top, 0, -1) if self.nbytes(rank) <= room), 0)]
+
+    def _line(self, rate: float, at: float) -> float:
+        """Bytes that stand in line at a time, at this rate."""
+        return max(0.0, self.link.outstanding - rate * (at - self._since))
+
+    def way(self, now: float) -> float:
+        """What a budget leaves for the way there and back: the least, for the server charges what more it took the frame to come. 0.0 if
+        that is unknown, or charged by frames alone, as servers of before 1.4 do, in which all budgets leave what frames take."""
+        least = self.link.min_rtt(now) if self._charges else 0.0
+        return least and least + _MARGIN
 
     def nbytes(self, rank: int) -> float:
         """Bytes of an input of this variant; one not seen yet lies on the line from nothing to the nearest that was."""

@@ -110,7 +110,7 @@ class Home:
         if self._variants is not None:
             stream.out += self._variants.welcome(message)
         if stream.fitting is not None:
-            stream.fitting.link.reset()
+            stream.fitting.welcome(message.minor)
         if self._entrant is None:
             session.started = True
         if message.warning and fits:

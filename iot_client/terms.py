@@ -113,7 +113,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         here = next((i for i, held in enumerate(stateful) if held), app.n)
         pivot = here if split == app.n or moves else cut.stop
         race = race_of(app, hosts=len(self.hosts), split=split, deadline=self.deadline, hedge=self.hedge, mode=self.mode)
-        hellos = self._hellos(app, lacks, race)
+        fits = not variant and self._fits(app, lacks, split)
+        hellos = self._hellos(app, lacks, race, fits)
         declared = app.speculation is not None
         return SessionConfig(
             session=secrets.randbits(63) | 1, n=app.n, split=split, pivot=pivot,
@@ -125,7 +126,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             codec=self.codec, deadline=self.deadline or 0.0, steer=self._steer(app, lacks, pivot, split if moves else 0),
             peer=PeerConfig(bundle=self._shipped), variants=() if declared else tuple(app.variants),
             variant=variant, race=race, rivals=hellos[1:], rival_sessions=tuple(secrets.randbits(63) | 1 for _ in hellos[1:]),
-            varies=tuple(stage.varies for stage in app.chain) if app.variants else (), fits=not variant and self._fits(app, lacks, split),
+            varies=tuple(stage.varies for stage in app.chain) if app.variants else (), fits=fits,
         )
 
     def _fits(self, app: App, lacks: frozenset[int], split: int) -> bool:
@@ -162,22 +163,22 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             return max((k for k in legal if k <= app.speculation.stage), default=app.n)
         return legal[0] if legal and self.remote else app.n
 
-    def _hellos(self, app: App, lacks: frozenset[int], race: RaceConfig | None) -> tuple[Hello, ...]:
+    def _hellos(self, app: App, lacks: frozenset[int], race: RaceConfig | None, fits: bool) -> tuple[Hello, ...]:
         """That of home, and those of a race's other entrants; clouds without a server of their own go to home."""
         variants = (self.variant or "",) if race is None else race.clouds
-        return tuple(self._hello(app, lacks, variant, host) for variant, host in zip(variants, self.places(race)))
+        return tuple(self._hello(app, lacks, variant, host, fits) for variant, host in zip(variants, self.places(race)))
 
     def places(self, race: RaceConfig | None) -> tuple[Host, ...]:
         """Where each entrant's server is; without a race the one that is home."""
         count = 1 if race is None else len(race.clouds)
         return tuple(self.hosts[index] if index < len(self.hosts) else self.hosts[0] for index in range(count)) if self.hosts else ()
 
-    def _hello(self, app: App, lacks: frozenset[int], variant: str, host: Host) -> Hello:
+    def _hello(self, app: App, lacks: frozenset[int], variant: str, host: Host, fits: bool) -> Hello:
         return Hello(
             MINOR, self.device, app.name, app.version, app.fingerprint(), app.names, app.source_hash(), codecs=CODECS, mode=self.mode,
             want=self.want, fps=self._fps(), slo_us=self._slo_us(), lacks=tuple(sorted(lacks)), checksum=host.checksum,
             bundle="" if host.bundle is None else host.bundle.digest,
-            newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=variant,
+            newest=self.mode == "live" and self.goal is None and self.deadline is None, variant=variant, fits=fits,
         )
 
     def _fps(self) -> float:

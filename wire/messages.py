@@ -63,6 +63,7 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `fps` and `slo_us` are the rate at which frames come and the time each may take, as far as they are known. With `newest` a
     frame is worth less than the one after it. `variant` is one the device will not leave, whatever is planned; "" if it follows.
+    With `fits` the device takes a cheaper one than is planned where its link asks for it, and its budgets leave only the least round trip.
     `checksum` asks for checksums over buffers; `bundle` is the digest of the shipped app this is about, "" for an installed one.
     """
 
@@ -84,6 +85,7 @@ class Hello(msgspec.Struct, frozen=True, gc=False, array_like=True):
     bundle: _Name = ""
     newest: bool = False
     variant: _Name = ""
+    fits: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -39,7 +39,7 @@ __all__ = [
     "encode",
 ]
 
-MAJOR, MINOR = 1, 3
+MAJOR, MINOR = 1, 4
 DEFAULT_PORT = 5757
 
 MAX_PARTS = 1024

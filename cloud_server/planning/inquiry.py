@@ -49,7 +49,7 @@ class Inquiry(msgspec.Struct, frozen=True):
     @classmethod
     def of(
         cls, sessions: Mapping[int, Session], uplinks: Mapping[int, Uplink], apps: Mapping[str, AppInfo], latency: Latencies, *,
-        workers: int, max_batch: int, overhead: float, previous: Plan | None, now: float,
+        workers: int, max_batch: int, overhead: float, previous: Plan | None, now: float, resident: int = 1,
     ) -> Inquiry:
         """The question as things stand; `overhead` are the server's own seconds for a batch beside its stages."""
         seats = [(sessions[number], uplink) for number, uplink in uplinks.items() if uplink.cut is not None]
@@ -68,6 +68,7 @@ class Inquiry(msgspec.Struct, frozen=True):
         ]
         problem = Problem(
             workers=workers, clients=tuple(clients), choices=tuple(choices), previous=previous, slack=0.03,
+            resident=resident,
         )
         return cls(problem, segments)
 
@@ -117,5 +118,5 @@ def _client(
             nbytes[_key(segment)] = last or max(uplink.sizes.values(), default=0.0)
     return Client(
         session=session.number, fps=hello.fps or max(1.0, uplink.rate(now)), slo=hello.slo_us / 1e6 or PATIENCE,
-        overhead=uplink.overhead() + overhead + _NOISE, nbytes=nbytes, bandwidth=uplink.bandwidth(now),
+        overhead=uplink.overhead() + overhead + _NOISE, nbytes=nbytes, bandwidth=uplink.bandwidth(now), fits=hello.fits,
     )

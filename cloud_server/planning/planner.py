@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from msgspec.structs import replace
 
 from cloud_server.planning.annealing import annealed
+from cloud_server.planning.ceilings import raised
 from cloud_server.planning.greedy import greedy
 from cloud_server.planning.milp import milp
 from cloud_server.planning.problem import Plan, Problem, Worker, accuracy, wrong
@@ -30,8 +31,8 @@ def plan(problem: Problem, planner: str = "milp") -> Plan:
     found = sampled(_tightened(problem), PLANNERS[planner])
     kept = _kept(problem)
     if kept is not None and found.accuracy <= kept.accuracy + problem.epsilon:
-        return kept
-    return _placed(found, problem.previous)
+        return raised(problem, kept)
+    return raised(problem, _placed(found, problem.previous))
 
 
 def bound_of(problem: Problem) -> float:

@@ -126,7 +126,7 @@ class Plans:
         joins = uplink.cut is None or now - uplink.heard > _SILENT
         uplink.submitted(message.variant, nbytes, message.stamp_us / 1e6, now)
         if message.budget_us >= 0 and session.hello.slo_us:
-            uplink.spent((session.hello.slo_us - message.budget_us) / 1e6, nbytes, now)
+            uplink.spent((session.hello.slo_us - message.budget_us) / 1e6, 0 if session.hello.fits else nbytes, now)
         uplink.cut = message.start, message.stop
         then = self._bandwidths.get(session.number)
         bandwidth = uplink.bandwidth(now) if then is not None else 0.0
@@ -162,7 +162,7 @@ class Plans:
             return
         inquiry = Inquiry.of(
             self._sessions, here, self._apps, self._latency, workers=self._config.workers, max_batch=self._config.max_batch,
-            overhead=self._overhead.value or 0.0, previous=self.plan, now=now,
+            overhead=self._overhead.value or 0.0, previous=self.plan, now=now, resident=self._config.resident,
         )
         self._at, self._asked_at = now + EVERY, now
         self._bandwidths = {client.session: client.bandwidth for client in inquiry.problem.clients}
@@ -196,13 +196,13 @@ class Plans:
         before = self.told.get(session.number)
         variant, allowance = "", 0.0
         if each.variant:
-            segment = self._segments[each.variant]
-            alone = self._latency.tail(segment) * each.allowance / max(1e-9, self._latency.tail(segment, each.batch) / each.batch)
-            variant, allowance = segment[3], round(_HEADROOM * max(each.allowance, alone), 4)
+            most, has = self._segments[each.most or each.variant], self._segments[each.variant]
+            alone = self._latency.tail(most) * each.allowance / max(1e-9, self._latency.tail(has, each.batch) / each.batch)
+            variant, allowance = most[3], round(_HEADROOM * max(each.allowance, alone), 4)
         app = self._apps[session.app]
-        variant = self._dwell.variant(
-            session.number, "" if before is None else before.variant, variant, dict(zip(app.variants, app.accuracies)), now,
-        )
+        if not session.hello.fits:
+            worth = dict(zip(app.variants, app.accuracies))
+            variant = self._dwell.variant(session.number, "" if before is None else before.variant, variant, worth, now)
         session.planned = variant
         if before is not None and before.variant == variant and abs(before.allowance - allowance) <= _SAME * before.allowance:
             return

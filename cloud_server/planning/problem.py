@@ -39,7 +39,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     """A device: frames per second, and seconds from capture to result as its goal.
 
     `overhead` is what passes besides the transfer of its frame and the batch; `nbytes` the size of a frame for each variant it
-    may use; `bandwidth` in bytes per second.
+    may use; `bandwidth` in bytes per second. One that `fits` each frame to its link may be allowed more than its link seems to carry.
     """
 
     session: int
@@ -48,6 +48,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     overhead: float
     nbytes: Mapping[str, float]
     bandwidth: float = inf
+    fits: bool = False
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -66,12 +67,14 @@ class Worker(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """A client gets a variant and `allowance` server seconds per second; variant "" and 0.0 if it is not served."""
+    """A client gets a variant and `allowance` server seconds per second; variant "" and 0.0 if it is not served. `most` is the best one
+    it may take where its link is better than it seems, "" for none but that."""
 
     session: int
     variant: str = ""
     batch: int = 0
     allowance: float = 0.0
+    most: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -86,7 +89,7 @@ class Plan(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """One moment's question. `shares`: workers may share their time. `previous` is the plan in force, kept unless a better one gains
     more than `epsilon` of accuracy or it no longer holds. A new plan leaves `slack`: as if batches took longer, and goals were nearer,
-    by this part, so that the next noise does not break it."""
+    by this part, so that the next noise does not break it. A worker keeps `resident` variants ready."""
 
     workers: int
     clients: tuple[Client, ...]
@@ -95,6 +98,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     previous: Plan | None = None
     epsilon: float = 0.005
     slack: float = 0.0
+    resident: int = 1
 
 
 def budget(client: Client, variant: str) -> float:

@@ -52,7 +52,7 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
     plan = scenario.devices[number]
     hello = Hello(
         MINOR, f"device{number}", app.name, app.version, app.fingerprint(), app.names, mode=plan.mode, fps=plan.fps,
-        slo_us=int(plan.deadline_ms * 1e3), variant=plan.variant,
+        slo_us=int(plan.deadline_ms * 1e3), variant=plan.variant, fits=_fits(plan, app),
         codecs=("raw",) if plan.steer is None and plan.codec == "raw" else CODECS,
     )
     moving = moves(scenario, number)
@@ -68,9 +68,14 @@ def session(scenario: Scenario, app: App, number: int, identity: int) -> tuple[S
         max_age=plan.max_age_ms / 1e3, deadline=plan.deadline_ms / 1e3, reports=scenario.aggregate and plan.online,
         memory=plan.memory or _MEMORY, codec=plan.codec, steer=_steer(plan), variants=tuple(app.variants), variant=plan.variant,
         varies=tuple(task.varies for task in app.chain) if app.variants else (),
-        fits=bool(app.variants and plan.deadline_ms) and plan.mode == "live" and not plan.variant and bool(app.why_not(app.n)),
+        fits=_fits(plan, app),
     ))
     return machine, machine.start()
+
+
+def _fits(plan: Device, app: App) -> bool:
+    """True if a frame may take a variant below the planned one, as iot_client.terms has it."""
+    return bool(app.variants and plan.deadline_ms) and plan.mode == "live" and not plan.variant and bool(app.why_not(app.n))
 
 
 def _steer(plan: Device) -> SteerConfig | None:
@@ -97,6 +102,7 @@ def scheduler(scenario: Scenario, app: App, epoch: int) -> tuple[Scheduler, list
     config = SchedulerConfig(
         server="server", epoch=epoch, apps={app.name: info}, workers=plan.workers, max_batch=plan.max_batch,
         memory=plan.memory, credit=plan.credit, max_job=plan.max_job, lease=plan.lease,
+        resident=plan.resident,
     )
     replans = plan.replans > 0.0 and app.variants
     machine = Replanning(config, tuple(app.variants), plan.replans) if replans else Scheduler(config)

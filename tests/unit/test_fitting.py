@@ -78,14 +78,47 @@ def test_a_variant_never_made_is_sized_by_its_neighbour() -> None:
 
 
 def test_where_links_jump_frames_are_smaller() -> None:
-    """Each late frame makes the next ones smaller, and a few hundred in time as large again."""
+    """A few that took four times as long as it looked when they left make the next ones smaller, some hundreds on time as large again."""
     fitting, now = fed(1.4e6)
-    for _ in range(2):
-        fitting.ended(late=True)
+    now = passed(fitting, now, 5, 4.0)
+    now = passed(fitting, now, 3, 1.0)
     assert fitting.variant("d", 0.0, now) == "b"
-    for _ in range(600):
+    now = passed(fitting, now, 900, 1.0)
+    assert fitting.variant("d", 0.0, now) == "d"
+
+
+def passed(fitting: Fitting, now: float, frames: int, slower: float) -> float:
+    """So many frames of 40,000 bytes, each as many times slower than the one before it let expect; and the time it is then."""
+    for seq in range(frames):
+        key = int(now * 1e6) + seq
+        took = 40_000 / 1.4e6
+        if slower > 1.0 and seq % 2:
+            took *= slower
+        fitting.sent(key, 40_000, now)
+        fitting.received(key, 0.0, now + took + 0.001)
         fitting.ended(late=False)
-    assert fitting.variant("d", 0.0, now) == "c"
+        now += took + 0.05
+    return now
+
+
+def test_a_heartbeat_that_stood_behind_a_frame_says_nothing_of_the_path() -> None:
+    """Else a link that is never idle would seem to be long and fast, and twelve seconds later budgets would leave 30 ms for the way."""
+    fitting, now = fed(1.4e6)
+    fitting.welcome(4)
+    fitting.link.round_trip(0.001, now)
+    for seq in range(240):
+        fitting.sent(1_000 + seq, 40_000, now)
+        fitting.received(1_000 + seq, 0.0, now + 40_000 / 1.4e6 + 0.001)
+        fitting.round_trip(0.030, (), now + 0.031)
+        now += 0.05
+    assert fitting.way(now) == pytest.approx(0.004)
+
+
+def test_budgets_leave_what_frames_take_where_the_server_does_not_charge_it() -> None:
+    """A server of 1.3 counts from the least that a frame took: 0.0 stands for that."""
+    fitting, now = fed(1.4e6)
+    fitting.welcome(3)
+    assert fitting.way(now) == 0.0
 
 
 def test_a_slow_server_and_a_slow_link_at_once_are_rare() -> None:
@@ -95,5 +128,5 @@ def test_a_slow_server_and_a_slow_link_at_once_are_rare() -> None:
         fitting.answered(0.040 if frame % 10 == 0 else 0.010)
     assert fitting.variant("d", 0.0, now) == "c"
     for _ in range(30):
-        fitting.answered(0.060)
+        fitting.answered(0.070)
     assert fitting.variant("d", 0.0, now) == "a"
