@@ -108,8 +108,8 @@ MUTATIONS = (
     ),
     Mutation(
         "ack-on-ping", _SCHEDULER, "PING's ack lets results go",
-        "        self._out += session.acknowledge(message.acked)\n        session.account.reconcile",
-        "        session.account.reconcile",
+        "        self._out += session.acknowledge(message.acked)\n        session.pinged",
+        "        session.pinged",
     ),
     Mutation(
         "lease", _LEASE, "silent sessions end",

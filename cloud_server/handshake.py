@@ -8,7 +8,6 @@ import msgspec
 
 from cloud_server.offer import AppInfo, ShipConfig, shipped_as
 from cloud_server.sessions import Session
-from tasks.run import RESIDENT
 from wire.protocol import CODECS, MINOR, Hello, Welcome
 
 __all__ = ["AppInfo", "SchedulerConfig", "checksums", "welcome", "why_not"]
@@ -42,7 +41,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     copies: bool = False
     ship: ShipConfig | None = None
     plans: bool = True
-    resident: int = RESIDENT
+    resident: int = 3
 
 
 def why_not(

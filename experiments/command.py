@@ -84,6 +84,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
         each.add_argument("lab", metavar="LAB", help="a name from `list`, or a TOML file")
         each.add_argument("--body", choices=sorted(bodies), default="simulate", help="virtual time (default), or real, as root")
         each.add_argument("--policies", metavar="A,B", help="instead of the experiment's own (of a fleet: its systems)")
+        each.add_argument("--variants", metavar="TABLE", help="of a fleet: jellyfish, small or detection")
         each.add_argument("--seeds", type=int, metavar="N", help="how many, from 0")
         each.add_argument("--seconds", type=float, metavar="S", help="of each run; at most a quarter of it is warm-up")
         each.add_argument("--out", type=Path, metavar="DIR", help="for the report (default: runs/NAME-TIME)")
@@ -234,6 +235,8 @@ def _lab(options: Any) -> Lab:
     """The experiment asked for, with what the options change."""
     try:
         lab = labs.load(options.lab)
+        if options.variants:
+            raise ValueError(f"--variants {options.variants}: {options.lab} is no fleet; its `variant` is a field of its file")
         values: dict[str, Any] = {}
         if options.policies:
             values["policies"] = [policy.strip() for policy in options.policies.split(",")]

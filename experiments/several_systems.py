@@ -31,6 +31,10 @@ def changed(lab: Lab, options: Any, what: str) -> Lab:
         raise ValueError(f"--body {options.body}: {what} on virtual time; legal is simulate")
     if options.policies:
         changes["systems"] = tuple(word.strip() for word in options.policies.split(","))
+    if options.variants:
+        if not hasattr(lab, "variants"):
+            raise ValueError(f"--variants {options.variants}: {what}, and has no table of variants; legal is a fleet")
+        changes["variants"] = options.variants
     if options.seeds is not None:
         changes["seeds"] = options.seeds
     if options.seconds is not None:

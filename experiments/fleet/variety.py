@@ -56,14 +56,28 @@ def _yolo(index: int) -> Variety:
 _SMALL = ((96, 0.24, 2.6), (128, 0.31, 3.9), (160, 0.37, 5.6), (192, 0.42, 7.7), (256, 0.49, 12.9), (320, 0.54, 19.7), (416, 0.58, 32.8))
 """(side in pixels, accuracy, ms of one frame on one core) of a small detector."""
 
+_DETECTION = (
+    ("narrow-96", 0.0777, 4877, 0.6, 0.99), ("wide-96", 0.1144, 4877, 0.77, 1.24), ("narrow-128", 0.1409, 6947, 0.48, 0.91),
+    ("wide-128", 0.1968, 6947, 0.77, 1.34), ("narrow-160", 0.1981, 10683, 0.86, 0.79), ("wide-160", 0.2674, 10683, 0.56, 1.74),
+    ("narrow-224", 0.293, 18305, 0.92, 1.58), ("narrow-320", 0.3826, 34968, 0.41, 1.67), ("wide-224", 0.3869, 18305, 1.04, 3.16),
+    ("narrow-416", 0.413, 55745, 0.1, 4.59), ("wide-320", 0.4955, 34968, 0.16, 5.08), ("wide-416", 0.5241, 55745, 0.79, 8.93),
+)
+"""examples/detection's: mAP by COCO's evaluator on 300 scenes (accuracy.json); bytes of the letterboxed picture as JPEG of quality 95, the
+mean of twelve scenes over what a frame has of the largest in the mean here; the line through the milliseconds of batches of 1, 4 and 8 on
+one core, from letterbox to decode, as its model card has them."""
+
 TABLES: dict[str, tuple[Variety, ...]] = {
     "jellyfish": tuple(_yolo(index) for index in range(len(_KBITS))),
     "small": tuple(
         Variety(name=str(side), accuracy=accuracy, nbytes=round(0.11 * side * side + 900), base_ms=1.0, each_ms=ms, load_ms=20.0)
         for side, accuracy, ms in _SMALL
     ),
+    "detection": tuple(
+        Variety(name=name, accuracy=accuracy, nbytes=nbytes, base_ms=base, each_ms=each, load_ms=20.0)
+        for name, accuracy, nbytes, base, each in _DETECTION
+    ),
 }
-"""By name, the cheapest first: sixteen sizes of a YOLOv4 on a GPU, seven of a small detector on a CPU core."""
+"""By name: sixteen sizes of a YOLOv4 on a GPU, seven of a small detector on a CPU core, and the twelve variants of examples/detection."""
 
 
 def table(variants: str | Sequence[Variety]) -> tuple[Variety, ...]:
