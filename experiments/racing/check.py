@@ -84,6 +84,7 @@ class RaceCheck:
         for command in commands:
             self._command(command)
         self._promptness()
+        self.seen["took no part"] += sum(type(each) is iot.Note and " takes no part" in each.text for each in commands)
         for peer, up in enumerate(self.links.up):
             if not up:  # what lingered there is given up, and what is decided is not asked for again
                 self.links.jobs[peer] = {seq for seq in self.links.jobs[peer] if self._is_open(seq)}
@@ -268,6 +269,8 @@ class RaceCheck:
 
     def _submitted(self, peer: int, message: Submit) -> None:
         race = self.races[message.seq]
+        if self.links.unfit[peer]:
+            self.problem("lineup", f"SUBMIT of {message.seq} to cloud {peer}, whose server cannot run it")
         if race.found is not None or race.closed:
             self.problem("cancel", f"SUBMIT of {message.seq} to cloud {peer}, which has its verdict")
         if not race.referee.over(peer) and race.referee.absent(peer):

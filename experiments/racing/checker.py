@@ -24,6 +24,7 @@ RULES = {
     "value": "the user gets the value of the entrant that is named; the stage behind sees each frame once, in order",
     "cancel": "at the verdict whoever has the job still is told to stop, unless late answers are of use",
     "withdraw": "what is cancelled leaves a server's queue and does not run, or is counted as wasted if it does",
+    "lineup": "nothing is sent to a cloud whose server cannot run it; a server that can in its next life is asked again",
     "offer": "on_late gets each cloud's value that comes after the verdict, once, and no other",
     "release": "one Release for each frame, after its Deliver",
     "spurious": "a Tick nobody asked for changes nothing",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from experiments.racing.plan import GRID, Cloud, Miss, RacePlan, Takes
 from experiments.simulation.dice import Dice
 from experiments.simulation.scenario import Network, Server
@@ -21,10 +23,9 @@ def draw_race(seed: int) -> RacePlan:
     on_miss: Miss = dice.pick("late", "late", "drop", "extrapolate")
     local = None if count and dice.chance(0.2) else _takes(dice, grid, 0.05)
     live = dice.chance(0.75)
+    clouds = [Cloud(takes=_takes(dice, grid, 0.1), server=_server(dice, end), network=_network(dice, end, grid)) for _ in range(count)]
     return RacePlan(
-        clouds=tuple(
-            Cloud(takes=_takes(dice, grid, 0.1), server=_server(dice, end), network=_network(dice, end, grid)) for _ in range(count)
-        ),
+        clouds=_unfit(Dice(f"unfit {seed}"), clouds, count - (local is None)),
         local=local, deadline=deadline, prefer=dice.pick("accuracy", "accuracy", "cloud", "first"), on_miss=on_miss,
         hedge=dice.pick("always", "always", "risk", "never"), sends_when=count > 0 and dice.chance(0.3),
         merges=local is not None and count > 0 and dice.chance(0.25), extrapolates=on_miss == "extrapolate", tells_late=dice.chance(0.35),
@@ -35,6 +36,14 @@ def draw_race(seed: int) -> RacePlan:
         stops_at=dice.between(0, 1.2 * end) if dice.chance(0.1) else None, patience=dice.pick(0.0, 0.1, 2.0),
         spurious_ticks=dice.pick(0.0, 0.0, 0.0, 50.0),
     )
+
+
+def _unfit(dice: Dice, clouds: list[Cloud], most: int) -> tuple[Cloud, ...]:
+    """Some of them, `most` of them at most, cannot run at their servers: in the first life, or in any."""
+    for rank in range(most):
+        if dice.chance(0.15):
+            clouds[rank] = replace(clouds[rank], unfit=dice.pick(1, 1, 99))
+    return tuple(clouds)
 
 
 def _takes(dice: Dice, grid: bool, worst: float) -> Takes:

@@ -8,12 +8,17 @@ from wire.protocol import Bye, Cancel, Error, Result, Submit, Welcome
 
 __all__ = ["Links"]
 
+_RACE = 1
+"""The stage whose alternatives race."""
+
 
 class Links:
     """Up or not, and jobs sent and not answered, by peer."""
 
     def __init__(self, count: int) -> None:
         self.up = [False] * count
+        self.unfit = [False] * count
+        """Whose server cannot run it, as it said last."""
         self.jobs: list[set[int]] = [set() for _ in range(count)]
         self._probing = [False] * count
         self._epochs = [0] * count
@@ -32,7 +37,9 @@ class Links:
     def _message(self, event: MessageReceived) -> None:
         message, peer = event.message, event.peer
         if type(message) is Welcome and self._probing[peer] and not self.up[peer]:
-            self.up[peer], self._epochs[peer] = True, event.epoch
+            self.unfit[peer] = _RACE in message.lacks
+            self.up[peer], self._epochs[peer] = not self.unfit[peer], event.epoch
+            self._probing[peer] = not self.unfit[peer]
             if not message.resumed:
                 self.jobs[peer].clear()
         elif type(message) is Error and message.code == "hello_required" and (self.up[peer] or self._probing[peer]):

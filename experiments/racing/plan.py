@@ -33,11 +33,12 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Cloud(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cloud entrant, its server and the path to it."""
+    """One cloud entrant, its server and the path to it. In the first `unfit` lives the server lacks what it needs."""
 
     takes: Takes = Takes()
     server: Server = Server()
     network: Network = Network()
+    unfit: int = 0
 
 
 class RacePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -157,6 +157,7 @@ def _scheduler(plan: RacePlan, rank: int, epoch: int) -> tuple[Scheduler, list[A
         name="raced", version="1", fingerprint="f00d", stages=("head", "race", "tail")[:n], here=(False, True, True)[:n],
         batched=(server.batched,) * n, once=(False,) * n, stateful=(False, False, True)[:n], variants=variants,
         accuracies=(0.5,) * len(variants), varies=(False, True, False)[:n], race=1, batches=(server.batched,) * len(variants),
+        unfit=("", *("it needs gone" if epoch <= plan.clouds[rank].unfit else "" for _ in rules.clouds)),
     )
     config = SchedulerConfig(
         server=f"server{rank}", epoch=epoch, apps={"raced": info}, workers=server.workers, max_batch=server.max_batch,

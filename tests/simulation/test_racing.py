@@ -23,6 +23,7 @@ SEEDS = 300
 SOMETIMES = {
     "local": 500, "cloud": 300, "cloud2": 100, "cloud3": 30, "local late": 200, "cloud late": 60, "cloud2 late": 20, "merged": 80,
     "extrapolated": 200, "overtaken": 80, "offered": 100, "cancelled": 300, "dropped": 250, "failed": 50, "withdrawn": 30, "wasted": 300,
+    "took no part": 20,
 }
 """What must have happened over all seeds, at least so often: about a third of what is seen."""
 
