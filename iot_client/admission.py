@@ -3,6 +3,10 @@
 Too few and the stages wait for one another; too many and every frame only waits in a queue (Little's law:
 latency = window / rate). The window that keeps everything busy is rate x the latency of a frame that never
 queues, the bandwidth-delay product of TCP, here with frames for bytes (as BBR: highest rate x lowest round trip).
+
+Where frames are worth the same until a deadline and nobody but the server can finish them, the time they wait there counts as well:
+it serves others in between, and who had no more under way than an idle server needs would miss turns. How long that queue gets is for
+the server to say, which refuses at once what would be late.
 """
 
 from __future__ import annotations
@@ -33,9 +37,10 @@ class Window:
         workers: device threads; each needs a frame to work on and one to pick up next.
         fixed: a constant window instead.
         least: a floor.
+        waits: True if a job's wait at the server counts.
     """
 
-    def __init__(self, workers: int, fixed: int = 0, least: int = 0) -> None:
+    def __init__(self, workers: int, fixed: int = 0, least: int = 0, *, waits: bool = False) -> None:
         self._floor = max(_SMALLEST, workers + 1, least)
         self._fixed = fixed
         self._device = 0.0
@@ -43,7 +48,8 @@ class Window:
         self._network = 0.0
         self._network_at = 0.0
         self._slow = self._scatter = 0.0
-        self._interval = 0.0
+        self._interval = self._waited = 0.0
+        self.waits = waits
         self._last = float("-inf")
         self.size = fixed or max(_FIRST, self._floor)
 
@@ -71,6 +77,10 @@ class Window:
         self._scatter += _ALPHA * (abs(network - slow) - self._scatter)
         self._slow = slow + (0.5 * self._scatter + _STEP) * (_HIGH if network > slow else _HIGH - 1.0)
 
+    def waited(self, seconds: float) -> None:
+        """One job that ran waited so long at the server for its turn."""
+        self._waited += _ALPHA * (seconds - self._waited)
+
     def way(self, bound: float) -> float:
         """Seconds that 19 of 20 answers take there and back, 0.0 if unknown; of queues no more than a tenth of `bound`."""
         most = self._network + _QUEUES * bound
@@ -88,6 +98,6 @@ class Window:
         if interval < _PAUSE:
             self._interval = old + _ALPHA * (interval - old) if old else interval
         if not self._fixed and self._interval:
-            latency = self._device + self._cloud + self._network + _JITTER
+            latency = self._device + self._cloud + self._network + self._waited + _JITTER
             wanted = 1 + math.ceil(_GAIN * latency / self._interval)
             self.size = wanted if self._floor < wanted < _LARGEST else min(_LARGEST, max(self._floor, wanted))

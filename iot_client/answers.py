@@ -50,7 +50,10 @@ class Answers:
             self._stream.ready.remove(frame)
         frame.cloud_s = tuple([time / 1e6 for time in message.times_us])
         if frame.attempts == 1:
-            self._stream.window.cloud_took(held - message.queue_us / 1e6, max(0.0, now - frame.sent_at - held), now)
+            window, waited = self._stream.window, message.queue_us / 1e6
+            window.cloud_took(held - waited, max(0.0, now - frame.sent_at - held), now)
+            if window.waits and message.outcome != "dropped":
+                window.waited(waited)
         self._conclude(frame, message, now)
 
     def _conclude(self, frame: Frame, message: Result, now: float) -> None:

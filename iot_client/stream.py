@@ -40,7 +40,8 @@ class Stream:
     def __init__(self, config: SessionConfig) -> None:
         self.config = config
         self.live = config.mode == "live"
-        self.window = Window(config.workers, config.window, _STEERED if config.steer is not None and self.live else 0)
+        in_time = config.deadline > 0 and self.live and not config.splits[config.n]
+        self.window = Window(config.workers, config.window, _STEERED if config.steer is not None and self.live else 0, waits=in_time)
         self.frames: dict[int, Frame] = {}
         self.ready: deque[Frame] = deque()
         self.captured = config.first
