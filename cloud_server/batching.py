@@ -22,6 +22,9 @@ __all__ = ["Backlog", "segment_of"]
 
 _LEAD = 0.1
 """Seconds of the server by which who joins a batch may be ahead of those whose jobs it does not fit."""
+_DEBT = 0.25
+"""Seconds of the server by which anybody is ahead of who is next, at most, and more than a batch takes: who had more took what others
+could not use then, and would pay for it with seconds without an answer."""
 
 
 def segment_of(app: str, job: Job) -> Segment:
@@ -62,6 +65,11 @@ class Backlog:
         job.cost = cost = UNKNOWN if curve is None else curve.share
         self.seconds += cost
         self.size += 1
+        if session.served > self._served + _DEBT:
+            session.served = self._served + _DEBT
+            if session.queue:
+                self._enter(session)
+            self._share(session)
         if not session.queue:
             self.active += 1
             if session.served < self._served:

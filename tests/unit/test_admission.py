@@ -57,6 +57,16 @@ def test_it_never_exceeds_64() -> None:
     assert fed(window, interval=0.001).size == 64
 
 
+def test_where_it_is_told_to_it_counts_what_jobs_wait_for_their_turn() -> None:
+    """100 frames/s x (10 + 40 + 49 + 1 + 50 ms) x 1.25 = 18.75, so 1 + 19 frames."""
+    window = Window(1, waits=True)
+    window.device_took(0.010)
+    window.cloud_took(0.040, 0.049, 0.0)
+    for _ in range(100):
+        window.waited(0.050)
+    assert fed(window, interval=0.01).size == 20
+
+
 def test_times_are_smoothed() -> None:
     """One frame that took a second among many of 10 ms moves the estimate by a tenth of the difference."""
     window = Window(1)

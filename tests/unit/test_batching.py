@@ -248,6 +248,20 @@ def test_a_claim_outlives_that_others_are_served() -> None:
     assert [queues.pop() for _ in range(8)].count(1) >= 6
 
 
+def test_what_others_could_not_use_is_not_paid_for_with_more_than_a_quarter_of_a_second() -> None:
+    """One fills a batch with half a second of jobs while nobody else has any; of another that comes then 25 run first, not 50."""
+    queues = Queues(costs(cheap=0.01))
+    queues.push(2)
+    queues.push(1, 60)
+    assert queues.pop() == 2
+    assert len(queues.backlog.pop_alike(queues.last, CHEAP, 50)) == 50
+    queues.push(2, 60)
+    queues.push(1)
+    turns = [queues.pop() for _ in range(40)]
+    assert 24 <= turns.index(1) <= 26
+    assert turns[26:].count(1) >= 6
+
+
 def test_what_lies_ahead_of_a_job_is_its_devices_share_of_the_queue() -> None:
     """Of 30 jobs of 10 ms those before a newcomer's first are none, before the second those of one round; no more than there are."""
     queues = Queues(costs(cheap=0.01))
