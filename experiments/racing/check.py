@@ -142,8 +142,11 @@ class RaceCheck:
 
     def _hear(self, event: Any, now: float) -> set[int]:
         touched: set[int] = set()
+        unfit = list(self.links.unfit)
         for peer in self.links.heard(event):
             touched |= self._reached(peer, now)
+        for peer in [peer for peer, before in enumerate(unfit) if self.links.unfit[peer] and not before]:
+            touched |= self._left_out(peer, now)
         if type(event) is iot.FrameCaptured:
             self._captured(event)
         elif type(event) is iot.StagesDone:
@@ -162,10 +165,17 @@ class RaceCheck:
             self.races[seq].referee.happened(now, peer, "back" if self.links.up[peer] else "away")
         return open_now
 
+    def _left_out(self, peer: int, now: float) -> set[int]:
+        """Its server cannot run it: no frame there is waits for it."""
+        open_now = {seq for seq in self.waiting if self._is_open(seq)}
+        for seq in open_now:
+            self.races[seq].referee.happened(now, peer, "left out")
+        return open_now
+
     def _captured(self, event: iot.FrameCaptured) -> None:
         referee = Referee(self.rules, event.at + self.plan.deadline, patient=not self.live)
         for peer, up in enumerate(self.links.up):
-            referee.happened(event.at, peer, "back" if up else "away")
+            referee.happened(event.at, peer, "left out" if self.links.unfit[peer] else "back" if up else "away")
         self.races[event.seq] = self.waiting[event.seq] = _Race(referee, event.at)
 
     def _ran(self, event: iot.StagesDone, now: float) -> set[int]:

@@ -34,6 +34,11 @@ class Muster:
         """True if no cloud takes part, nor will one by itself."""
         return len(self.absent) == len(self.without)
 
+    @property
+    def hopeless(self) -> list[int]:
+        """Clouds that no frame need wait for: all that take no part, but where a key may yet be allowed."""
+        return [entrant for entrant, refusal in self.absent.items() if refusal.code != _FORBIDDEN]
+
     def leaves(self, entrant: int, refusal: Refuse) -> None:
         """Its server says that it takes no part."""
         if self.absent.get(entrant) == refusal:

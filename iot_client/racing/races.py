@@ -52,6 +52,7 @@ class Races:
         self._names = rules.names
         self._pivot = stream.config.pivot
         self._up = [False] * len(self.rivals)
+        self._hopeless: set[int] = set()
         self._touched: dict[int, Frame] = {}
         self._late: dict[int, Frame] = {}
         """Of the open ones those whose deadline has passed."""
@@ -71,8 +72,11 @@ class Races:
             contest.reach(entrant, up)
         if not self.rivals:
             contest.stays_here()
+        if self.muster.absent:
+            self.muster.captured()
+            for entrant in self.muster.hopeless:
+                contest.out(entrant)
         self.open[frame.seq] = frame
-        self.muster.captured()
         self._due = min(self._due, deadline)
 
     def ran(self, event: StagesDone, now: float) -> None:
@@ -218,6 +222,18 @@ class Races:
                     assert frame.contest is not None
                     frame.contest.reach(entrant, rival.up)
                     self._touched[seq] = frame
+        if self.muster.absent or self._hopeless:
+            self._follow_muster(set(self.muster.hopeless))
+
+    def _follow_muster(self, hopeless: set[int]) -> None:
+        """A cloud that takes no part is waited for by no frame there is, also if it takes part again."""
+        for entrant in hopeless - self._hopeless:
+            for seq, frame in self.open.items():
+                assert frame.contest is not None
+                frame.contest.out(entrant)
+                self.rivals[entrant].withdraw(seq, lingers=False)
+                self._touched[seq] = frame
+        self._hopeless = hopeless
 
     def _depart(self, frame: Frame) -> None:
         """Its value at the cut is there, and what `send_when` says of it."""
@@ -228,7 +244,7 @@ class Races:
             self._due = min(self._due, contest.deadline)
         frame.codec = send.codec or frame.codec
         for entrant, rival in enumerate(self.rivals):
-            if send.clouds is None or entrant in send.clouds:
+            if (send.clouds is None or entrant in send.clouds) and entrant not in self._hopeless:
                 rival.offer(frame)
             else:
                 contest.out(entrant)

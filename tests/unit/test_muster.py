@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from iot_client.events import Capture, LinkDown, LinkUp, Note, Refuse, RunStages, SendMessage
+from iot_client.outcome import Failed
 from iot_client.peer import UP
 from iot_client.racing.muster import Muster
 from tests.unit.racer import DEADLINE, Racer, chosen, runs, submitted
@@ -110,3 +111,16 @@ def test_a_key_that_may_be_allowed_yet_is_no_reason_to_give_up() -> None:
             one.leaves(entrant, Refuse(each, "no"))
         (refusal,) = [command for command in racer.session.stream.out if isinstance(command, Refuse)]
         assert refusal.code == code
+
+
+def test_lossless_waits_for_no_cloud_that_takes_no_part() -> None:
+    """A link that is down may come back, a server that cannot will not: the frame fails with what this device says, and others follow."""
+    racer = Racer(2, mode="lossless", up=1, hedge="always")
+    before = racer.raced(1.0)
+    racer.connect(1, 1.01, **CANNOT)
+    after = racer.raced(1.02)
+    for seq in (before, after):
+        racer.answers(0, seq, 1.05, "failed", stage=1, reason="no memory")
+        racer.runs_here(seq, 1.06, "failed", stage=1, error="no model")
+    racer.tick(1.02 + DEADLINE)
+    assert [racer.delivered[seq].outcome for seq in (before, after)] == [Failed(1, "no model")] * 2
