@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from benchmarks.arrivals import KINDS, arrivals
+from benchmarks.batching_cuts import HEADINGS, cuts
 from benchmarks.batching_seeds import run_seeds
 from benchmarks.batching_world import Arrival, Curve, Outcome, Product, StaticTimer, World, run
 from benchmarks.report import Report, arguments
@@ -124,10 +125,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments("batching", "Batches by the latency model against batch timers, and overload, on virtual time.", rounds=1)
     parser.add_argument("--seeds", type=int, default=0, metavar="N", help="instead, check N random worlds with kills and joins")
     parser.add_argument("--seconds", type=float, default=12.0, metavar="S", help="virtual seconds of a run (default %(default)s)")
+    parser.add_argument("--cuts", action="store_true", help="instead, devices with neighbouring cuts: batches shared and apart")
     options = parser.parse_args(argv)
     if options.seeds:
         return run_seeds(range(1, options.seeds + 1))
     seconds = 5.0 if options.quick else options.seconds
+    if options.cuts:
+        report = Report("batching", f"{seconds:g} virtual seconds a run, 1 + 0.8 b and 10 + 1.5 b ms for b frames in the two stages")
+        report.table("half of the devices cut one stage later", HEADINGS, list(cuts(seconds)))
+        return report.finish(options.json)
     report = Report("batching", f"{seconds:g} virtual seconds a run; budgets of 75, 100 and 150 ms; rates of devices 1 : 1.5 : 2")
     for name, (curve, workers) in list(SETTINGS.items())[: 1 if options.quick else None]:
         what = f"{name}: {curve.a * 1e3:g} + {curve.c * 1e3:g} b ms, capacity {capacity(curve, workers):.0f}/s"

@@ -130,17 +130,21 @@ class World:
         self._queue.append((jobs, slack or [None] * len(jobs), done, self.now))
         self._start()
 
+    def takes(self, jobs: Sequence[Job]) -> float:
+        """Seconds of a batch of these, in the mean."""
+        return self.curve.seconds(len(jobs))
+
     def _start(self) -> None:
         while self._free and self._queue:
             jobs, slack, done, since = self._queue.popleft()
             if self.dies and self._chance.random() < self.dies:
                 self._free -= 1
-                self.at(self.now + self.curve.seconds(len(jobs)), lambda of=jobs, tell=done: tell(of, -1.0, 0.0))  # type: ignore[misc]
-                self.at(self.now + self.curve.seconds(len(jobs)) + _REPLACED, self._replaced)
+                self.at(self.now + self.takes(jobs), lambda of=jobs, tell=done: tell(of, -1.0, 0.0))  # type: ignore[misc]
+                self.at(self.now + self.takes(jobs) + _REPLACED, self._replaced)
                 continue
             waited = self.now - since
             jobs = [job for job, most in zip(jobs, slack) if most is None or waited <= most]
-            seconds = self.curve.seconds(len(jobs)) * max(0.3, self._chance.gauss(1.0, self.curve.noise)) if jobs else 0.0
+            seconds = self.takes(jobs) * max(0.3, self._chance.gauss(1.0, self.curve.noise)) if jobs else 0.0
             self._free -= 1
             self.at(self.now + seconds, lambda ran=jobs, took=seconds, since=waited, tell=done: self._end(ran, took, since, tell))  # type: ignore[misc]
 
@@ -172,12 +176,16 @@ class World:
 
 
 class Product:
-    """The scheduler that cloud-server runs, and nothing beside it."""
+    """The scheduler that cloud-server runs, and nothing beside it. All devices have the same app, cut behind its first stage."""
+
+    apps: tuple[str, ...] = ("app",)
+    stages: tuple[str, ...] = STAGES
 
     def __init__(self, world: World, devices: Iterable[int]) -> None:
-        info = AppInfo(name="app", version="1", fingerprint="f", stages=STAGES, here=(False, True), batched=(False, True))
+        names, runs = self.stages, (False, *(True for _ in self.stages[1:]))
+        infos = {name: AppInfo(name=name, version="1", fingerprint="f", stages=names, here=runs, batched=runs) for name in self.apps}
         self.machine = Scheduler(SchedulerConfig(
-            server="bench", epoch=_EPOCH, apps={"app": info}, workers=world.workers, max_batch=world.curve.largest,
+            server="bench", epoch=_EPOCH, apps=infos, workers=world.workers, max_batch=world.curve.largest,
             credit=2**30, memory=2**32,
         ))
         self._world = world
@@ -188,6 +196,14 @@ class Product:
         for device in devices:
             self.joins(device)
 
+    def place(self, device: int) -> tuple[str, int]:
+        """The app of a device, and the first stage it leaves to the server."""
+        return "app", 1
+
+    def times(self, first: int, ran: Sequence[Job], seconds: float) -> tuple[float, ...]:
+        """What of a batch's seconds each stage from the first on took."""
+        return (seconds,)
+
     @property
     def waiting(self) -> int:
         """Frames without an outcome."""
@@ -195,7 +211,7 @@ class Product:
 
     def joins(self, device: int) -> None:
         """A device says HELLO."""
-        hello = Hello(MINOR, f"d{device}", "app", "1", "f", STAGES, mode="live", fps=30.0, slo_us=100_000)
+        hello = Hello(MINOR, f"d{device}", self.place(device)[0], "1", "f", self.stages, mode="live", fps=30.0, slo_us=100_000)
         self._feed(MessageReceived(b"%d" % device, hello, device, 0))
 
     def leaves(self, device: int) -> None:
@@ -213,7 +229,7 @@ class Product:
         self._acked[job.device] = acked
         now = self._world.now
         message = Submit(
-            job.seq, 1, 2, job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), acked, "raw",
+            job.seq, self.place(job.device)[1], len(self.stages), job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), acked, "raw",
         )
         self._feed(MessageReceived(b"%d" % job.device, message, job.device, _EPOCH, 1000, next(self._tokens)))
 
@@ -241,7 +257,7 @@ class Product:
                 JobDone(*key, "done", nbytes=9) if key in kept else JobDone(*key, "dropped", error="late at a worker")
                 for key in command.jobs
             )
-            self._feed(BatchDone(command.batch, jobs, (seconds,) if ran else (), waited))
+            self._feed(BatchDone(command.batch, jobs, self.times(command.start, ran, seconds) if ran else (), waited))
 
         self._world.give([self._jobs[key] for key in command.jobs], command.slack, done)
 
