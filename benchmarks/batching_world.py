@@ -229,7 +229,7 @@ class Product:
         self._acked[job.device] = acked
         now = self._world.now
         message = Submit(
-            job.seq, self.place(job.device)[1], len(self.stages), job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), acked, "raw",
+            job.seq, self.place(job.device)[1], len(self.stages), job.seq - 1, int((job.deadline - now) * 1e6), int(now * 1e6), acked,
         )
         self._feed(MessageReceived(b"%d" % job.device, message, job.device, _EPOCH, 1000, next(self._tokens)))
 
