@@ -20,6 +20,7 @@ def verdicts() -> list[Verdict]:
     return [run_seed(seed, draw_state(seed)) for seed in range(SEEDS)]
 
 
+@pytest.mark.timeout(600)
 def test_every_seed_leaves_the_states_of_a_run_in_order(verdicts: list[Verdict]) -> None:
     """One owner at a time, every frame folded once and in order in each generation, equal states after each frame."""
     broken = {verdict.seed: verdict.problems[:3] for verdict in verdicts if verdict.problems}
