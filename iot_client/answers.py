@@ -46,8 +46,9 @@ class Answers:
             return
         if frame.state == TWIN and message.outcome == "dropped":
             return  # the device is at it already
-        if frame.state == READY:
+        if frame.state == READY:  # it waited to be sent again, and the server had it all the time
             self._stream.ready.remove(frame)
+            frame.state = SENT
         frame.cloud_s = tuple([time / 1e6 for time in message.times_us])
         if frame.attempts == 1:
             window, waited = self._stream.window, message.queue_us / 1e6
