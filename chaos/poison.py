@@ -30,7 +30,7 @@ KINDS = {
     "raise": r"ValueError: as told", "hang": r"HungTask: .* ran longer than 1 s", "exit": r"WorkerDied: .* exited with code 3",
     "segv": r"WorkerDied: .*SIGSEGV", "memory": r"MemoryError", "text": r"ValueError: x{3000}", "flood": "",
     "leave": r"SystemExit", "children": r"WorkerDied: .* exited with code 4", "silent": r"SystemExit: no text", "mute": r"HungTask",
-    "stop": r"HungTask", "close": r"WorkerDied", "spin": r"HungTask", "kill": r"WorkerDied: .*SIGKILL",
+    "stop": r"HungTask", "close": r"WorkerDied: .* (closed its line|exited)", "spin": r"HungTask", "kill": r"WorkerDied: .*SIGKILL",
 }
 """What each order leads to, as found in the text of its failure; the flood does no harm."""
 _KILLS = frozenset({"hang", "exit", "segv", "children", "mute", "stop", "close", "spin", "kill"})

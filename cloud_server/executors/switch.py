@@ -39,8 +39,8 @@ _RETRY_FIRST, _RETRY_MOST = 0.1, 5.0
 """Seconds before a replacement that could not even start is tried again: doubled each time, up to the latter."""
 _SMALL = 2**20
 """Bytes of input that the loop's own thread copies (0.1 ms); more would hold up the other devices' messages."""
-_GRACE = 0.1
-"""Seconds a process has to exit once its line has ended; one that is being closed has `_GRACE_CLOSING`."""
+_GRACE = 0.01
+"""Seconds a process has to exit once its line has ended, all others' batches waiting; one that is being closed has `_GRACE_CLOSING`."""
 _GRACE_CLOSING = 1.0
 _STUCK, _STUCK_TIMES = 0.5, 10
 """A batch that runs so many seconds, and so many times longer than any lately, no longer counts against `workers`:

@@ -197,6 +197,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.wait()
+            if code == -signal.SIGKILL and patience:  # else it was on its way out, and its code is its own
+                self.problem = self.problem or "closed its line to the server and was killed"
         self.kill()  # whatever a stage started and left behind
         self.line.close()
         if self.end >= 0:
