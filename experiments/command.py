@@ -85,7 +85,7 @@ def _parser(bodies: Mapping[str, Callable[[], Body]]) -> argparse.ArgumentParser
         each.add_argument("--body", choices=sorted(bodies), default="simulate", help="virtual time (default), or real, as root")
         each.add_argument("--policies", metavar="A,B", help="instead of the experiment's own (of a fleet: its systems)")
         each.add_argument("--variants", metavar="TABLE", help="of a fleet: jellyfish, small or detection")
-        each.add_argument("--seeds", type=int, metavar="N", help="how many, from 0")
+        each.add_argument("--seeds", type=int, metavar="N", help="how many, from 0 or what the experiment says")
         each.add_argument("--seconds", type=float, metavar="S", help="of each run; at most a quarter of it is warm-up")
         each.add_argument("--out", type=Path, metavar="DIR", help="for the report (default: runs/NAME-TIME)")
         each.add_argument("--quiet", action="store_true", help="no progress")

@@ -39,7 +39,7 @@ def run(lab: SpeculationLab, options: Any, out: Path, progress: Progress, consol
 
 def _runs(lab: SpeculationLab, note: Note) -> Iterator[Measured]:
     for deadline in lab.deadlines_ms:
-        for seed in range(lab.seeds):
+        for seed in lab.numbers:
             for system in lab.systems:
                 note(f"{deadline:g} ms, {system}, seed {seed}")
                 yield measured(run_race(lab, system, deadline, seed), lab)

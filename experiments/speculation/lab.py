@@ -50,7 +50,7 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     for whatever has no answer by then, as with an accepted risk of 0), local (no server) and cloud (no twin).
     `local_ms` are the least and the most milliseconds of the small model on the device, evenly spread; `cloud_ms` those of the large
     one at the server; a frame takes `head_ms` on the device first, which has so many `workers`, and is `nbytes` large at the cut.
-    The first `warmup` seconds do not count. What is drawn over time is the deadline `shown_ms`.
+    Seeds are numbered from `first_seed` on. The first `warmup` seconds do not count. What is drawn over time is the deadline `shown_ms`.
     """
 
     name: str
@@ -70,10 +70,13 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     warmup: float = 10.0
     systems: tuple[str, ...] = ("risk", "last", "always", "never", "local", "cloud")
     seeds: int = 1
+    first_seed: int = 0
     shown_ms: float = 150.0
 
     def __post_init__(self) -> None:
-        for field, low, high in (("seconds", 1.0, 86_400.0), ("seeds", 1, 1_000), ("fps", 0.1, 1_000.0), ("nbytes", 1, 10**8)):
+        for field, low, high in (
+            ("seconds", 1.0, 86_400.0), ("seeds", 1, 1_000), ("first_seed", 0, 10**9), ("fps", 0.1, 1_000.0), ("nbytes", 1, 10**8),
+        ):  # fmt: skip
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"speculation {self.name!r}: {field}={value}; legal: {low:g} to {high:g}")
@@ -90,6 +93,11 @@ class SpeculationLab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def cases(self) -> tuple[str, ...]:
         """What is run by each system, in words."""
         return tuple(f"{deadline:g} ms" for deadline in self.deadlines_ms)
+
+    @property
+    def numbers(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def link_of(self, seed: int) -> LinkSpec:
         """The link with its outages."""

@@ -54,7 +54,7 @@ def make_report(lab: SpeculationLab, runs: Iterable[Measured], *, command: str) 
 
 def measured(run: RaceRun, lab: SpeculationLab) -> Measured:
     """A run with its figures, and with its frames where they are drawn."""
-    shown = run.deadline_ms == lab.shown_ms and run.seed == 0
+    shown = run.deadline_ms == lab.shown_ms and run.seed == lab.first_seed
     return Measured(run=run if shown else replace(run, frames=()), figures=figures_of(run, lab))
 
 
@@ -110,7 +110,7 @@ def read(folder: Path) -> SpeculationReport:
         raise ValueError(f"{folder / 'report.json'}: {error}") from error
     found = []
     for one in report.measured:
-        shown = one.run.deadline_ms == report.speculation.shown_ms and not one.run.seed
+        shown = one.run.deadline_ms == report.speculation.shown_ms and one.run.seed == report.speculation.first_seed
         mine = frames.get((one.run.system, one.run.seed), ()) if shown else ()
         found.append(replace(one, run=replace(one.run, frames=mine)))
     return replace(report, measured=tuple(found))

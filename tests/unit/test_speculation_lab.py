@@ -21,6 +21,7 @@ link = {kind = "lte", delay_ms = 10, cuts = [[5, 1]]}
 outages = {every_s = 0}
 seconds = 8
 warmup = 1
+first_seed = 7
 systems = ["risk", "cloud"]
 """
 
@@ -34,7 +35,7 @@ def test_one_command_gives_data_tables_and_figures(tmp_path: Path, capsys: pytes
     assert "deadline 150 ms" in text and "all deadlines" in text and "foretold" in text
     assert is_speculation(out)
     report = read(out)
-    assert [one.run.system for one in report.measured] == ["risk", "cloud"]
+    assert [(one.run.system, one.run.seed) for one in report.measured] == [("risk", 7), ("cloud", 7)]
     assert all(one.run.frames for one in report.measured)
     page = (out / "report.html").read_text()
     assert page.count("data:image/svg+xml") == 3
