@@ -27,7 +27,8 @@ __all__ = ["Program", "milp"]
 _GAP = 0.002
 """A plan is good enough this close to the bound; what is asked for is 0.005."""
 _PART = 1e-6
-_ROUNDS = 6
+_ROUNDS = 1
+"""Of changes to the solver's workers: more gain nothing once workers may share their time, where changes are looked for again."""
 
 Array = Any
 

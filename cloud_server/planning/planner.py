@@ -16,7 +16,8 @@ from cloud_server.planning.sampling import sampled
 
 __all__ = ["PLANNERS", "bound_of", "plan", "solver_here"]
 
-_SHORTEST = 0.02
+_SHORTEST, _FEW = 0.02, 48
+"""For so many clients a plan may take 50 ms, of which the solver has less than half."""
 _PER_CLIENT = 0.0005
 _LONGEST = 0.25
 """Half the time between two plans."""
@@ -37,7 +38,7 @@ def plan(problem: Problem, planner: str = "milp") -> Plan:
 
 def bound_of(problem: Problem) -> float:
     """Seconds the solver may take: by the size of the problem, and never near the time between two plans."""
-    return max(_SHORTEST, min(_LONGEST, _PER_CLIENT * len(problem.clients)))
+    return min(_LONGEST, _SHORTEST + _PER_CLIENT * max(0, len(problem.clients) - _FEW))
 
 
 def solver_here() -> bool:
