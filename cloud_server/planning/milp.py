@@ -27,8 +27,8 @@ __all__ = ["Program", "milp"]
 _GAP = 0.002
 """A plan is good enough this close to the bound; what is asked for is 0.005."""
 _PART = 1e-6
-_ROUNDS = 1
-"""Of changes to the solver's workers: more gain nothing once workers may share their time, where changes are looked for again."""
+_ROUNDS, _ROUNDS_SHARED = 6, 1
+"""Of changes to the solver's workers; where they may share their time, changes are looked for again after that."""
 
 Array = Any
 
@@ -53,8 +53,8 @@ def milp(problem: Problem, bound: float = 0.3) -> Plan:
     chosen = Modes(table, support)
     found = Program(chosen).solve(integers=True, gap=_GAP, bound=max(0.005, bound - (perf_counter() - begun)))
     counts = build(chosen, np.zeros(len(support)) if found is None else found[0], problem.workers)
-    held = None if found is None else found[1]
-    return finish(chosen, better(chosen, counts, _ROUNDS)[0], held, "milp" if found is not None else "greedy")
+    held, rounds = None if found is None else found[1], _ROUNDS_SHARED if problem.shares else _ROUNDS
+    return finish(chosen, better(chosen, counts, rounds)[0], held, "milp" if found is not None else "greedy")
 
 
 def _without(modes: Modes) -> Plan:
