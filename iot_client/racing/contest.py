@@ -92,6 +92,10 @@ class Contest:
         """Rule 2: it may still answer, as things stand."""
         return self._state[entrant] == _IN
 
+    def gone(self, entrant: int) -> bool:
+        """It will not answer."""
+        return self._state[entrant] == _OUT
+
     def answered(self, entrant: int) -> bool:
         """It has brought a value, or that the frame is filtered."""
         return entrant in self._answered_at

@@ -244,7 +244,7 @@ class Races:
             self._due = min(self._due, contest.deadline)
         frame.codec = send.codec or frame.codec
         for entrant, rival in enumerate(self.rivals):
-            if (send.clouds is None or entrant in send.clouds) and entrant not in self._hopeless:
+            if (send.clouds is None or entrant in send.clouds) and not contest.gone(entrant):
                 rival.offer(frame)
             else:
                 contest.out(entrant)
