@@ -146,8 +146,14 @@ class Lines:
         self._events.close(0)
 
     def _meet(self, peer: bytes, frame: zmq.Frame) -> _Line | None:
-        """The first message of a peer; None if its connection is gone again."""
-        fd = int(frame.get(zmq.SRCFD))
+        """The first message of a peer; None if its connection is gone again, or is not told: ZMTP before 3 has no properties.
+
+        Such a peer's connection counts as one that is never heard: all it may send is as much as one message.
+        """
+        try:
+            fd = int(frame.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            return None
         if fd not in self._by_fd:
             self._note_changes(monotonic())
         self._strange.discard(fd)

@@ -127,6 +127,18 @@ def test_a_slow_message_of_legal_size_comes_through(place: Place) -> None:
     assert len(place.heard) == 1
 
 
+def test_a_peer_of_zmtp_1_brings_nobody_down(place: Place) -> None:
+    """Its messages do not say which connection they came on; one without end is cut off all the same, and others are served."""
+    with socket.create_connection(("127.0.0.1", place.listener.port), timeout=0.5) as line:
+        line.sendall(b"\x01\x00" + b"\x05\x00four")
+        place.turn(0.2)
+        assert place.heard == [b"four"]
+        assert place.serves(b"beside")
+        line.sendall(b"\xff" + struct.pack(">Q", MEGA + 1) + b"\x01" + bytes(MEGA))
+        assert sent(line, place, 200) < 30
+    assert place.serves(b"after")
+
+
 def test_what_was_heard_does_not_count(place: Place) -> None:
     """A device may send any number of messages; forty of 1 MB are more than any message may have."""
     for number in range(40):
