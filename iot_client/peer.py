@@ -219,7 +219,8 @@ class Peer:
         if message.code == "forbidden":
             return self.denied(message.text, now)
         if message.code == "hello_required":
-            if self.state == PROBING and now - self._hello_at < self._config.hello_retry / 2:
+            # What we sent before our HELLO is refused for as long as it takes to get there, and back: that says nothing new.
+            if self.state == PROBING and now - self._hello_at < max(self._config.hello_retry / 2, 3 * self.rtt):
                 return []
             self.state = PROBING
             return [self._say_hello(now, acked)]
