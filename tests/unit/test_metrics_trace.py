@@ -160,7 +160,8 @@ def test_every_shape_of_field_is_read_back_equal(tmp_path: Path, tree: Tree) -> 
     """Unions of structs without tags, tuples and lists, maps, sets, bytes, floats that JSON lacks."""
     back = _round_trip(tmp_path / "trace.jsonl", tree, TREES)
     assert back == tree
-    assert repr(back) == repr(tree)
+    words = [repr(msgspec.structs.replace(each, names=sorted(each.names))) for each in (back, tree)]
+    assert words[0] == words[1]  # also the sign of a zero; a set has no order
 
 
 def test_not_a_number_stays_one(tmp_path: Path) -> None:
