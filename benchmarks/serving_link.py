@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from benchmarks.serving_load import Answer
 from chaos.raw_device import RawDevice
-from iot_client.admission import Window
+from iot_client.frames.admission import Window
 from tasks import App
 from wire.payload import Packer
 from wire.protocol import Bye, Result

@@ -12,12 +12,12 @@ import statistics
 from time import process_time
 
 from iot_client.events import HostSampled, StagesDone
-from iot_client.frame import Frame
+from iot_client.frames.frame import Frame
+from iot_client.frames.stream import SessionConfig
 from iot_client.outcome import Done
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.guide import Guide
 from iot_client.splitting.policy import SteerConfig
-from iot_client.stream import SessionConfig
 from wire.protocol import Result, Welcome
 
 STAGES, FPS, SECONDS = 12, 30, 60

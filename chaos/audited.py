@@ -11,7 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from cloud_server.command import main
+from cloud_server.cli.command import main
 
 _SEEN: list[str] = []
 

@@ -30,12 +30,12 @@ def main() -> int:
 
         if sys.argv[1:2] == [COMMAND]:
             return profile(sys.argv[1:])
-        from cloud_server.keys_command import COMMANDS
-        from cloud_server.keys_command import main as keys
+        from cloud_server.cli.keys import COMMANDS
+        from cloud_server.cli.keys import main as keys
 
         if sys.argv[1:2] and sys.argv[1] in COMMANDS:
             return keys(sys.argv[1:])
-        from cloud_server.command import main as command
+        from cloud_server.cli.command import main as command
 
         code = command()
     except KeyboardInterrupt:  # while the imports ran; later ones are the command's to answer

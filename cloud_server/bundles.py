@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 
+from cloud_server.batches.dispatch import Dispatcher
 from cloud_server.events import BundleFailed, BundleLoaded, Command, DropBundle, LoadBundle, MessageReceived, Release, SendMessage
-from cloud_server.dispatch import Dispatcher
 from cloud_server.handshake import SchedulerConfig
 from cloud_server.offer import AppInfo, shipped_as
 from cloud_server.refusal import refused

@@ -22,16 +22,16 @@ from cloud_server.events import (
 )
 from cloud_server.executors.seam import Executor, app_info
 from cloud_server.offer import pool_of
-from cloud_server.outbox import Outbox
 from cloud_server.planning.thread import PlanningThread
 from cloud_server.profiling.tally import Tally
+from cloud_server.results.outbox import Outbox
 from cloud_server.scheduler import Scheduler, SchedulerConfig
 from cloud_server.shipping import Shipping
 from cloud_server.standing import ServerStatistics, standing
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
-from tasks.run import RESIDENT
 from tasks import App
+from tasks.run import RESIDENT
 from wire import protocol
 from wire.channel import Listener, Parts
 from wire.checksum import damage, stated

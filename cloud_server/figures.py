@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cloud_server.coordinator import Server
-from cloud_server.recorder import Recorder
+from cloud_server.results.recorder import Recorder
 from metrics.exposition import Figure
 
 __all__ = ["figures"]

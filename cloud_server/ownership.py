@@ -10,8 +10,8 @@ comes back, so a worker that dies costs its frame, not the state.
 
 from __future__ import annotations
 
+from cloud_server.batches.job import Job
 from cloud_server.events import Release
-from cloud_server.job import Job
 from wire.protocol import Message, State, Submit
 
 __all__ = ["CHECKPOINT", "OUT_OF_TURN", "Ownership"]

@@ -10,27 +10,27 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cloud_server.aftermath import awaited, remember, tried_again
+from cloud_server.batches.aftermath import awaited, remember, tried_again
+from cloud_server.batches.cancels import Cancels
+from cloud_server.batches.dispatch import Dispatcher
+from cloud_server.batches.job import Job, job_of, result_of, unrun
+from cloud_server.batches.quarantine import Quarantine
 from cloud_server.bundles import WAIT, Bundles
-from cloud_server.cancels import Cancels
-from cloud_server.demand import Demand
-from cloud_server.dispatch import Dispatcher
 from cloud_server.events import (
     BatchDone, BundleFailed, BundleLoaded, Command, Event, Finished, Fold, Forget, JobDone, MessageReceived, Note, PeerGone, Profiled,
     Planned, Release, Revoked, RunBatch, SendMessage, StopRequested, Tick,
 )
 from cloud_server.handshake import AppInfo, SchedulerConfig, checksums, welcome, why_not
-from cloud_server.job import Job, job_of, result_of, unrun
-from cloud_server.lease import why_over
-from cloud_server.memory import Memory
 from cloud_server.ownership import OUT_OF_TURN
 from cloud_server.planning.plans import Plans
-from cloud_server.quarantine import Quarantine
-from cloud_server.receipts import Receipts, again, damaged, receipt
 from cloud_server.refusal import refused, unsupported, why_not_run
+from cloud_server.results.receipts import Receipts, again, damaged, receipt
 from cloud_server.sessions import Session, folded, hand_over, left_behind, unwanted
-from cloud_server.sharing import recalled, served
-from cloud_server.siblings import join, leave
+from cloud_server.shares.demand import Demand
+from cloud_server.shares.lease import why_over
+from cloud_server.shares.memory import Memory
+from cloud_server.shares.sharing import recalled, served
+from cloud_server.shares.siblings import join, leave
 from wire.protocol import (
     Bundle, Bye, Cancel, Credit, Error, Hello, Message, Ping, Plan, Pong, Report, Result, Skip, State, Submit,
 )

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from math import inf
 
+from cloud_server.batches.job import Job
 from cloud_server.events import Command, Forget, JobDone, MessageReceived, Release
-from cloud_server.job import Job
-from cloud_server.memory import Account, Memory
 from cloud_server.offer import pool_of, shipped_as
 from cloud_server.ownership import Ownership
+from cloud_server.shares.memory import Account, Memory
 from wire.protocol import Credit, Error, Hello, Ping, Result, State, Submit
 
 __all__ = ["Job", "Session", "folded", "hand_over", "left_behind", "unwanted"]

@@ -18,13 +18,13 @@ def main() -> int:
     if problem:
         print(f"iot-client: {problem}", file=sys.stderr)
         return 1
-    from iot_client.enroll_command import COMMAND
-    from iot_client.enroll_command import main as enroll
+    from iot_client.cli.enroll import COMMAND
+    from iot_client.cli.enroll import main as enroll
 
     if sys.argv[1:2] == [COMMAND]:
         return enroll(sys.argv[2:])
     if sys.argv[1:2] == ["ship-key"]:
-        from iot_client.ship_command import main as ship_key
+        from iot_client.cli.ship_key import main as ship_key
 
         return ship_key(sys.argv[2:])
     from iot_client.media.opencv import quiet_opencv
@@ -34,7 +34,7 @@ def main() -> int:
         from iot_client.services.command import main as services
 
         return services(sys.argv[2:])
-    from iot_client.command import main as command
+    from iot_client.cli.command import main as command
 
     return command()
 

@@ -24,12 +24,13 @@ from iot_client.errors import ClientError, Closed, StageError
 from iot_client.events import Decided, Deliver, SourceEnded, SplitRequested, StartedAlone, StopRequested
 from iot_client.executor import Executor
 from iot_client.host_watch import HostWatch
-from iot_client.hosts import Folder, hosts_of, parse_hosts
 from iot_client.intake import Intake
 from iot_client.media.feeder import check_feed, make_feeder
 from iot_client.outcome import Done
 from iot_client.racing.hooks import Hooks
 from iot_client.result import Result, ResultQueue, Statistics
+from iot_client.servers.hosts import Folder, hosts_of, parse_hosts
+from iot_client.servers.welcome import Welcome, meanwhile
 from iot_client.services.portion import Portion
 from iot_client.session import Session
 from iot_client.shelf import Kept
@@ -41,7 +42,6 @@ from iot_client.spooling.spool import Spool
 from iot_client.spooling.spooling import Spooling, open_spool
 from iot_client.standing import statistics_of
 from iot_client.terms import Terms
-from iot_client.welcome import Welcome, meanwhile
 from metrics.clock import Clock, SystemClock
 from metrics.trace import TraceWriter
 from tasks import App

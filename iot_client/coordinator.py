@@ -17,11 +17,11 @@ from iot_client.events import (
     ReportsRecalled, RunStages, SendMessage, StagesDone, StateExported, Tick,
 )
 from iot_client.executor import Executor
-from iot_client.links import Link, Links
-from iot_client.peer import Peer
 from iot_client.racing.hooks import Hooks
 from iot_client.racing.raced import RaceShelf
 from iot_client.racing.scores import Scores
+from iot_client.servers.links import Link, Links
+from iot_client.servers.peer import Peer
 from iot_client.session import Session
 from iot_client.shelf import Kept, Shelf
 from metrics.clock import Clock

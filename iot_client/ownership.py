@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from iot_client.delivery import Order
 from iot_client.events import ExportState, ImportState, KeepState, MessageReceived, Note, Release, StateExported
-from iot_client.frame import BACK, HEAD, NEVER, READY, SENT, TWIN, Frame
+from iot_client.frames.delivery import Order
+from iot_client.frames.frame import BACK, HEAD, NEVER, READY, SENT, TWIN, Frame
+from iot_client.frames.stream import Stream
 from iot_client.outcome import Dropped
-from iot_client.peer import REFUSED, UP, Peer
+from iot_client.servers.peer import REFUSED, UP, Peer
 from iot_client.splitting.policy import Manual
 from iot_client.splitting.steering import Auto
-from iot_client.stream import Stream
 from wire.protocol import Error, Result, Skip, State, Welcome
 
 __all__ = ["Ownership"]

@@ -10,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from iot_client.answers import Answers
-from iot_client.damage import Damage
-from iot_client.departures import Departures
-from iot_client.dispatch import Dispatch
 from iot_client.events import (
     AllowanceGiven, Combined, Command, Event, FrameCaptured, Garbled, HookFailed, HostSampled, LinkDown, LinkUp, MessageReceived, Note,
     ReportsRecalled, SourceEnded, SplitRequested, StagesDone, StartedAlone, StateExported, StopRequested, Tick, VariantReady,
 )
-from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, READY, SENT, SETTLED
-from iot_client.home import Home
+from iot_client.frames.answers import Answers
+from iot_client.frames.damage import Damage
+from iot_client.frames.departures import Departures
+from iot_client.frames.dispatch import Dispatch
+from iot_client.frames.fallback import Fallback
+from iot_client.frames.frame import NEVER, READY, SENT, SETTLED
+from iot_client.frames.reports import Reports
+from iot_client.frames.stream import SessionConfig, Stream
+from iot_client.frames.variants import Variants
 from iot_client.ownership import Ownership
-from iot_client.peer import UP, Peer
 from iot_client.racing.hedging import Hedge
 from iot_client.racing.muster import Muster
 from iot_client.racing.race import Race
 from iot_client.racing.races import Races
 from iot_client.racing.rivals import Rival
 from iot_client.racing.twins import Twins
-from iot_client.reports import Reports
+from iot_client.servers.home import Home
+from iot_client.servers.peer import UP, Peer
 from iot_client.splitting.guide import Guide
 from iot_client.splitting.policy import Manual, Policy
 from iot_client.splitting.steering import Auto
-from iot_client.stream import SessionConfig, Stream
-from iot_client.variants import Variants
 from wire.protocol import Result
 
 __all__ = ["Session", "SessionConfig"]

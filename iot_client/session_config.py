@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from iot_client.peer import PeerConfig
 from iot_client.racing.config import RaceConfig
+from iot_client.servers.peer import PeerConfig
 from iot_client.splitting.policy import SteerConfig
 from wire.protocol import Hello
 

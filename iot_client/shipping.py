@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from iot_client.errors import ClientError
-from iot_client.hosts import Host
+from iot_client.servers.hosts import Host
 from tasks import App
 from wire.address import is_loopback
 from wire.bundle import BundleError, Expected, seal

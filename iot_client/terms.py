@@ -7,10 +7,10 @@ import secrets
 import msgspec
 from msgspec.structs import replace
 
-from iot_client.hosts import Host
-from iot_client.peer import PeerConfig
 from iot_client.racing.config import RaceConfig
 from iot_client.racing.terms import check_race, deadline_of, local_variant, race_of
+from iot_client.servers.hosts import Host
+from iot_client.servers.peer import PeerConfig
 from iot_client.session import SessionConfig
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.knowledge import Knowledge

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from cloud_server.latency import Segment
+from cloud_server.batches.latency import Segment
 from cloud_server.offer import AppInfo
 from cloud_server.planning.problem import Choice, Client, Plan, Problem
 from cloud_server.sessions import Session

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
+from cloud_server.batches.latency import Segment
 from cloud_server.events import (
     BatchDone, Command, Event, MakePlan, MessageReceived, Note, Planned, Preload, RunBatch, SendMessage, StopRequested,
 )
 from cloud_server.handshake import SchedulerConfig
-from cloud_server.latency import Segment
 from cloud_server.planning.dwell import Dwell
 from cloud_server.planning.inquiry import Inquiry, Latencies
 from cloud_server.planning.problem import Assignment, Plan, swaps

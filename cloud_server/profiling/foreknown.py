@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cloud_server.batches.latency import Latency
 from cloud_server.events import Profiled
-from cloud_server.latency import Latency
 
 __all__ = ["foretell"]
 

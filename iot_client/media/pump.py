@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from iot_client.cli.config import Exit
 from iot_client.client import Client, Result, Statistics
-from iot_client.config import Exit
 from iot_client.figures import figures
 from iot_client.media.display import Display
 from iot_client.media.sinks import OutputError, ReaderGone

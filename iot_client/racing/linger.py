@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iot_client.events import OfferLate, Release
-from iot_client.frame import NEVER, Frame
+from iot_client.frames.frame import NEVER, Frame
+from iot_client.frames.stream import Stream
 from iot_client.racing.config import RaceConfig
 from iot_client.racing.rivals import Rival
-from iot_client.stream import Stream
 from wire.protocol import Result
 
 __all__ = ["MOST", "Linger"]

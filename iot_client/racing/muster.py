@@ -8,8 +8,8 @@ has not answered yet is not missing: it may take part.
 from __future__ import annotations
 
 from iot_client.events import Note, Refuse
+from iot_client.frames.stream import Stream
 from iot_client.racing.config import RaceConfig
-from iot_client.stream import Stream
 
 __all__ = ["Muster"]
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from iot_client.events import StagesDone
-from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, READY, SENT, TWIN, Frame
+from iot_client.frames.fallback import Fallback
+from iot_client.frames.frame import NEVER, READY, SENT, TWIN, Frame
+from iot_client.frames.stream import Stream
 from iot_client.racing.cost import Cost
-from iot_client.stream import Stream
 from metrics.estimate import RollingQuantile
 
 __all__ = ["Race"]

@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from iot_client.events import Choose, Combine, Combined, Extrapolate, Note, Sending, StagesDone
-from iot_client.frame import JUDGED, NEVER, SETTLED, Frame
+from iot_client.frames.frame import JUDGED, NEVER, SETTLED, Frame
+from iot_client.frames.stream import Stream
 from iot_client.outcome import Done, Dropped, Failed, Filtered, Outcome
 from iot_client.racing.config import EXTRAPOLATED as BY_EXTRAPOLATION
 from iot_client.racing.config import MERGED, RaceConfig
@@ -23,8 +24,7 @@ from iot_client.racing.linger import Linger
 from iot_client.racing.muster import Muster
 from iot_client.racing.rivals import Rival
 from iot_client.racing.twins import Twins
-from iot_client.peer import UP
-from iot_client.stream import Stream
+from iot_client.servers.peer import UP
 from wire.protocol import Result
 
 __all__ = ["Races"]

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from iot_client.admission import Window
-from iot_client.damage import GRACE, Damage
 from iot_client.events import Command, MessageReceived, Note, Refuse, SendMessage
-from iot_client.frame import NEVER, Frame
-from iot_client.peer import UP, Peer
+from iot_client.frames.admission import Window
+from iot_client.frames.damage import GRACE, Damage
+from iot_client.frames.frame import NEVER, Frame
+from iot_client.frames.stream import Stream
 from iot_client.racing.contest import Contest
 from iot_client.racing.hedging import Hedge
 from iot_client.racing.muster import Muster
-from iot_client.stream import Stream
+from iot_client.servers.peer import UP, Peer
 from wire.protocol import Bye, Cancel, Credit, Error, Message, Ping, Pong, Result, Submit, Welcome
 
 __all__ = ["Job", "Rival"]

@@ -5,13 +5,13 @@ At once where it is wanted in any case; else as any twin: at the latest moment a
 
 from __future__ import annotations
 
-from iot_client.fallback import Fallback
-from iot_client.frame import NEVER, RACING, Frame
+from iot_client.frames.fallback import Fallback
+from iot_client.frames.frame import NEVER, RACING, Frame
+from iot_client.frames.stream import Stream
 from iot_client.racing.config import RaceConfig
 from iot_client.racing.cost import Cost
 from iot_client.racing.hedging import Hedge
 from iot_client.racing.race import Race
-from iot_client.stream import Stream
 
 __all__ = ["Twins"]
 

@@ -11,9 +11,9 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from iot_client.cli.command import explain
+from iot_client.cli.config import ConfigError, Exit
 from iot_client.client import Client
-from iot_client.command import explain
-from iot_client.config import ConfigError, Exit
 from iot_client.errors import ClientError
 from iot_client.media.display import emit, warn
 from iot_client.media.sinks import JsonlSink, OutputError

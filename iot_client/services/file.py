@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from iot_client.config import Config, ConfigError
+from iot_client.cli.config import Config, ConfigError
 from iot_client.uplink.problem import Problem
 from iot_client.uplink.sharing import HEADROOM, Rung, Stake
 from tasks.errors import TaskError

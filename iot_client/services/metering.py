@@ -12,7 +12,7 @@ from math import inf
 from msgspec.structs import replace
 
 from iot_client.events import AllowanceGiven, Sending, StagesDone
-from iot_client.frame import Frame
+from iot_client.frames.frame import Frame
 from iot_client.racing.config import RaceConfig
 from iot_client.uplink.meter import Meter
 from iot_client.uplink.record import Record, Seen

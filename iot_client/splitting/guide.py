@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from iot_client.events import Command, Decided, HostSampled, StagesDone
-from iot_client.frame import Frame
+from iot_client.frames.frame import Frame
 from iot_client.outcome import Done, Filtered
 from iot_client.splitting.policy import Policy, Region, Threshold
 from iot_client.splitting.steering import Auto
@@ -19,7 +19,7 @@ from metrics.estimate import Ewma, RateMeter
 from wire.protocol import Pong, Result, Welcome
 
 if TYPE_CHECKING:
-    from iot_client.stream import SessionConfig
+    from iot_client.frames.stream import SessionConfig
 
 __all__ = ["Guide", "Standing"]
 

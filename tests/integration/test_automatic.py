@@ -13,8 +13,8 @@ from tests.integration.bodies import assert_conserved, feed, running_server
 from tests.integration.test_one_contract import device_types
 from tests.integration.untimed.test_same_outputs import Images, as_row, expected
 
-from cloud_server.recorder import Recorder
-from cloud_server.store import open_store
+from cloud_server.results.recorder import Recorder
+from cloud_server.results.store import open_store
 from examples.ball_tracking import clip as rendered
 from examples.ball_tracking.app import app as ball
 from examples.ball_tracking.app import positions

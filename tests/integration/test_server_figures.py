@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cloud_server import status
-from cloud_server.console import Console
+from cloud_server.cli import status
+from cloud_server.cli.console import Console
+from cloud_server.cli.status import StatusLine
 from cloud_server.figures import figures
-from cloud_server.recorder import Recorder
-from cloud_server.status import StatusLine
+from cloud_server.results.recorder import Recorder
 from iot_client import Client
 from tasks import App, Input, Task, Variant
 from tests.integration.bodies import running_server

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
-from cloud_server.memory import Account, Memory
+from cloud_server.shares.memory import Account, Memory
 
 __all__ = ["Camera", "Crowd"]
 
 _ASK, _BEAT = 0.02, 0.5
-"""Seconds between two PINGs of a device that waits for credit, at least, and of any, at most (iot_client/peer.py)."""
+"""Seconds between two PINGs of a device that waits for credit, at least, and of any, at most (iot_client/servers/peer.py)."""
 
 
 class Camera:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.admission import Window
+from iot_client.frames.admission import Window
 
 
 def fed(window: Window, *, interval: float, count: int = 2, start: float = 0.0) -> Window:

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from tests.unit.server import HELLO
 
-from cloud_server.batching import Backlog
-from cloud_server.latency import Latency, Segment
+from cloud_server.batches.batching import Backlog
+from cloud_server.batches.latency import Latency, Segment
 from cloud_server.sessions import Job, Session
 
 CHEAP, COSTLY = ("app", 2, 3, ""), ("app", 1, 3, "")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cloud_server.choice import choose
-from cloud_server.forecast import Forecast
-from cloud_server.latency import Latency
+from cloud_server.batches.choice import choose
+from cloud_server.batches.forecast import Forecast
+from cloud_server.batches.latency import Latency
 
 A = ("app", 1, 2, "")
 

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from iot_client.command import _load
-from iot_client.config import Config, ConfigError, Exit, parse, version
+from iot_client.cli.command import _load
+from iot_client.cli.config import Config, ConfigError, Exit, parse, version
 from iot_client.splitting.goal import Goal
 
 
@@ -171,7 +171,7 @@ def test_help_documents_every_exit_code_and_option(capsys):
 @pytest.mark.parametrize(("module", "most"), [("iot_client", 60), ("cloud_server", 45)])
 def test_the_short_page_is_short_and_part_of_the_long_one(module, most, capsys):
     """-h shows some of the options that --help explains, in the same words, and names --help."""
-    options = importlib.import_module(f"{module}.options").parser(importlib.import_module(f"{module}.config").Config)
+    options = importlib.import_module(f"{module}.cli.options").parser(importlib.import_module(f"{module}.cli.config").Config)
     short, long = options.short_help(), options.format_help()
     flags = re.findall(r"^  (--[a-z-]+)", short, re.MULTILINE)
     assert len(flags) >= 8 and len(short.splitlines()) <= most < len(long.splitlines())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iot_client.delivery import Order
-from iot_client.frame import Frame
+from iot_client.frames.delivery import Order
+from iot_client.frames.frame import Frame
 
 
 def frame(seq: int) -> Frame:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from cloud_server import config as server_config
-from iot_client import config as client_config
+from cloud_server.cli import config as server_config
+from iot_client.cli import config as client_config
 from iot_client.racing.report import race_figures
 from iot_client.racing.scores import RaceScore
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iot_client.links import Links
+from iot_client.servers.links import Links
 from wire.inbox import Inbox
 from wire.zmq_channel import ZmqChannel, ZmqListener
 

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from iot_client.cli.listing import listing
 from iot_client.client import Statistics
-from iot_client.listing import listing
 from iot_client.media.display import Display, attained_rows, decisions_table, emit, live_line, render
 from iot_client.media.sinks import OutputError, ReaderGone
 from iot_client.splitting.attainment import Attained

@@ -23,8 +23,8 @@ FOREIGN_FLAGS = frozenset({
 
 PROGRAMS = {"iot-client": "iot_client", "cloud-server": "cloud_server"}
 COMMANDS = {
-    "iot-client": ("iot_client.enroll_command", "iot_client.services.command", "iot_client.ship_command"),
-    "cloud-server": ("cloud_server.keys_command", "cloud_server.profiling.command"),
+    "iot-client": ("iot_client.cli.enroll", "iot_client.services.command", "iot_client.cli.ship_key"),
+    "cloud-server": ("cloud_server.cli.keys", "cloud_server.profiling.command"),
 }
 
 
@@ -71,7 +71,7 @@ def test_options_named_in_a_document_exist(document: str) -> None:
 def options_of(program: str, *, commands: bool = True) -> set[str]:
     """The long options of a program, and of the commands that begin with its name."""
     module = PROGRAMS[program]
-    parsers = [importlib.import_module(f"{module}.options").parser(importlib.import_module(f"{module}.config").Config)]
+    parsers = [importlib.import_module(f"{module}.cli.options").parser(importlib.import_module(f"{module}.cli.config").Config)]
     if commands:
         parsers += [importlib.import_module(name)._parser() for name in COMMANDS[program]]
     found = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.doubt import LATE, Doubt
+from iot_client.servers.doubt import LATE, Doubt
 
 
 def seen(parts: list[float]) -> Doubt:

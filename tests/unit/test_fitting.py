@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.fitting import Fitting
+from iot_client.frames.fitting import Fitting
 
 NAMES = ("a", "b", "c", "d")
 SIZES = {"a": 10_000, "b": 20_000, "c": 40_000, "d": 80_000}

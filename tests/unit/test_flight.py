@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.flight import Flight
+from iot_client.servers.flight import Flight
 
 
 def test_the_rate_is_what_was_received_in_the_time_something_was_on_its_way() -> None:

@@ -12,7 +12,7 @@ from tests.unit.server import welcome as welcomed
 from cloud_server.events import MessageReceived as Received
 from cloud_server.events import Note, Revoked
 from iot_client.events import LinkDown, MessageReceived, Refuse, Reopen
-from iot_client.peer import DOWN, PROBING, UP
+from iot_client.servers.peer import DOWN, PROBING, UP
 from wire.protocol import Error, Ping
 
 WHY = "the server does not allow this device's key"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.hosts import Host
+from iot_client.servers.hosts import Host
 from iot_client.splitting.goal import Goal
 from iot_client.terms import Terms
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_server.config import parse
+from cloud_server.cli.config import parse
 from cloud_server.hardware import auto_workers, gpus, usable_cores, worker_environment
 from metrics.capacity import cpu_quota
 

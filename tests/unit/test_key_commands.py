@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud_server.config import Config, ConfigError
-from cloud_server.keys_command import main as server
-from iot_client.config import Config as DeviceConfig
-from iot_client.config import ConfigError as DeviceConfigError
-from iot_client.enroll_command import main as enroll
+from cloud_server.cli.config import Config, ConfigError
+from cloud_server.cli.keys import main as server
+from iot_client.cli.config import Config as DeviceConfig
+from iot_client.cli.config import ConfigError as DeviceConfigError
+from iot_client.cli.enroll import main as enroll
 from wire.identity import DEVICE_KEY, DEVICES, SERVER_KEY, DeviceKeys, ServerKeys
 from wire.keys import make_pair, read_pair, text_of
 

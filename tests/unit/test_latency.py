@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_server.latency import UNKNOWN, Latency
+from cloud_server.batches.latency import UNKNOWN, Latency
 
 A = ("app", 1, 3, "")
 seconds = st.floats(1e-7, 100.0)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from cloud_server.batches.latency import Latency
 from cloud_server.events import Profiled
-from cloud_server.latency import Latency
 from cloud_server.profiling.foreknown import foretell
 from cloud_server.profiling.latency_profile import Cell, LatencyProfile, hardware_words, load_profile, path_of, samples, save_profile
 from cloud_server.profiling.measuring import Plan, ProfileError, measure, plan, sizes_up_to

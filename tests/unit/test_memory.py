@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cloud_server.memory import Account, Memory
+from cloud_server.shares.memory import Account, Memory
 
 CREDIT, LARGEST = 1000, 500
 FIRST = 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_server.memory import Account, Memory
+from cloud_server.shares.memory import Account, Memory
 
 
 def arrive(account: Account, nbytes: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.memory_crowd import Camera, Crowd
 from tests.unit.test_memory import FIRST, arrive, crowd, hoard, make
 
-from cloud_server.memory import Account, Memory
+from cloud_server.shares.memory import Account, Memory
 
 def test_a_window_grows_twofold_each_time_all_of_it_was_used() -> None:
     """A mebibyte, two, four: but not at a second ask of a device that has not yet used what the first one gave."""

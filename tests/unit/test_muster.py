@@ -6,8 +6,8 @@ import pytest
 
 from iot_client.events import Capture, LinkDown, LinkUp, Note, Refuse, RunStages, SendMessage
 from iot_client.outcome import Failed
-from iot_client.peer import UP
 from iot_client.racing.muster import Muster
+from iot_client.servers.peer import UP
 from tests.unit.racer import DEADLINE, Racer, chosen, runs, submitted
 from wire.protocol import Bye, Error, Hello
 

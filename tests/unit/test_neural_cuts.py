@@ -13,8 +13,8 @@ from experiments.appcosts import AppCosts, WayCosts
 from experiments.lab import DeviceSpec, GoalSpec, Lab
 from experiments.links import LinkSpec
 from experiments.virtual import run_virtual
+from iot_client.cli.listing import stages_table
 from iot_client.cuts import Crossings
-from iot_client.listing import stages_table
 from iot_client.splitting.costs import Costs, Option, StageCost
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.split import choose

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_server.outbox import Outbox
+from cloud_server.results.outbox import Outbox
 from wire.channel import Parts
 
 A, B = b"A", b"B"

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.device import EPOCH, HELLO, SESSION, Device, hello, welcome
 
 from iot_client.events import Command, MessageReceived, Note, Refuse, Reopen, SendMessage
-from iot_client.peer import DOWN, PROBING, REFUSED, UP, Peer, PeerConfig
+from iot_client.servers.peer import DOWN, PROBING, REFUSED, UP, Peer, PeerConfig
 from wire.protocol import Bundle, Bye, Cancel, Credit, Error, Message, Ping, Plan, Pong, Result, Skip, State, Submit
 
 STATES = (DOWN, PROBING, UP, REFUSED)

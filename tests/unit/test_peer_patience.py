@@ -8,7 +8,7 @@ import pytest
 from tests.unit.device import EPOCH, HELLO, SESSION, Device, hello, ping, served, submit, welcome
 
 from iot_client.events import Note, Reopen, SendMessage
-from iot_client.peer import UP, Peer, PeerConfig
+from iot_client.servers.peer import UP, Peer, PeerConfig
 from wire.protocol import Bye, Credit, Hello, Message, Plan, Pong, Result, Submit
 
 

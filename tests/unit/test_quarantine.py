@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cloud_server.batches.quarantine import TOO_MANY, Quarantine
 from cloud_server.digest import digest
-from cloud_server.quarantine import TOO_MANY, Quarantine
 from wire.payload import Packer
 
 POISON = ("app", 1, "camera", "feed", 100)

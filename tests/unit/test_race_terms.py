@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from iot_client.hosts import Host, hosts_of, parse_host, parse_hosts
 from iot_client.racing.config import RaceConfig
+from iot_client.servers.hosts import Host, hosts_of, parse_host, parse_hosts
 from iot_client.session_config import SessionConfig
 from iot_client.splitting.goal import Goal
 from iot_client.terms import Terms

@@ -7,7 +7,7 @@ from typing import Any
 from tests.unit.racer import DEADLINE, Racer, runs
 
 from iot_client.events import Command, Event, SendMessage, StagesDone
-from iot_client.frame import NEVER
+from iot_client.frames.frame import NEVER
 from iot_client.racing.hedging import Hedge
 from wire.protocol import Ping, Pong
 

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from cloud_server import recorder, store
+from cloud_server.results import recorder, store
 from cloud_server.events import Fold
-from cloud_server.recorder import Recorder, RecorderError, RecorderStatistics
-from cloud_server.seen import Seen, SeenStreams
-from cloud_server.store import Row, Store, StoreError, open_store
+from cloud_server.results.recorder import Recorder, RecorderError, RecorderStatistics
+from cloud_server.results.seen import Seen, SeenStreams
+from cloud_server.results.store import Row, Store, StoreError, open_store
 from tasks import Aggregate, App, Input
 from wire.payload import Packer
 from wire.protocol import Payload

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cloud_server import recorder
 from cloud_server.events import Fold
-from cloud_server.recorder import Recorder
-from cloud_server.store import open_store
+from cloud_server.results import recorder
+from cloud_server.results.recorder import Recorder
+from cloud_server.results.store import open_store
 from examples.ball_tracking.app import positions
 from wire.payload import Packer
 

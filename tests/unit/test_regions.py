@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.moving import decision
 
-from iot_client.hosts import Host
+from iot_client.servers.hosts import Host
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.policy import Region
 from iot_client.splitting.profile import Profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iot_client.reports import Reports
+from iot_client.frames.reports import Reports
 from wire.protocol import Report
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from iot_client.events import Deliver, FrameCaptured, Reported, StagesDone, StopRequested, Tick
+from iot_client.frames.reports import Reports
+from iot_client.frames.stream import SessionConfig
 from iot_client.outcome import Dropped
-from iot_client.reports import Reports
 from iot_client.session import Session
-from iot_client.stream import SessionConfig
 
 
 def full(before: int = 0) -> Reports:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from tests.unit.server import APP, ServerUnderTest, answers, batches
 
-from cloud_server.aftermath import HUNG
+from cloud_server.batches.aftermath import HUNG
 from cloud_server.events import BatchDone, JobDone, MessageReceived, Note, RunBatch
 from cloud_server.handshake import AppInfo
 from wire.protocol import Submit

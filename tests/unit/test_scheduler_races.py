@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cloud_server.demand import Demand
 from cloud_server.events import BatchDone, Fold, JobDone, MakePlan, Preload, RunBatch, SendMessage
 from cloud_server.executors.seam import app_info
-from cloud_server.memory import Memory
 from cloud_server.sessions import Session
+from cloud_server.shares.demand import Demand
+from cloud_server.shares.memory import Memory
 from tests.unit.races import Count, Named, raced
 from tests.unit.server import APP, HELLO, SESSION, ServerUnderTest, answers
 from wire.protocol import Bye, Result, Welcome

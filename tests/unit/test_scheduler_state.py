@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from cloud_server.batches.job import Job
 from cloud_server.events import BatchDone, Command, Forget, JobDone, Release, RunBatch, SendMessage
-from cloud_server.job import Job
 from cloud_server.ownership import CHECKPOINT
 from tests.unit.server import APP, LINK, SESSION, ServerUnderTest, answers, batches, receipt, said
 from wire.protocol import Bye, Credit, Error, Ping, Skip, State

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloud_server.job import Job
+from cloud_server.batches.job import Job
 from cloud_server.ownership import Ownership
 from wire.protocol import State
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iot_client.config import ConfigError
+from iot_client.cli.config import ConfigError
 from iot_client.services.command import line, main, summary
 from iot_client.services.file import read_services
 from iot_client.services.run import Counts

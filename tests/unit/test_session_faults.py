@@ -7,8 +7,8 @@ from tests.unit.device import (
     CLOUD_S, EPOCH, SESSION, at_server, deliver, notes, ping, run, served, submit, submits, without_permits,
 )
 
-from iot_client.admission import Window
 from iot_client.events import Note, Reopen, SendMessage
+from iot_client.frames.admission import Window
 from iot_client.outcome import Done, Dropped, Filtered
 from wire.protocol import Cancel, Credit
 

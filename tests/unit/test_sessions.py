@@ -6,8 +6,8 @@ import pytest
 from tests.unit.server import HELLO
 
 from cloud_server.events import Forget
-from cloud_server.memory import Memory
 from cloud_server.sessions import Session
+from cloud_server.shares.memory import Memory
 from wire.protocol import Result
 
 CREDIT = 1000

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cloud_server.config import Config, ConfigError, parse
+from cloud_server.cli.config import Config, ConfigError, parse
+from cloud_server.cli.keys import main as keys
+from cloud_server.cli.ship_setup import shipping
 from cloud_server.executors.sandbox import NOT_CHANGED
-from cloud_server.keys_command import main as keys
-from cloud_server.ship_setup import shipping
-from iot_client.config import ConfigError as DeviceConfigError
-from iot_client.config import parse as device_parse
-from iot_client.hosts import Host
-from iot_client.ship_command import main as ship_key
+from iot_client.cli.config import ConfigError as DeviceConfigError
+from iot_client.cli.config import parse as device_parse
+from iot_client.cli.ship_key import main as ship_key
+from iot_client.servers.hosts import Host
 from iot_client.shipping import Ship
 
 

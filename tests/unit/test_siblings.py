@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_server.batching import Backlog
-from cloud_server.latency import Latency
+from cloud_server.batches.batching import Backlog
+from cloud_server.batches.latency import Latency
 from cloud_server.sessions import Job, Session
 from tests.unit.server import HELLO
 

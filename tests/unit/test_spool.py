@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from iot_client.config import ConfigError, parse
+from iot_client.cli.config import ConfigError, parse
 from iot_client.errors import Full
 from iot_client.spooling.file import Damaged, StreamKey
 from iot_client.spooling.spool import Spool, Spooler, SpoolError

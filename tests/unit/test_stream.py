@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tests.unit.device import Device, alone, deliver, folding, run
 
-from iot_client.admission import Window
 from iot_client.events import Capture, Finished, FrameCaptured, Note, Release
+from iot_client.frames.admission import Window
+from iot_client.frames.stream import SessionConfig, Stream
 from iot_client.outcome import Done, Dropped, Failed, Filtered
-from iot_client.stream import SessionConfig, Stream
 
 
 # -- the walk of one frame -----------------------------------------------------------------------------

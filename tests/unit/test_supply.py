@@ -6,9 +6,9 @@ from math import inf
 
 import pytest
 
-from cloud_server.supply import LOOKS, Supply
-from cloud_server.memory import Memory
 from cloud_server.sessions import Session
+from cloud_server.shares.memory import Memory
+from cloud_server.shares.supply import LOOKS, Supply
 from wire.protocol import Hello
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pytest
 
-from cloud_server.config import ConfigError
-from cloud_server.config import parse as parse_server
-from iot_client.config import parse as parse_client
+from cloud_server.cli.config import ConfigError
+from cloud_server.cli.config import parse as parse_server
+from iot_client.cli.config import parse as parse_client
 from tasks import App, AppError, Input, ParameterError, Task, factory, load, with_parameters
 from tasks.factory import digest, split_path
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from iot_client.hosts import Host
+from iot_client.servers.hosts import Host
 from iot_client.splitting.goal import Goal
 from iot_client.terms import Terms
 from tasks import App, Input, UnknownVariant, task

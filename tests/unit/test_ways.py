@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.ball_tracking.app import positions
-from iot_client.hosts import Host
+from iot_client.servers.hosts import Host
 from iot_client.splitting.goal import Goal
 from iot_client.splitting.ways import ways_of
 from iot_client.terms import Terms

@@ -12,7 +12,7 @@ import pytest
 
 from cloud_server.events import MessageReceived, SendMessage
 from cloud_server.scheduler import AppInfo, Scheduler, SchedulerConfig
-from iot_client.peer import DOWN, REFUSED, Peer, PeerConfig
+from iot_client.servers.peer import DOWN, REFUSED, Peer, PeerConfig
 from wire import codecs, coding, messages, nodes, protocol
 from wire.codecs import family
 from wire.payload import Packer

@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from cloud_server import status
-from cloud_server.command import DRAIN_S
-from cloud_server.console import Console
-from cloud_server.status import StatusLine
+from cloud_server.cli import status
+from cloud_server.cli.command import DRAIN_S
+from cloud_server.cli.console import Console
+from cloud_server.cli.status import StatusLine
 from iot_client import Client, Done, Failed, Filtered
 from tests import worker_apps
 from tests.integration import server_process
@@ -208,7 +208,7 @@ def test_a_closed_output_ends_the_server_in_order(start_server: Start) -> None:
 def test_a_closed_output_is_found_without_writing() -> None:
     """An idle server looks now and then whether somebody still reads; what a stage prints later harms nobody."""
     code = (
-        "import os, sys; from cloud_server.console import Console; ends = []\n"
+        "import os, sys; from cloud_server.cli.console import Console; ends = []\n"
         "read, write = os.pipe(); os.dup2(write, 1); os.close(write)\n"
         "console = Console(on_closed=lambda: ends.append(1)); console.look(); assert not ends\n"
         "os.close(read); console.look(); console.look(); print('a stage says', flush=True); sys.exit(10 + len(ends))"

@@ -1,0 +1,1 @@
+"""What devices have of a server: memory, turns and time, and what each of them asks for. All pure."""

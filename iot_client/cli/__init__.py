@@ -1,0 +1,1 @@
+"""The command line: what it asks for, checked, and what it prints."""
