@@ -89,12 +89,10 @@ def _wider(partial: list[_Partial], grants: list[tuple[Grant, int]], price: floa
 
 
 def _thinned(partial: list[_Partial], width: float) -> list[_Partial]:
-    """Of those worth the same, but for `width`, the cheapest."""
-    kept: list[_Partial] = []
-    step = -1
+    """Of those worth less than `width` more than the one kept before them, which is cheaper, none."""
+    kept = partial[:1]
     for each in partial:
-        if int(each[1] / width) > step:
-            step = int(each[1] / width)
+        if each[1] >= kept[-1][1] + width and each is not kept[-1]:
             kept.append(each)
     return kept
 

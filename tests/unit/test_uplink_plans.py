@@ -7,7 +7,7 @@ from random import Random
 from time import perf_counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -91,6 +91,7 @@ def test_the_greedy_plan_is_nearly_the_best(services: int, most: int, count: int
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), services=st.integers(1, 4), most=st.integers(1, 4), width=st.floats(0.0, 0.2))
+@example(seed=0, services=3, most=1, width=2.2e-311)
 def test_thinning_costs_no_more_than_its_width(seed: int, services: int, most: int, width: float) -> None:
     """However few partial plans are kept: what is found is worth the best, but for the width of each service but the last."""
     question = problem(Random(seed), services, most)
