@@ -40,6 +40,8 @@ _BEYOND = 2
 """Times the largest size known: nothing larger is run on what is known."""
 _SOON, _SELDOM = 8, 256
 """Batches between two trials of a larger one: at first, and at most, since each that told nothing new doubles them."""
+_TRIAL = 3
+"""Batches after which a trial is over, also if there never was enough to do for a larger one: who has least time loses by it."""
 _NEW = 1.5
 """Times the largest size of late: a larger batch is a trial."""
 _FASTER = 0.85
@@ -77,7 +79,7 @@ class Curve:
     """The latency of one segment.
 
     `alone` are the seconds of a batch of one, `share` what a job costs in batches as they were lately, `known` is true once two sizes ran,
-    `curious` once no larger batch than those of late was tried for long, `learned` counts the batches.
+    `curious` for a few batches once no larger one than those of late was tried for long, `learned` counts the batches.
     """
 
     __slots__ = (
@@ -149,6 +151,8 @@ class Curve:
             self._top = float(size)
         else:
             self._top = top + (size - top) * _SHARED
+        if self.learned - self._tried >= self._patience + _TRIAL:
+            self._tried, self._patience = self.learned, min(2 * self._patience, _SELDOM)
         self.curious = self.learned - self._tried >= self._patience
         if near:
             self._follow(near, seconds, ratio)

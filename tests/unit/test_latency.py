@@ -79,6 +79,16 @@ def test_a_larger_batch_that_did_not_pay_is_tried_seldom() -> None:
     assert 2 <= larger <= 9
 
 
+def test_a_trial_for_which_there_was_too_little_to_do_is_over_soon() -> None:
+    """While it lasts, whoever has least time is refused. Of four hundred batches with never more than two jobs to run, at most twenty
+    could have been larger."""
+    latency, trials = Latency(), 0
+    for size in [1, 2] * 200:
+        latency.learn(A, size, 0.012 * size)
+        trials += latency.curves[A].curious
+    assert 5 <= trials <= 20
+
+
 def test_a_bend_is_known_as_it_is() -> None:
     """One in 12 ms, two to eight in 24 and sixteen in 40: each size within 10 % after two hundred batches, where no line comes near."""
     latency, dice, bends = Latency(), random.Random(2), {1: 0.012, 2: 0.024, 4: 0.024, 8: 0.024, 16: 0.040}
