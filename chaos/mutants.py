@@ -24,8 +24,9 @@ _QUICKEST = (
     "server_ownership", "session*", "peer*", "scheduler*", "sessions", "stream*", "memory*", "race",
     "races", "contest", "reports", "delivery", "admission",
     "batching", "handshake", "checksum", "wire_protocol", "wire_garbage", "wire_refusals", "wire_spec",
+    "ceilings", "doubt", "knocks", "moment", "muster", "precedence",
 )  # fmt: skip
-"""Unit tests of the protocol, which take seconds."""
+"""Unit tests of the protocol and of what guards a server, which take seconds."""
 _SEEDS, _RACES = 150, 100
 _LIMIT = 240.0
 """Seconds a step may take before the mutant counts as caught: it made something hang."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chaos.guard_mutations import GUARDS
 from chaos.race_mutations import RACES
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -367,5 +368,5 @@ MUTATIONS = (
         "if hello.fingerprint != app.fingerprint:",
         "if False:",
     ),
-    *(Mutation(*each) for each in RACES),
+    *(Mutation(*each) for each in RACES + GUARDS),
 )

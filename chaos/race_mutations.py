@@ -6,6 +6,8 @@ __all__ = ["RACES"]
 
 _CONTEST = "iot_client/racing/contest.py"
 _LINGER = "iot_client/racing/linger.py"
+_MOMENT = "iot_client/racing/moment.py"
+_MUSTER = "iot_client/racing/muster.py"
 _RACES = "iot_client/racing/races.py"
 _RIVALS = "iot_client/racing/rivals.py"
 
@@ -59,5 +61,15 @@ RACES: tuple[tuple[str, str, str, str, str], ...] = (
         "race-last", _RACES, "extrapolation goes from the latest value before",
         "return max((other for other in self._values if other < seq), default=-1)",
         "return min((other for other in self._values if other < seq), default=-1)",
+    ),
+    (
+        "race-never", _MOMENT, "a run that costs more than it saves is not begun",
+        "    if late < least:\n        best, least = _NEVER, late\n",
+        "",
+    ),
+    (
+        "race-hopeless", _MUSTER, "a cloud that may yet allow this device's key is waited for",
+        " if refusal.code != _FORBIDDEN]",
+        "]",
     ),
 )

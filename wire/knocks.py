@@ -70,7 +70,7 @@ class Knocks:
 
     def rate(self) -> float:
         """Who knocks in vain, per second, as if all were let to the door."""
-        return max(self._rates.get(_UNASKED, 0.0), sum(rate for address, rate in self._rates.items() if address != _UNASKED))
+        return sum(self._rates.values())
 
     def look(self, now: float) -> Turned:
         """What part of them is to be answered from now on."""
@@ -106,7 +106,7 @@ def _verdict(rates: Mapping[int, float]) -> Turned:
     listed = sum(rates[address] for address in often)
     refused = sum(rate for address, rate in rates.items() if address != _UNASKED) - listed
     others = min(_part(MOST, refused), _part(_CHEAP, rates.get(_UNASKED, 0.0)))
-    share = min(_part(MOST, listed), others)
+    share = _part(MOST, listed)
     return Turned(tuple(sorted(often)), share, others) if share < others else Turned((), others, others)
 
 

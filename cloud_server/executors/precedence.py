@@ -43,14 +43,40 @@ class Ranked(Protocol):
     since: float
 
 
+def step(pid: int, nice: int) -> bool:
+    """Give a process and its threads, and, where the kernel schedules by session (sched(7), autogroup), all it started, this nice value.
+
+    Each worker process is a session of its own. One that has ended is left in peace.
+
+    Returns:
+        False if the kernel wants to be asked again later, as it does if a user without rights asks more than ten times a second.
+    """
+    try:
+        with open(_autogroup(pid), "w") as file:
+            file.write(str(nice))
+    except BlockingIOError:
+        return False
+    except OSError:  # it has ended, or this is not built into the kernel
+        pass
+    if _may_raise():
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+    return True
+
+
 class Precedence:
     """Kept by the switch, under its lock.
+
+    Args:
+        step: how the kernel is told.
 
     Attributes:
         until: `monotonic()` of when `look` has something to do at the latest.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, step: Callable[[int, int], bool] = step) -> None:
+        self._step = step
         self._longest: dict[_Segment, float] = {}
         self._back: dict[int, float] = {}
         self._look_at = 0.0
@@ -86,9 +112,9 @@ class Precedence:
         for process in those:
             at = self._back.get(process.pid)
             if at is None:
-                if process.ready and process.jobs and len(those) > 1 and self._is_overdue(process, now):
+                if process.jobs and len(those) > 1 and self._is_overdue(process, now):
                     self._step_back(process.pid, now)
-            elif (at == -inf or (not process.ready and (pending or now >= at + _SOON_S))) and step(process.pid, 0):
+            elif (at == -inf or (not process.ready and (pending or now >= at + _SOON_S))) and self._step(process.pid, 0):
                 del self._back[process.pid]
         starting = [self._back[process.pid] + _SOON_S for process in those if process.pid in self._back and not process.ready]
         owed = [now + _AGAIN_S] if -inf in self._back.values() else []
@@ -99,7 +125,7 @@ class Precedence:
         return longest is not None and now - process.since > max(_OVERDUE_S, _OVERDUE_TIMES * longest)
 
     def _step_back(self, pid: int, now: float) -> None:
-        if can_step_back(pid) and step(pid, _BACK):
+        if can_step_back(pid) and self._step(pid, _BACK):
             self._back[pid] = now
             self.until = min(self.until, now + _SOON_S)
 
@@ -112,28 +138,6 @@ def _segment(process: Ranked) -> _Segment:
 def can_step_back(pid: int) -> bool:
     """True if this process may be set back and forward again; without rights that is so only where the kernel schedules by session."""
     return _may_raise() or os.access(_autogroup(pid), os.W_OK)
-
-
-def step(pid: int, nice: int) -> bool:
-    """Give a process and its threads, and, where the kernel schedules by session (sched(7), autogroup), all it started, this nice value.
-
-    Each worker process is a session of its own. One that has ended is left in peace.
-
-    Returns:
-        False if the kernel wants to be asked again later, as it does if a user without rights asks more than ten times a second.
-    """
-    try:
-        with open(_autogroup(pid), "w") as file:
-            file.write(str(nice))
-    except BlockingIOError:
-        return False
-    except OSError:  # it has ended, or this is not built into the kernel
-        pass
-    if _may_raise():
-        with suppress(OSError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
-    return True
 
 
 def _autogroup(pid: int) -> str:

@@ -34,9 +34,9 @@ class Doubt:
         self._level = LATE
 
     def arrived(self, part: float) -> None:
-        """A frame found the link to have this part of the rate it seemed to have when it left."""
+        """A frame found the link to have this part, from 0 on, of the rate it seemed to have when it left."""
         if part < _MOST:
-            self._low.append((self._count, max(0.0, part)))
+            self._low.append((self._count, part))
         self._count += 1
         while self._low and self._low[0][0] < self._count - _WINDOW:
             self._low.popleft()

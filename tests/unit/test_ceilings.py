@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from cloud_server.planning.ceilings import raised
 from cloud_server.planning.planner import plan
-from cloud_server.planning.problem import Choice, Client, Plan, Problem
+from cloud_server.planning.problem import Assignment, Choice, Client, Plan, Problem
 
 CHOICES = tuple(Choice(name, 1, seconds, worth) for name, seconds, worth in (("a", 0.005, 0.3), ("b", 0.010, 0.4), ("c", 0.016, 0.45)))
 SIZES = {"a": 20_000.0, "b": 40_000.0, "c": 80_000.0}
@@ -27,6 +28,21 @@ def test_it_may_take_what_would_be_in_time_on_a_link_half_as_fast_again() -> Non
     """80,000 bytes take 80 ms on the link of now, and 53 ms on one half as fast again, with 16 ms to run."""
     assert most(plan(problem(1))) == [("b", "c")]
     assert most(plan(problem(1, bandwidth=0.85e6))) == [("b", "b")]
+
+
+@pytest.mark.parametrize(
+    ("rates", "left", "expected"),
+    [((10.0,), 0.2, ["c"]), ((40.0, 40.0), 0.5, ["b", "b"]), ((60.0, 10.0), 0.2, ["a", "c"])],
+    ids=["step by step", "to b before any to c", "past who takes too much"],
+)
+def test_who_gains_most_for_a_second_is_raised_first(rates: tuple[float, ...], left: float, expected: list[str]) -> None:
+    """With `left` of the time of two workers to give: from a to b gains 20 a second of it, from b to c 8; batches are no matter here."""
+    asked = problem(len(rates), bandwidth=1e9)
+    clients = tuple(replace(client, fps=fps) for client, fps in zip(asked.clients, rates))
+    asked = replace(asked, workers=2, clients=clients, choices=(*CHOICES, Choice("b", 4, 0.03, 0.4)))
+    shares = (1.4 - left) / len(rates)
+    plan = Plan(clients=tuple(Assignment(number, "a", 1, shares) for number in range(len(rates))))
+    assert [each.most for each in raised(asked, plan).clients] == expected
 
 
 def test_others_stay_with_the_plan() -> None:

@@ -10,6 +10,7 @@ from tests.unit.test_memory import FIRST, arrive, crowd, hoard, make
 
 from cloud_server.shares.memory import Account, Memory
 
+
 def test_a_window_grows_twofold_each_time_all_of_it_was_used() -> None:
     """A mebibyte, two, four: but not at a second ask of a device that has not yet used what the first one gave."""
     memory = Memory(512 * FIRST, 32 * FIRST, 16 * FIRST)
@@ -26,13 +27,27 @@ def test_a_window_grows_twofold_each_time_all_of_it_was_used() -> None:
     assert late.window == 4 * FIRST
 
 
+def test_what_a_window_is_wider_than_its_share_does_not_grow() -> None:
+    """Of ten devices each may have six mebibytes: who always has them here is given at most twice that once others have gone."""
+    memory = Memory(64 * FIRST, 32 * FIRST, 4 * FIRST)
+    accounts = crowd(memory, 10)
+    hoard(accounts[0], 16 * FIRST)
+    device = accounts[1]
+    for _ in range(8):
+        arrive(device, device.unused)
+        device.keep(-device.kept)
+        device.reconcile(device.received, wants=FIRST)
+    assert (memory.share, device.unused, device.window) == (6 * FIRST, 6 * FIRST, 12 * FIRST)
+
+
 def test_where_little_is_in_use_who_sends_has_its_share_at_once() -> None:
     """One device of few: after the first mebibyte its limit rises to its share, and it is told at every half of that."""
     account = make(512 * FIRST, 32 * FIRST, 16 * FIRST)
     assert account.limit == FIRST
-    arrive(account, FIRST)
-    account.keep(-FIRST)
-    assert account.grant() == 33 * FIRST
+    for _ in range(3):  # the next one fits as well: its share is told because half of what it has is used
+        arrive(account, FIRST // 4)
+        account.keep(-FIRST // 4)
+    assert account.grant() == 32.75 * FIRST
 
 
 def test_a_window_follows_what_comes_in_a_second() -> None:
@@ -42,13 +57,23 @@ def test_a_window_follows_what_comes_in_a_second() -> None:
     account.raise_limit(32 * FIRST)
     account.window = 32 * FIRST
     windows = []
-    for came in (1, 4, 12, 0, 0):
+    for came, stays in ((1, 0), (4, 0), (12, 0), (0, 0), (5, 5), (0, 5), (0, 0)):
         if came:
             arrive(account, came * FIRST)
-            account.keep(-came * FIRST)
+        account.keep(stays * FIRST - account.kept)
         account.follow()
         windows.append(account.window // FIRST)
-    assert windows == [32, 8, 12, 1, 1]
+    assert windows == [32, 8, 12, 1, 10, 10, 1]
+
+
+def test_who_cannot_ask_keeps_the_window_he_has() -> None:
+    """It is as wide as any may be, whatever came in a second: nobody would widen it again."""
+    memory = Memory(512 * FIRST, 32 * FIRST, 16 * FIRST)
+    account = Account(0, memory)
+    account.link(asks=False)
+    for _ in range(3):
+        account.follow()
+    assert account.window == 32 * FIRST
 
 
 def test_the_last_eighth_is_for_next_jobs_and_first_limits() -> None:
@@ -65,7 +90,8 @@ def test_the_last_eighth_is_for_next_jobs_and_first_limits() -> None:
 
 
 def test_while_several_wait_each_gets_no_more_than_its_next_job() -> None:
-    """Two wait for 50 bytes, and have wide windows: the first gets 50, the second, who is alone in line then, what is free."""
+    """Two wait for 50 bytes, and have wide windows, which asking again makes no wider: the first gets 50, the second, who is alone in
+    line then, what is free."""
     memory = Memory(1700, 1600, 100)
     hog, one, two = crowd(memory, 3)
     hoard(hog, 1600 - memory.used)
@@ -73,6 +99,8 @@ def test_while_several_wait_each_gets_no_more_than_its_next_job() -> None:
         arrive(account, account.unused)
         account.window, account.need = 400, 50
         account.announce()
+        account.reconcile(account.received, wants=50)
+    assert (one.window, two.window) == (400, 400)
     hog.keep(-400)
     assert memory.serve() == [one, two]
     assert (one.unused, two.unused) == (50, 150)

@@ -34,10 +34,11 @@ def test_where_nothing_is_learned_meanwhile_it_is_now_or_never(late: float, at: 
     assert moment(0.045, 0.07, 0.001, late, lambda time: 1.0, by) == at
 
 
-def test_what_costs_nothing_begins_at_the_last_safe_moment() -> None:
-    """price=0, and no run that begins when none can be in time."""
-    assert moment(0.04, 0.07, 0.0, 0.001, lambda time: 1.0, by) == 0.04
-    assert moment(0.08, 0.07, 0.1, 1.0, lambda time: 1.0, by) == NEVER
+def test_what_costs_nothing_begins_at_once() -> None:
+    """price=0, be the answer as sure as it may; and nothing begins when it cannot be in time."""
+    assert moment(0.02, 0.07, 0.0, 0.001, lambda time: 1.0, by) == 0.02
+    assert moment(0.02, 0.07, 0.0, 0.0, lambda time: 1.0, by) == 0.02
+    assert moment(0.3, 0.03, 0.1, 1.0, lambda time: 1.0, by) == NEVER
 
 
 def test_a_run_is_in_time_by_the_share_of_those_before_it() -> None:
@@ -47,7 +48,7 @@ def test_a_run_is_in_time_by_the_share_of_those_before_it() -> None:
         times.add(0.03 + 0.001 * turn)
     cost.add(times)
     assert cost.least == pytest.approx(0.03)
-    assert cost.within(0.045, 0.005) == pytest.approx(0.5, abs=0.02)
+    assert cost.within(0.045, 0.005) == pytest.approx((1 - 1 / 32) * 0.5)
     assert cost.within(0.029, 0.005) == 0.0
     assert cost.within(0.0601, 0.005) == pytest.approx(1 - 1 / 32, abs=0.001)
     assert cost.within(0.066, 0.005) == 1.0
@@ -55,11 +56,13 @@ def test_a_run_is_in_time_by_the_share_of_those_before_it() -> None:
 
 
 def test_parts_add_up() -> None:
-    """Two stages, one of them only foreseen, and a hand-over that is the same each time."""
-    times, cost = RollingQuantile(8), Cost()
-    for _ in range(5):
-        times.add(0.02)
-    cost.add(times)
+    """Three stages, one of them only foreseen and one that never ran; it is known as well as the one that ran most rarely is."""
+    often, rarely, cost = RollingQuantile(8), RollingQuantile(8), Cost()
+    for times, count in ((often, 8), (rarely, 4)):
+        for _ in range(count):
+            times.add(0.01)
+        cost.add(times)
     cost.foresee(0.03)
     cost.add(RollingQuantile(8))
     assert (cost.least, cost.within(0.049, 0.001), cost.within(0.06, 0.001)) == (pytest.approx(0.05), 0.0, 1.0)
+    assert cost.within(0.05 + 1e-9, 0.02) == pytest.approx(1 - 1 / 5)

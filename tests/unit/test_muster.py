@@ -61,7 +61,7 @@ def test_where_nobody_is_left_the_client_is_refused() -> None:
 
 
 def test_what_a_server_says_twice_is_told_once() -> None:
-    """It says so on each link; and again only if it took part meanwhile."""
+    """It says so on each link; and again only if it took part meanwhile, or lacks something else."""
     racer = Racer(2, up=1)
     for now in (1.0, 2.0):
         said = racer.connect(1, now, **CANNOT)
@@ -70,6 +70,8 @@ def test_what_a_server_says_twice_is_told_once() -> None:
     assert Note("info", "cloud2 takes part") in racer.connect(1, 3.0)
     racer.handle(LinkDown(1, "gone"), 3.5)
     assert f"cloud2 takes no part: {WHY}" in warnings(racer.connect(1, 4.0, **CANNOT))
+    said = [*racer.handle(LinkDown(1, "gone"), 4.5), *racer.handle(LinkUp(1), 4.6), *racer.says(Error("unknown_app", "not here"), 1, 4.6)]
+    assert "cloud2 takes no part: unknown_app: not here" in warnings(said)
 
 
 def test_a_server_that_can_in_its_next_life_is_asked_again() -> None:
@@ -103,14 +105,17 @@ def test_a_frame_under_way_goes_on_without_the_cloud_that_cannot_any_more() -> N
 
 
 def test_a_key_that_may_be_allowed_yet_is_no_reason_to_give_up() -> None:
-    """Of all refusals the one that is for good names the kind; of two that may change, none is."""
-    for code, given in (("forbidden", ("forbidden", "forbidden")), ("cut", ("forbidden", "cut")), ("cut", ("cut", "forbidden"))):
-        racer = Racer(2, local=None, up=0)
+    """Of all refusals the one that is for good names the kind, and its cloud is not waited for; one alone is told as it is."""
+    two = ("forbidden", ("forbidden", "forbidden")), ("cut", ("forbidden", "cut")), ("cut", ("cut", "forbidden"))
+    for code, given in (*two, ("forbidden", ("forbidden",)), ("cut", ("cut",))):
+        racer = Racer(len(given), local=None, up=0)
         one = muster(racer)
         for entrant, each in enumerate(given):
             one.leaves(entrant, Refuse(each, "no"))
         (refusal,) = [command for command in racer.session.stream.out if isinstance(command, Refuse)]
         assert refusal.code == code
+        assert one.hopeless == [entrant for entrant, each in enumerate(given) if each == "cut"]
+        assert refusal.text == "no" or len(given) == 2
 
 
 def test_lossless_waits_for_no_cloud_that_takes_no_part() -> None:
