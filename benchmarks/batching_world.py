@@ -301,17 +301,19 @@ class StaticTimer:
         self._look()
 
 
-def run(curve: Curve, workers: int, arrivals: Sequence[Arrival], seed: int, make: Callable[[World], Server]) -> Outcome:
+def run(
+    curve: Curve, workers: int, arrivals: Sequence[Arrival], seed: int, make: Callable[[World], Server], *, world: type[World] = World,
+) -> Outcome:
     """What a server makes of these arrivals."""
-    world = World(curve, workers, seed)
-    server = make(world)
+    here = world(curve, workers, seed)
+    server = make(here)
     seqs: Counter[int] = Counter()
     for arrival in arrivals:
         job = Job(arrival.device, seqs[arrival.device], arrival.time, arrival.time + arrival.budget)
         seqs[arrival.device] += 1
-        world.at(arrival.time, lambda job=job: server.arrives(job))  # type: ignore[misc]
+        here.at(arrival.time, lambda job=job: server.arrives(job))  # type: ignore[misc]
         if arrival.time >= _WARM:
-            world.came[arrival.device] += 1
+            here.came[arrival.device] += 1
     seconds = arrivals[-1].time
-    world.go(seconds + 2.0)
-    return Outcome(seconds - _WARM, world.in_time, world.came, world.late, world.dropped, world.batches, world.busy)
+    here.go(seconds + 2.0)
+    return Outcome(seconds - _WARM, here.in_time, here.came, here.late, here.dropped, here.batches, here.busy)

@@ -5,12 +5,14 @@
 Pure arithmetic. Knots are all sizes up to eight and four for each doubling beyond; a batch between two knots tells of both. Real models
 bend: two jobs can take twice as long as one and eight no longer than two, by which kernel the library picks, so nothing is taken to lie
 on a line but what is between two neighbours. Beyond the largest size seen the last bend goes on, and no more than twice that size is
-believed. Where measurements fall with size they are pooled (isotonic regression by pooling adjacent violators: Ayer et al. 1955).
+believed. Where measurements fall with size they are pooled (isotonic regression by pooling adjacent violators: Ayer et al. 1955). A size
+of which few batches told, or none lately, is taken to be no slower than several batches of a smaller one, so that it runs again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from math import inf
 
 __all__ = ["FIRST_MARGIN", "Curve"]
 
@@ -29,6 +31,8 @@ _HIGH = 0.98
 """Quantile of seconds / expected seconds that the margin allows for."""
 _SPREAD = 0.1
 """By which fraction of the way its estimate follows the mean deviation."""
+_WIDEST = 4.0
+"""Mean deviations beyond which a margin is of times that have passed. (Of a normal distribution 98 of 100 are within 2.6.)"""
 FIRST_MARGIN = 1.2
 """Where nothing is known of the slow batches."""
 _LARGEST_MARGIN = 3.0
@@ -50,6 +54,8 @@ _AFTER_STEP = 4.0
 """As so many batches all older ones of a size count after a step."""
 _AGES = 50.0
 """Batches after which what a size took counts for half, where it contradicts another size."""
+_DOUBTFUL = 2.0
+"""Of a size of which so few batches told lately, nothing is believed that several of a smaller size would not take either."""
 _SMOOTH = 2.0
 """As so many batches of a size counts what the sizes beside it say of it."""
 _SMALLEST = 1e-6
@@ -89,7 +95,7 @@ class Curve:
 
     def __init__(self, size: int, seconds: float, margin: float = FIRST_MARGIN) -> None:
         self._pace = max(seconds, _SMALLEST)
-        self._margin, self._deviation, self._beyond = margin, 0.0, 0
+        self._margin, self._deviation, self._beyond = margin, (margin - 1.0) / _WIDEST, 0
         self._top, self._tried, self._patience = float(size), 0, _SOON
         self.learned, self.known, self.curious = 1, False, False
         self.share = self._pace / size
@@ -184,6 +190,7 @@ class Curve:
     def _follow(self, near: list[tuple[_Knot, float]], seconds: float, ratio: float) -> None:
         """A batch of a size that is known by these knots took `ratio` times what was expected."""
         count = near[0][0].count if len(near) == 1 else min(near[0][0].count, near[1][0].count)
+        trust = count / (1.0 + (self.learned - near[0][0].last) / _AGES)
         shape, squares = 0.0, 0.0
         for knot, weight in near:
             shape += weight * knot.shape
@@ -202,7 +209,7 @@ class Curve:
         self._margin += (most - self._margin) * _SPREAD
         if off <= jump:
             self._beyond = 0
-        elif count >= 2.0:
+        elif trust >= _DOUBTFUL or (count >= _DOUBTFUL and own > 1.0):
             side = 1 if own > 1.0 else -1
             if self._beyond == side:
                 self._step(own)
@@ -226,16 +233,27 @@ class Curve:
         for knot in self._knots:
             knot.count = min(knot.count, _AFTER_STEP)
 
+    def _believed(self) -> list[tuple[float, float]]:
+        """What is believed of each knot, and its weight, the less the longer ago its last batch was. Of one that is doubtful it is at most
+        what several batches of the size before would take: else one slow batch kept its size and all beyond it from ever running again."""
+        found: list[tuple[float, float]] = []
+        before, size_before = inf, 1
+        for knot, size in zip(self._knots, self._sizes):
+            weight, most = knot.count / (1.0 + (self.learned - knot.last) / _AGES), before * size / size_before
+            before, size_before = most if weight < _DOUBTFUL and knot.shape > most else knot.shape, size
+            found.append((before, weight))
+        return found
+
     def _draw(self) -> None:
         """The curve through the knots that fits them best and does not fall."""
         pools: list[tuple[float, float, int]] = []
-        knots, sizes, last = self._knots, self._sizes, len(self._knots) - 1
-        for place, knot in enumerate(knots):
-            shape, weight, count = knot.shape, knot.count / (1.0 + (self.learned - knot.last) / _AGES), 1
+        knots, sizes, last, known = self._knots, self._sizes, len(self._knots) - 1, self._believed()
+        for place, (shape, weight) in enumerate(known):
+            count = 1
             if 0 < place < last and sizes[place + 1] <= 2 * sizes[place] <= 4 * sizes[place - 1]:
-                before, after = knots[place - 1], knots[place + 1]
+                before, after, told = known[place - 1][0], known[place + 1][0], knots[place].count
                 far = (sizes[place] - sizes[place - 1]) / (sizes[place + 1] - sizes[place - 1])
-                shape = (shape * knot.count + _SMOOTH * (before.shape + far * (after.shape - before.shape))) / (knot.count + _SMOOTH)
+                shape = (shape * told + _SMOOTH * (before + far * (after - before))) / (told + _SMOOTH)
             while pools and pools[-1][0] >= shape:
                 lower, heavy, many = pools.pop()
                 shape = (lower * heavy + shape * weight) / (heavy + weight)
@@ -243,8 +261,8 @@ class Curve:
             pools.append((shape, weight, count))
         self._seconds = [self._pace * shape for shape, _, count in pools for _ in range(count)]
         self._tails, tail = [], 0.0
-        for seconds, knot in zip(self._seconds, self._knots):
-            tail = max(tail, seconds * knot.margin)
+        for seconds, knot, (_, weight) in zip(self._seconds, knots, known):
+            margin = (knot.margin * weight + self._margin * _SMOOTH) / (weight + _SMOOTH)
+            tail = max(tail, seconds * min(margin, 1.0 + _WIDEST * self._deviation))
             self._tails.append(tail)
         self.alone = self._at(self._seconds, 1)
-

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 from benchmarks.batching import Ask, capacity, fair_shares, jain, overloaded, product
 from benchmarks.batching_seeds import check
-from benchmarks.batching_world import Curve, StaticTimer, World, run
+from benchmarks.batching_world import Arrival, Curve, Job, Product, StaticTimer, World, run
 
 CURVE = Curve(0.010, 0.002)
 
@@ -35,6 +38,23 @@ def test_no_timer_is_better() -> None:
 
     assert ours.goodput >= 0.95 * max(timed(size, wait) for size in (8, 16) for wait in (0.0, 0.005))
     assert ours.met >= 0.99
+
+
+def test_one_bad_batch_does_not_keep_all_others_small() -> None:
+    """The first batch of two takes ten times as long, three times too much comes with 75 ms: soon batches are as large as ever."""
+
+    class Halting(World):
+        halted = False
+
+        def takes(self, jobs: Sequence[Job]) -> float:
+            halts = len(jobs) == 2 and not self.halted
+            self.halted = self.halted or halts
+            return (10.0 if halts else 1.0) * super().takes(jobs)
+
+    frames = [Arrival(at / 1300, 0, 0.075) for at in range(6500)]
+    outcome = run(Curve(0.010, 0.002, largest=16), 1, frames, 1, partial(Product, devices=[0]), world=Halting)
+    assert outcome.goodput >= 0.9 * 16 / 0.042
+    assert outcome.late_work <= 0.02
 
 
 @pytest.mark.parametrize("seed", [1, 121, 225])

@@ -117,6 +117,42 @@ def test_a_slow_first_batch_of_a_size_is_corrected_by_the_next() -> None:
     assert latency.seconds(A, 4) == pytest.approx(0.018, rel=0.1)
 
 
+@pytest.mark.parametrize(("bad", "factor"), [(2, 3.0), (2, 10.0), (4, 5.0)])
+def test_one_slow_first_batch_of_a_size_does_not_bar_it(bad: int, factor: float) -> None:
+    """A halt while the first batch of two ran: of what two take nothing is believed that one after the other would not, so that
+    they are run again where one fits, and after a few batches all sizes are known as they are."""
+    latency, seen = Latency(), set[int]()
+    for _ in range(60):
+        size = max(1, latency.largest(A, 0.07, 16, 1.0))
+        halted = size >= bad and bad not in seen
+        seen.add(bad if size >= bad else size)
+        latency.learn(A, size, (0.0115 + 0.001 * size) * (factor if halted else 1.0))
+    assert latency.largest(A, 0.07, 16, 1.0) == 16
+    assert latency.tail(A, 16) < 1.3 * 0.0275
+
+
+def test_a_size_that_is_slower_than_its_parts_is_run_seldom() -> None:
+    """Two take five times as long as one, whatever the reason: of four hundred batches at most twenty are of two."""
+    latency, twos = taught(0.0, 0.012, 0.01, 40, largest=1), 0
+    for _ in range(400):
+        size = max(1, latency.largest(A, 0.05, 16))
+        twos += size > 1
+        latency.learn(A, size, 0.012 if size == 1 else 0.06)
+    assert twos <= 20
+
+
+def test_a_machine_that_calms_down_is_trusted_again() -> None:
+    """After two hundred batches that scatter from once to three times as long, sixty calm ones of eight: no size has much of a margin."""
+    dice, latency = random.Random(4), Latency()
+    for _ in range(200):
+        size = dice.randint(1, 8)
+        latency.learn(A, size, (0.01 + 0.002 * size) * dice.uniform(1.0, 3.0))
+    assert latency.tail(A, 8) > 1.3 * latency.seconds(A, 8)
+    for _ in range(60):
+        latency.learn(A, 8, 0.026 * dice.gauss(1.0, 0.02))
+    assert latency.tail(A, 8) < 1.15 * 0.026
+
+
 def test_what_a_larger_batch_took_long_ago_is_forgotten() -> None:
     """Three hundred batches later its place is taken by what smaller ones say."""
     latency = Latency()
