@@ -313,7 +313,7 @@ class Session:
         if self.guide is not None:
             stream.out += self.guide.decide(now)
             stream.pace = self.guide.pace
-        if stream.live:
+        if stream.live and len(stream.waiting) > self.config.depth:
             stream.keep_newest("stale" if peer is None or self._linked else "overload", now)
         owner = self.owner
         if owner is not None and stream.turns.waiting:

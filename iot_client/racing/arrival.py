@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from iot_client.racing.survival import Survival
@@ -148,18 +149,24 @@ class Arrival:
         late = self._whole.share(_ratio(end - job.sent_at, job.takes)) / self._way.share(_ratio(now - job.sent_at, job.way))
         return Outlook(min(1.0, late), False, self.trouble(now))
 
-    def nothing_by(self, seq: int, now: float, at: float) -> float:
-        """The chance that what is missing of a job now, its receipt or its answer, is missing at `at` too."""
+    def awaited(self, seq: int, now: float) -> Callable[[float], float]:
+        """Of a job, by time: the chance that what is missing of it now, its receipt or its answer, is missing then too."""
         job = self._jobs.get(seq)
         if job is None:
-            return 1.0
-        if job.there_at >= 0.0:
-            return self._rest.later(_ratio(at - job.there_at, job.rest), _ratio(now - job.there_at, job.rest))
-        return self._way.later(_ratio(at - job.sent_at, job.way), _ratio(now - job.sent_at, job.way))
+            return lambda at: 1.0
+        history, since, predicted = (self._rest, job.there_at, job.rest) if job.there_at >= 0.0 else (self._way, job.sent_at, job.way)
+        age, beyond = _ratio(now - since, predicted), history.beyond
+        left = beyond(age)
+
+        def missing(at: float) -> float:
+            ratio = _ratio(at - since, predicted)
+            return beyond(ratio) / left if ratio > age else 1.0
+
+        return missing
 
     def trouble(self, now: float) -> int:
         """CALM, SHAKEN or OUT."""
-        if not self._up or self._silent(now) or any(self._overdue(job, now) for job in self._oldest()):
+        if not self._up or self._silent(now) or (self._jobs and self._overdue(next(iter(self._jobs.values())), now)):
             return OUT
         return SHAKEN if self._in_time < _CAUTION else CALM
 
@@ -182,9 +189,6 @@ class Arrival:
         job.there_at, job.rest = max(at, job.sent_at), self._held.value or 0.0
         if job is next(reversed(self._jobs.values()), job):  # nothing was sent after it: the link is free
             self._free_at = min(self._free_at, at)
-
-    def _oldest(self) -> list[_Job]:
-        return [next(iter(self._jobs.values()))] if self._jobs else []
 
     def _overdue(self, job: _Job, now: float) -> bool:
         if job.there_at >= 0.0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 __all__ = ["Bin", "Calibration", "same"]
@@ -87,4 +88,4 @@ def same(raw: float, other: float) -> bool:
 
 
 def _place(chance: float) -> int:
-    return next((place for place, edge in enumerate(_EDGES) if chance <= edge), len(_EDGES) - 1)
+    return min(bisect_left(_EDGES, chance), len(_EDGES) - 1)

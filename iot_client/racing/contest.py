@@ -129,7 +129,7 @@ class Contest:
     def _early(self) -> Verdict | None:
         """Rule 3: the best answer there is, if nothing possible ranks above it; rule 8: it waits for its counterpart."""
         best = self._best()
-        if best < 0 or any(self._rank(entrant) < self._rank(best) for entrant in range(self._twin + 1) if self.possible(entrant)):
+        if best < 0 or self._outranked(self._rank(best)):
             return None
         verdict = self._standing(best)
         if verdict.kind == STANDS and self._rules.merges and self._state[best] == _VALUE and self._awaits_counterpart(best):
@@ -162,6 +162,8 @@ class Contest:
 
     def _best(self) -> int:
         """The answer that ranks highest, -1 if there is none."""
+        if len(self._answered_at) < 2:
+            return next(iter(self._answered_at), -1)
         return min(self._answered_at, key=lambda entrant: (self._rank(entrant), self._answered_at[entrant], entrant), default=-1)
 
     def _standing(self, best: int) -> Verdict:
@@ -178,6 +180,10 @@ class Contest:
 
     def _awaits_counterpart(self, best: int) -> bool:
         return self.hopes if best == self._twin else self.possible(self._twin)
+
+    def _outranked(self, rank: int) -> bool:
+        """True if who ranks above may still answer."""
+        return rank > 0 and any(state == _IN and self._rank(entrant) < rank for entrant, state in enumerate(self._state))
 
     def _rank(self, entrant: int) -> int:
         """Rule 1: the lower the better."""

@@ -110,12 +110,12 @@ class Hedge:
             in_time: the chance that a twin begun at a time is.
         """
         late, cloud = self._foretell(seq, now, end)
-        arrival = self.arrivals[cloud]
-        never = arrival.nothing_by(seq, now, end)
+        missing = self.arrivals[cloud].awaited(seq, now)
+        never = missing(end)
 
         def nothing_by(at: float) -> float:
             """Either it is late, or it is in time and has not come yet."""
-            yet = arrival.nothing_by(seq, now, at) - never
+            yet = missing(at) - never
             return late + (1.0 - late) * yet / (1.0 - never) if yet > 0.0 else late
 
         return moment(now, last, self.accepted, late, nothing_by, in_time)

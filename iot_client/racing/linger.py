@@ -50,13 +50,13 @@ class Linger:
 
     def expire(self, now: float) -> None:
         """End what has lingered long enough, or for whose answers nobody works any more."""
-        for seq, until in list(self._until.items()):
+        for seq, until in list(self._until.items()) if self._until else ():
             if until <= now or not any(seq in rival.jobs for rival in self._rivals):
                 self._end(seq)
 
     def next_wakeup(self) -> float:
         """When the first frame has lingered long enough."""
-        return min(self._until.values(), default=NEVER)
+        return min(self._until.values()) if self._until else NEVER
 
     def withholds(self, seq: int) -> bool:
         """True if what is kept of a frame may not go yet; it is released in time."""

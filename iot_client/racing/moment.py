@@ -29,7 +29,7 @@ def moment(
         price: the misses that one run may cost: it is worth one frame of 1 / price.
         late: the chance that no answer comes in time.
         nothing_by: the chance that there is none at a time, given that there is none now.
-        in_time: the chance that a run begun at a time is.
+        in_time: the chance that a run begun at a time is; it never rises.
     """
     best, least = now, price + late * (1.0 - in_time(now))
     if late < least:
@@ -37,7 +37,10 @@ def moment(
     step = (last - now) / _LOOKS
     for look in range(1, _LOOKS if step > 0.0 else 0):
         at = now + look * step
-        cost = price * nothing_by(at) + late * (1.0 - in_time(at))
+        missed = late * (1.0 - in_time(at))
+        if missed >= least:
+            break  # a run that begins later still is in time by no better a chance
+        cost = price * nothing_by(at) + missed
         if cost < least:
             best, least = at, cost
     return best

@@ -38,6 +38,10 @@ _HOPELESS = 60.0
 _UNKNOWN = -1.0
 
 
+def _nothing(stage: int) -> float:
+    return _UNKNOWN
+
+
 class _Seen:
     """How long runs of one stage took here lately, and when the last one ended."""
 
@@ -58,7 +62,7 @@ class Race:
     def __init__(self, stream: Stream, fallback: Fallback, foresee: Callable[[int], float] | None = None) -> None:
         self._stream = stream
         self._fallback = fallback
-        self._foresee = foresee or (lambda stage: _UNKNOWN)
+        self._foresee = foresee or _nothing
         config = stream.config
         self._deadline, self._workers, self._pivot, self._n = config.deadline, config.workers, config.pivot, config.n
         self._varies = config.varies or (False,) * config.n
@@ -84,7 +88,10 @@ class Race:
             self._ended_at = now
         if event.nbytes:
             self._heads.add(sum(event.times) + event.encode_s)
-        self._costs.clear()
+        if event.start or self._foresee is not _nothing:
+            self._costs.clear()
+        elif self._costs:  # what ran before a cut is no part of what runs behind it
+            self._costs = {key: cost for key, cost in self._costs.items() if key[0] >= event.stop}
 
     def start(self, now: float) -> bool:
         """Begin every twin that must not wait any longer, and note when the next one is due; True if any began."""

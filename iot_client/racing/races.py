@@ -49,7 +49,7 @@ class Races:
         self._metering = stream.metering
         self._stream = stream
         self._rules = rules
-        self._names = rules.names
+        self._names, self._extrapolates = rules.names, rules.on_miss == "extrapolate"
         self._pivot = stream.config.pivot
         self._up = [False] * len(self.rivals)
         self._hopeless: set[int] = set()
@@ -176,8 +176,7 @@ class Races:
 
     def next_wakeup(self) -> float:
         """When something is due by itself."""
-        rivals = min((rival.next_wakeup() for rival in self.rivals), default=NEVER)
-        return min(self._due, self.linger.next_wakeup(), self.twins.next_wakeup(), rivals)
+        return min(self._due, self.linger.next_wakeup(), self.twins.next_wakeup(), *[rival.next_wakeup() for rival in self.rivals])
 
     # -- what follows ------------------------------------------------------------------------------
 
@@ -193,9 +192,10 @@ class Races:
         if not tick or now >= self.twins.next_wakeup():
             self.twins.start(now)
         for rival in self.rivals:
-            rival.settle(now)
-            for frame in rival.pump(now):
-                self._too_large(frame, rival)
+            if rival.jobs:
+                rival.settle(now)
+                for frame in rival.pump(now):
+                    self._too_large(frame, rival)
         self._judge_touched(now)
         self.linger.expire(now)
 
@@ -278,7 +278,7 @@ class Races:
         contest = frame.contest
         assert contest is not None
         before = contest.missed
-        verdict = contest.judge(now, due=due, last=self._last(frame.seq) >= 0)
+        verdict = contest.judge(now, due=due, last=self._extrapolates and self._last(frame.seq) >= 0)
         self.counts["missed"] += contest.missed and not before
         if verdict is not None:
             self._conclude(frame, verdict, now)

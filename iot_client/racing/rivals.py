@@ -115,7 +115,7 @@ class Rival:
 
     def pump(self, now: float) -> list[Frame]:
         """Send what may be sent; returns the frames that are too large for this server."""
-        if not self.up:
+        if not self._ready or not self.up:
             return []
         too_large: list[Frame] = []
         while self._ready:
@@ -142,6 +142,8 @@ class Rival:
         """
         if not self._stream.live:
             return self._ready[0]
+        if len(self.jobs) <= self.window.size:  # it is one of them
+            return self._ready[-1]
         there = sum(job.sent and _races(job.frame) for job in self.jobs.values())
         return self._ready[-1] if there < self.window.size else -1
 
@@ -361,14 +363,15 @@ class Rival:
 
     def settle(self, now: float) -> None:
         """Send again what has had no answer for too long; forget what lingers where no link is up."""
+        up = self.up
         for seq, job in list(self.jobs.items()):
-            if not self.up and not _races(job.frame):
+            if not up and not _races(job.frame):
                 del self.jobs[seq]
-            elif self.up and job.resend_at <= now:
+            elif up and job.resend_at <= now:
                 self.again(seq)
 
     def next_wakeup(self) -> float:
         """When a job is sent again, or the server of another session than home's must hear of us."""
         peer = self.peer.next_wakeup() if self.index else None
-        again = min((job.resend_at for job in self.jobs.values()), default=NEVER) if self.up else NEVER
+        again = min([job.resend_at for job in self.jobs.values()]) if self.jobs and self.up else NEVER
         return again if peer is None else min(again, peer)

@@ -98,7 +98,7 @@ class _Race(msgspec.Struct, eq=False, gc=False):
 
 
 class Scores:
-    """The fold; `event` and `command` are told what goes in and out of the machine, in order."""
+    """The fold; `event` and `command` are told what goes in and out of the machine, in order. `on_command` has who takes which."""
 
     def __init__(self, race: RaceConfig) -> None:
         self._race = race
@@ -114,7 +114,7 @@ class Scores:
             FrameCaptured: self._captured, StagesDone: self._ran, MessageReceived: self._heard, Combined: self._combined,
             HookFailed: lambda event, now: self._failed(event.hook),
         }
-        self._on_command: dict[type, Callable[[Any, float], None]] = {
+        self.on_command: dict[type, Callable[[Any, float], None]] = {
             RunStages: self._runs, SendMessage: self._sends, Choose: self._chooses, Combine: self._combines, Deliver: self._delivers,
         }
 
@@ -125,7 +125,7 @@ class Scores:
 
     def command(self, command: object, now: float) -> None:
         """The machine asks for this."""
-        if (take := self._on_command.get(type(command))) is not None:
+        if (take := self.on_command.get(type(command))) is not None:
             take(command, now)
 
     def score(self, risk: tuple[Bin, ...] = (), brier: float = 0.0, muster: Muster | None = None) -> RaceScore:
@@ -234,8 +234,12 @@ class Scores:
     def _close(self, race: _Race) -> None:
         """What was done for answers that did not stand is known now, but for those that come late."""
         race.over = True
-        self._count["extra"] += sum(nbytes for entrant, nbytes in race.sent_bytes.items() if entrant not in race.stands)
-        self._seconds["wasted"] += sum(took for entrant, took in race.cloud_s.items() if entrant not in race.stands)
+        for entrant, nbytes in race.sent_bytes.items():
+            if entrant not in race.stands:
+                self._count["extra"] += nbytes
+        for entrant, took in race.cloud_s.items():
+            if entrant not in race.stands:
+                self._seconds["wasted"] += took
         if race.twin_cpu_s >= 0.0 and self._twin not in race.stands:
             self._not_needed(race)
 

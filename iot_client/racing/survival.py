@@ -11,6 +11,7 @@ _LOW, _STEP, _BINS = 0.25, 1.06, 72
 """Ratios are counted in steps of 6 %, from 1/4 to 16; what lies beyond counts at the ends."""
 _PER_BIN = 1.0 / log(_STEP)
 _MOST = 1e100
+_END = _BINS - 1e-6
 _TAIL, _GUESS = 6.0, 4.0
 """Before anything is seen P(ratio > x) is x ** -6 beyond 1, worth four samples: one in eleven is half as late again, one in 64 twice
 as late. It orders the ratios that no sample has reached."""
@@ -41,12 +42,13 @@ class Survival:
 
     def beyond(self, ratio: float) -> float:
         """The weight of the samples above `ratio`, counted in newest ones, with what is believed before any."""
-        if not self._above:
-            self._above = [*accumulate(reversed(self._counts), initial=0.0)][::-1]
-        place = _place(ratio)
+        above = self._above or self._sum_up()
+        place = log(ratio / _LOW) * _PER_BIN if ratio > _LOW else 0.0  # as _place, without a call: this is asked a dozen times a frame
+        if place > _END:
+            place = _END
         low = int(place)
-        above = self._above[low + 1] + (low + 1 - place) * self._counts[low]
-        return above / self._weight + (_GUESS * ratio**-_TAIL if ratio > 1.0 else _GUESS)
+        weight = above[low + 1] + (low + 1 - place) * self._counts[low]
+        return weight / self._weight + (_GUESS * ratio**-_TAIL if ratio > 1.0 else _GUESS)
 
     def share(self, ratio: float) -> float:
         """The part of the samples above `ratio`."""
@@ -66,6 +68,10 @@ class Survival:
                 return ratio * _STEP
         return _LOW
 
+    def _sum_up(self) -> list[float]:
+        self._above = [*accumulate(reversed(self._counts), initial=0.0)][::-1]
+        return self._above
+
 
 def _place(ratio: float) -> float:
-    return min(max(0.0, log(ratio / _LOW) * _PER_BIN), _BINS - 1e-6) if ratio > _LOW else 0.0
+    return min(log(ratio / _LOW) * _PER_BIN, _END) if ratio > _LOW else 0.0

@@ -26,17 +26,31 @@ class Twins(Race):
     def __init__(self, stream: Stream, fallback: Fallback, rules: RaceConfig, hedge: Hedge | None = None) -> None:
         super().__init__(stream, fallback)
         self._rules = rules
+        self._always = rules.hedge == "always" or rules.merges
+        self._sure = self._always and rules.on_miss == "late"
+        """Every answer is wanted, in time or late: nothing is to be reckoned."""
         self.hedge = hedge
-        self._deadline, self._n = rules.deadline, stream.config.pivot
+        self._deadline, self._n, self._twin = rules.deadline, stream.config.pivot, rules.twin
 
     def start(self, now: float) -> bool:
         """Begin every local run that must not wait any longer, and note when the next one is due; True if any began."""
-        began, self._due = self.started, NEVER
+        began = seen = self.started
+        self._due, before, self._looked_at = NEVER, self._looked_at, now
+        waiting = [frame for frame in self._stream.frames.values() if frame.state == RACING and not frame.runs_here]
+        if not waiting:
+            return False
         ahead, oldest, twins = self._queue()
-        for frame in list(self._stream.frames.values()):
+        for frame in waiting:
             contest = frame.contest
-            if frame.state != RACING or frame.runs_here or contest is None or not contest.possible(self._rules.twin):
+            if contest is None or not contest.possible(self._twin):
                 continue
+            if self._sure:
+                if twins < 2 * self._workers or contest.missed:
+                    self._run(frame, now, now)
+                    twins += 1
+                continue
+            if self.started > seen:
+                seen, (ahead, oldest, twins) = self.started, self._queue()
             cost = self._cost(frame.split, frame.variant)
             lesson = self._lesson_at(cost) if not twins and self._rules.hedge == "risk" else NEVER
             at = min(lesson, self._latest(frame, now, cost.high + ahead / self._workers))
@@ -47,9 +61,7 @@ class Twins(Race):
             ):
                 if now >= lesson:
                     self._taught_at = now
-                self._run(frame, now, min(now, max(at, frame.due_at, self._looked_at)) if at != _AT_ONCE else now)
-                ahead, oldest, twins = self._queue()
-        self._looked_at = now
+                self._run(frame, now, min(now, max(at, frame.due_at, before)) if at != _AT_ONCE else now)
         return self.started > began
 
     def _latest(self, frame: Frame, now: float, takes: float) -> float:
@@ -64,8 +76,7 @@ class Twins(Race):
     def _at_once(self, frame: Frame) -> bool:
         """True if its answer is wanted whatever the clouds do."""
         assert frame.contest is not None
-        always = self._rules.hedge == "always" or self._rules.merges
-        return always or frame.contest.missed or not frame.contest.hopes
+        return self._always or frame.contest.missed or not frame.contest.hopes
 
     def _certain(self, frame: Frame) -> bool:
         """True if it runs here even if that is too late: its answer stands then, so the sooner it begins the better."""
@@ -91,9 +102,11 @@ class Twins(Race):
     def _run(self, frame: Frame, now: float, wanted_at: float) -> None:
         self.started += 1
         self._begun[frame.seq] = wanted_at
-        self._stream.run_here(frame, self._rules.twin, now)
+        self._stream.run_here(frame, self._twin, now)
 
     def _queue(self) -> tuple[float, float, int]:
         """Of the local runs at the workers: the typical seconds of all, when the first began, and how many there are."""
         twins = [frame for frame in self._stream.frames.values() if frame.runs_here and frame.state == RACING]
-        return sum(self._cost(twin.split, twin.variant).typical for twin in twins), min((t.twin_at for t in twins), default=0.0), len(twins)
+        if not twins:
+            return 0.0, 0.0, 0
+        return sum(self._cost(twin.split, twin.variant).typical for twin in twins), min(twin.twin_at for twin in twins), len(twins)
