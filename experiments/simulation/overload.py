@@ -6,24 +6,28 @@ others that did not get what they asked for. No device may have less than 0.8 of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import cloud_server.events as cloud
 import iot_client.events as iot
 from experiments.fleet.variety import TABLES, Variety
+from experiments.simulation.death_check import DIED
 from experiments.simulation.dice import Dice
 from experiments.simulation.record import Died, Record, Started, Trace
 from experiments.simulation.scenario import Device, Network, Scenario, Server, Stage
 from experiments.simulation.simulate import FIRST_SESSION
 from iot_client.outcome import Done
 
-__all__ = ["LEAST", "WINDOW", "Share", "draw_overload", "shares", "unfair"]
+__all__ = ["LEAST", "WINDOW", "Share", "draw_overload", "shares", "turmoil", "unfair"]
 
 LEAST = 0.8
 WINDOW = 10.0
 _STEP = 2.5
 _SECONDS = 20.0
+_AT_ONCE = 0.2
+"""Seconds within which those devices come that are there from the start."""
 _SETTLES = 3.0
 """Seconds after a device came, or a server began anew, until shares count."""
 
@@ -81,6 +85,24 @@ def unfair(trace: Trace) -> list[str]:
         f"{share.device}: share: in the {WINDOW:g} s from {share.at:g} s it got {share.got:.3f} s of the server, fair were {share.fair:.3f}"
         for share in shares(trace) if share.got < LEAST * share.fair
     ]
+
+
+def turmoil(trace: Trace) -> Counter[str]:
+    """What came between devices and server in this run, once each: so that many seeds can say how many of them had it."""
+    seen: set[str] = set()
+    for at, host, what, _ in trace.records:
+        kind = type(what)
+        if kind is Died:
+            seen.add("server killed" if host == "server" else "device killed")
+        elif kind is Started and host != "server" and at > _AT_ONCE:
+            seen.add("device joined later")
+        elif kind is iot.StopRequested and at < _SECONDS:
+            seen.add("device left early")
+        elif kind is cloud.BatchDone and any(job.error.startswith(DIED) for job in what.jobs):
+            seen.add("worker killed")
+    if any(True for _ in shares(trace)):
+        seen.add("shares judged")
+    return Counter(f"seeds: {what}" for what in seen)
 
 
 def shares(trace: Trace) -> Iterator[Share]:

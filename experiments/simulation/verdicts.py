@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import Counter
@@ -15,13 +16,19 @@ from experiments.simulation.seeds import Verdict, run_seeds
 
 __all__ = ["check_seeds"]
 
+_GARBAGE = 200_000
+"""New objects between two looks for garbage: a trace is tens of thousands of records, and to go through them often costs a tenth."""
+_SAID = 100
+"""Seeds between two lines of progress, where it goes to a file."""
+
 
 def check_seeds(path: str | None, first: int, count: int, jobs: int, *, overload: bool = False) -> int:
     """Simulate and check `count` seeds of the scenario in a file, else of random ones; returns 1 if a promise was broken."""
     scenario = load(path) if path else None
     seeds = range(first, first + count)
+    gc.set_threshold(_GARBAGE, 20, 20)
     began, failed, total = time.monotonic(), [], Counter[str]()
-    seconds = records = done = 0.0
+    seconds, records, done = 0.0, 0, 0
     for verdict in run_seeds(seeds, scenario, jobs, overload=overload):
         done += 1
         seconds += verdict.seconds
@@ -30,13 +37,20 @@ def check_seeds(path: str | None, first: int, count: int, jobs: int, *, overload
         if verdict.problems:
             failed.append(verdict.seed)
             _explain(verdict, path, scenario, overload)
-        if sys.stderr.isatty():
-            print(f"\r{int(done)} of {len(seeds)} seeds, {len(failed)} failed", end="", file=sys.stderr)
+        _progress(done, len(seeds), len(failed))
     took = time.monotonic() - began
     _summary(total)
-    print(f"{int(done)} seeds, {seconds:.0f} virtual s, {int(records)} records in {took:.1f} s ({seconds / took:.0f} x real time)")
+    print(f"{done} seeds, {seconds:.0f} virtual s, {records} records in {took:.1f} s ({seconds / took:.0f} x real time)")
     print(f"failed: {' '.join(map(str, failed))}" if failed else "every promise was kept")
     return 1 if failed else 0
+
+
+def _progress(done: int, count: int, failed: int) -> None:
+    text = f"{done} of {count} seeds, {failed} failed"
+    if sys.stderr.isatty():
+        print(f"\r{text}", end="", file=sys.stderr)
+    elif done % _SAID == 0:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _explain(verdict: Verdict, path: str | None, scenario: Scenario | None, overload: bool) -> None:
