@@ -15,7 +15,8 @@ from typing import NamedTuple
 from benchmarks.arrivals import KINDS, arrivals
 from benchmarks.batching_cuts import HEADINGS, cuts
 from benchmarks.batching_seeds import run_seeds
-from benchmarks.batching_world import Arrival, Curve, Outcome, Product, StaticTimer, World, run
+from benchmarks.batching_tuned import TIMERS, capacity, run_against, tuned
+from benchmarks.batching_world import Arrival, Curve, Outcome, Product, run
 from benchmarks.report import Report, arguments
 
 __all__ = ["capacity", "fair_shares", "jain", "main", "overloaded"]
@@ -26,7 +27,6 @@ SETTINGS = {
     "a small gain, one CPU": (Curve(0.004, 0.003, 0.1), 1),
     "four workers": (Curve(0.010, 0.002, 0.1), 4),
 }
-SIZES, WAITS = (1, 2, 4, 8, 12, 16, 24, 32), (0.0, 0.002, 0.005, 0.010, 0.020)
 LOADS = (0.3, 0.5, 0.7, 0.9, 1.1)
 
 
@@ -47,12 +47,6 @@ class Ask(NamedTuple):
         rate = self.load * capacity(self.curve, self.workers)
         budgets = [BUDGETS[device % 3] for device in range(self.devices)]
         return arrivals(self.kind, [rate * weight / sum(weights) for weight in weights], budgets, self.seconds, self.seed)
-
-
-def capacity(curve: Curve, workers: int, tightest: float = min(BUDGETS)) -> float:
-    """Frames per second in the largest batches of which two fit into the tightest budget."""
-    size = max((size for size in range(1, curve.largest + 1) if 2 * curve.seconds(size) <= tightest), default=1)
-    return workers * size / curve.seconds(size)
 
 
 def fair_shares(wanted: Sequence[float], total: float) -> list[float]:
@@ -82,26 +76,13 @@ def overloaded(ask: Ask) -> tuple[Outcome, list[float]]:
     return outcome, [outcome.in_time[device] / share for device, share in enumerate(shares)]
 
 
-def _tuned(ask: Ask, frames: Sequence[Arrival]) -> tuple[Outcome, int, float]:
-    """The timer with the most answers in time, its size and its wait."""
-    found: list[tuple[Outcome, int, float]] = []
-    for size in SIZES:
-        for wait in WAITS if size > 1 else WAITS[:1]:
-            found.append((run(ask.curve, ask.workers, frames, ask.seed, partial(_timer, size=size, wait=wait)), size, wait))
-    return max(found, key=lambda each: each[0].goodput)
-
-
-def _timer(world: World, size: int, wait: float) -> StaticTimer:
-    return StaticTimer(world, size, wait)
-
-
 def _against_timers(curve: Curve, workers: int, seconds: float, seed: int) -> Iterator[list[object]]:
     for kind in KINDS:
         for load in LOADS:
             ask = Ask(curve, workers, kind, load, 6, seconds, seed)
             frames = ask.frames()
             ours = product(ask, frames)
-            best, size, wait = _tuned(ask, frames)
+            best, size, wait = tuned(ask.curve, ask.workers, frames, ask.seed)
             yield [
                 f"{kind}, load {load}", ours.came.total() / ours.seconds, ours.goodput, 100 * ours.met, best.goodput, 100 * best.met,
                 f"{size}, {wait * 1e3:g} ms", ours.goodput / best.goodput,
@@ -124,11 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, show, and return the exit status."""
     parser = arguments("batching", "Batches by the latency model against batch timers, and overload, on virtual time.", rounds=1)
     parser.add_argument("--seeds", type=int, default=0, metavar="N", help="instead, check N random worlds with kills and joins")
+    parser.add_argument("--timers", type=int, default=0, metavar="N", help="instead, N random worlds against the best batch timer of each")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="the first of these worlds (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=12.0, metavar="S", help="virtual seconds of a run (default %(default)s)")
     parser.add_argument("--cuts", action="store_true", help="instead, devices with neighbouring cuts: batches shared and apart")
     options = parser.parse_args(argv)
     if options.seeds:
-        return run_seeds(range(1, options.seeds + 1))
+        return run_seeds(range(options.seed, options.seed + options.seeds))
+    if options.timers:
+        return run_against(range(options.seed, options.seed + options.timers))
     seconds = 5.0 if options.quick else options.seconds
     if options.cuts:
         report = Report("batching", f"{seconds:g} virtual seconds a run, 1 + 0.8 b and 10 + 1.5 b ms for b frames in the two stages")
@@ -138,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, (curve, workers) in list(SETTINGS.items())[: 1 if options.quick else None]:
         what = f"{name}: {curve.a * 1e3:g} + {curve.c * 1e3:g} b ms, capacity {capacity(curve, workers):.0f}/s"
         report.table(
-            f"{what}, against the best of {len(SIZES) * len(WAITS) - len(WAITS) + 1} timers",
+            f"{what}, against the best of {TIMERS} timers",
             ("arrivals", "frames/s", "in time/s", "met %", "timer: in time/s", "met %", "size, wait", "ratio"),
             list(_against_timers(curve, workers, seconds, 1)),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -20,6 +21,11 @@ _JAIN, _LEAST = 0.95, 0.8
 
 def check(seed: int) -> list[str]:
     """What is wrong with this seed's run, in words."""
+    return _check(seed)[0]
+
+
+def _check(seed: int) -> tuple[list[str], Counter[str]]:
+    """What is wrong, and how often workers died and devices came and went."""
     dice = random.Random(seed)
     curve = Curve(dice.uniform(0.002, 0.012), dice.uniform(0.0003, 0.003), dice.choice((0.02, 0.05, 0.1)), dice.choice((8, 16, 32)))
     workers, devices, kind = dice.choice((1, 1, 2, 4)), dice.randint(1, 8), dice.choice(sorted(KINDS))
@@ -31,10 +37,12 @@ def check(seed: int) -> list[str]:
     server = Product(world, range(devices))
     passer_by = devices  # comes for a second, now and then
     _schedule(world, server, kind, [rate * weight / sum(weights) for weight in weights], budgets, seed)
-    for visit in range(dice.randint(0, 3)):
+    visits = dice.randint(0, 3)
+    for visit in range(visits):
         _visit(world, server, kind, rate / devices, passer_by + visit, dice.uniform(2.0, _SECONDS - 2.0), seed)
     world.go(_SECONDS + 3.0)
-    return _problems(world, server) + _unfair(world, budgets if kind == "burst" else [0.0] * devices)
+    seen = Counter({"killed workers": world.deaths, "devices that came and went": visits})
+    return _problems(world, server) + _unfair(world, budgets if kind == "burst" else [0.0] * devices), seen
 
 
 def _schedule(world: World, server: Product, kind: str, rates: list[float], budgets: list[float], seed: int) -> None:
@@ -83,10 +91,15 @@ def _unfair(world: World, patience: Sequence[float]) -> list[str]:
 def run_seeds(seeds: Iterable[int]) -> int:
     """Check them all and say what was found; returns 1 if anything was."""
     count = bad = 0
+    total, worlds = Counter[str](), Counter[str]()
     for seed in seeds:
         count += 1
-        if problems := check(seed):
+        problems, seen = _check(seed)
+        total += seen
+        worlds.update(what for what in seen if seen[what])
+        if problems:
             bad += 1
             print(f"seed {seed}: {'; '.join(problems)}", flush=True)
+    print(", ".join(f"{total[what]} {what} in {worlds[what]} worlds" for what in sorted(total)))
     print(f"{count} seeds, {count - bad} without a finding: every frame told, fair, late work rare")
     return 1 if bad else 0

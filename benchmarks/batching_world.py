@@ -111,7 +111,7 @@ class World:
         self.dropped: Counter[str] = Counter()
         self.batches: Counter[int] = Counter()
         self._ended: set[Job] = set()
-        self.late = 0
+        self.late = self.deaths = 0
         self.busy = 0.0
 
     def at(self, time: float, what: Callable[[], None]) -> None:
@@ -138,7 +138,7 @@ class World:
         while self._free and self._queue:
             jobs, slack, done, since = self._queue.popleft()
             if self.dies and self._chance.random() < self.dies:
-                self._free -= 1
+                self._free, self.deaths = self._free - 1, self.deaths + 1
                 self.at(self.now + self.takes(jobs), lambda of=jobs, tell=done: tell(of, -1.0, 0.0))  # type: ignore[misc]
                 self.at(self.now + self.takes(jobs) + _REPLACED, self._replaced)
                 continue

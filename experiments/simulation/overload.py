@@ -7,7 +7,7 @@ others that did not get what they asked for. No device may have less than 0.8 of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import cloud_server.events as cloud
@@ -20,7 +20,7 @@ from experiments.simulation.scenario import Device, Network, Scenario, Server, S
 from experiments.simulation.simulate import FIRST_SESSION
 from iot_client.outcome import Done
 
-__all__ = ["LEAST", "WINDOW", "Share", "draw_overload", "shares", "turmoil", "unfair"]
+__all__ = ["LEAST", "WINDOW", "Share", "draw_overload", "judge", "shares", "unfair"]
 
 LEAST = 0.8
 WINDOW = 10.0
@@ -79,16 +79,27 @@ def _device(dice: Dice, wanted: float, varieties: tuple[Variety, ...], *, late: 
     )
 
 
+def judge(trace: Trace) -> tuple[list[str], Counter[str]]:
+    """What is unfair in this run, in words, and what came between devices and server, once each: so that of many seeds it can be said
+    how many had it."""
+    found = list(shares(trace))
+    seen = _turmoil(trace) | ({"shares judged"} if found else set())
+    return _words(found), Counter(f"seeds: {what}" for what in seen)
+
+
 def unfair(trace: Trace) -> list[str]:
     """Every device that had less than 0.8 of its fair share in some window, in words."""
+    return _words(shares(trace))
+
+
+def _words(found: Iterable[Share]) -> list[str]:
     return [
         f"{share.device}: share: in the {WINDOW:g} s from {share.at:g} s it got {share.got:.3f} s of the server, fair were {share.fair:.3f}"
-        for share in shares(trace) if share.got < LEAST * share.fair
+        for share in found if share.got < LEAST * share.fair
     ]
 
 
-def turmoil(trace: Trace) -> Counter[str]:
-    """What came between devices and server in this run, once each: so that many seeds can say how many of them had it."""
+def _turmoil(trace: Trace) -> set[str]:
     seen: set[str] = set()
     for at, host, what, _ in trace.records:
         kind = type(what)
@@ -100,9 +111,7 @@ def turmoil(trace: Trace) -> Counter[str]:
             seen.add("device left early")
         elif kind is cloud.BatchDone and any(job.error.startswith(DIED) for job in what.jobs):
             seen.add("worker killed")
-    if any(True for _ in shares(trace)):
-        seen.add("shares judged")
-    return Counter(f"seeds: {what}" for what in seen)
+    return seen
 
 
 def shares(trace: Trace) -> Iterator[Share]:

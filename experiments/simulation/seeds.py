@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from experiments.simulation.checker import validate
 from experiments.simulation.draw import draw
-from experiments.simulation.overload import draw_overload, turmoil, unfair
+from experiments.simulation.overload import draw_overload, judge
 from experiments.simulation.scenario import Scenario
 from experiments.simulation.sightings import sightings
 from experiments.simulation.simulate import simulate
@@ -33,9 +33,8 @@ def run_seed(seed: int, scenario: Scenario | None = None, *, overload: bool = Fa
     """Simulate and check one seed, of a random scenario unless one is given; in overload also that everybody has a fair share."""
     plan = scenario or (draw_overload(seed) if overload else draw(seed))
     trace = simulate(plan, seed)
-    problems = validate(trace) + (unfair(trace) if overload else [])
-    seen = sightings(trace) + turmoil(trace) if overload else sightings(trace)
-    return Verdict(seed, trace.seconds, len(trace.records), problems, seen)
+    unfair, turmoil = judge(trace) if overload else ([], Counter[str]())
+    return Verdict(seed, trace.seconds, len(trace.records), validate(trace) + unfair, sightings(trace) + turmoil)
 
 
 def run_seeds(seeds: Iterable[int], scenario: Scenario | None = None, jobs: int = 1, *, overload: bool = False) -> Iterator[Verdict]:

@@ -24,9 +24,16 @@ _SAID = 100
 
 def check_seeds(path: str | None, first: int, count: int, jobs: int, *, overload: bool = False) -> int:
     """Simulate and check `count` seeds of the scenario in a file, else of random ones; returns 1 if a promise was broken."""
+    usual = gc.get_threshold()
+    gc.set_threshold(_GARBAGE, *usual[1:])
+    try:
+        return _check(path, range(first, first + count), jobs, overload)
+    finally:
+        gc.set_threshold(*usual)
+
+
+def _check(path: str | None, seeds: range, jobs: int, overload: bool) -> int:
     scenario = load(path) if path else None
-    seeds = range(first, first + count)
-    gc.set_threshold(_GARBAGE, 20, 20)
     began, failed, total = time.monotonic(), [], Counter[str]()
     seconds, records, done = 0.0, 0, 0
     for verdict in run_seeds(seeds, scenario, jobs, overload=overload):

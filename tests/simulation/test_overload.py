@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from experiments.simulation.overload import LEAST, WINDOW, draw_overload, shares, unfair
+from experiments.simulation.overload import LEAST, WINDOW, draw_overload, judge, shares, unfair
 from experiments.simulation.record import Trace
 from experiments.simulation.seeds import run_seed
 from experiments.simulation.simulate import simulate
@@ -31,6 +31,12 @@ def test_there_is_overload_in_these_runs(trace: Trace) -> None:
     found = list(shares(trace))
     assert len({share.device for share in found}) >= 2
     assert sum(share.fair for share in found) / len({share.at for share in found}) < WINDOW * trace.scenario.server.workers * 1.01
+
+
+def test_what_came_between_is_told(trace: Trace) -> None:
+    """A server and workers were killed here, devices joined and left, none was killed; and shares were judged all the same."""
+    told = ("server killed", "worker killed", "device joined later", "device left early", "shares judged")
+    assert judge(trace) == ([], {f"seeds: {what}": 1 for what in told})
 
 
 def test_who_gets_too_little_is_named(trace: Trace) -> None:
