@@ -161,8 +161,8 @@ class Client:
         self._hooks = self._coordinator.hooks = Hooks.of(app, config, want, self._coordinator.put)
         self._executor = self._coordinator.executor = Executor(
             app, packer, workers=workers, want=want, answer=self._coordinator.put, wanted=self._coordinator.wants,
-            stop=config.pivot, measured=goal is not None or config.race is not None, on_note=self._on_note, variant=config.variant,
-            hooks=self._hooks,
+            stop=config.pivot, measured=goal is not None or self._coordinator.scores is not None, on_note=self._on_note,
+            variant=config.variant, hooks=self._hooks,
         )
         self.pulse, self.portion = self._coordinator.pulse, Portion(self._session, self._coordinator.put)
         self._thread = threading.Thread(target=self._loop, name="coordinator", daemon=True)

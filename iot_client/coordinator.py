@@ -19,7 +19,7 @@ from iot_client.events import (
 from iot_client.executor import Executor
 from iot_client.racing.hooks import Hooks
 from iot_client.racing.raced import RaceShelf
-from iot_client.racing.scores import Scores
+from iot_client.racing.undeclared import scores_of
 from iot_client.servers.links import Link, Links
 from iot_client.servers.peer import Peer
 from iot_client.session import Session
@@ -71,7 +71,7 @@ class Coordinator:
         self.session = session
         self.inbox: Inbox[tuple[Event | None, Any, Payload | None]] = Inbox()
         race = session.config.race
-        self.scores = None if race is None else Scores(race)
+        self.scores = scores_of(session)
         self._scored = {} if self.scores is None else self.scores.on_command
         self._raced = None if race is None else RaceShelf(race, packer, n, crossings=crossings, want=want)
         self.shelf = self._raced or Shelf(packer, n, crossings=crossings, want=want, resumed=bool(session.config.first))
@@ -99,7 +99,7 @@ class Coordinator:
         self.decided: Decided | None = None
         self.on_decided: Callable[[Decided], None] = lambda decided: None
         self._trace = trace
-        self._watched = trace is not None or race is not None
+        self._watched = trace is not None or self.scores is not None
         self._perform: dict[type, Callable[[Any], None]] = {
             Capture: self._capture, RunStages: self._run_stages, SendMessage: self._send_message, Deliver: self._hand_over,
             Release: self.shelf.release, Reopen: self._reopen, Note: self._note, Refuse: self._refuse, Finished: self._finish,

@@ -223,6 +223,15 @@ def test_any_app_races_on_two_servers(device: Callable[..., Device], server: Run
     assert {type(result.outcome) for result in results} == {Done} and {result.entrant for result in results} <= {"cloud", "cloud2", "local"}
 
 
+def test_a_race_that_no_app_declares_has_its_figures_too(device: Callable[..., Device]) -> None:
+    """With a deadline alone: who won, what was sent, and that nothing was missed."""
+    one = device(race_apps.plain, deadline=0.5, split=1)
+    assert {type(one.ask(cloud=0.02).outcome) for _ in range(5)} == {Done}
+    found = one.client.statistics().race
+    assert found is not None and (found.frames, found.misses) == (5, 0) and found.sent_bytes > 5 * 100_000
+    assert sum(each.wins for each in found.entrants) == 5 and found.twins == one.client.statistics().twins
+
+
 # -- hooks ---------------------------------------------------------------------------------------------
 
 
