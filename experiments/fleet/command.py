@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import Console
 
 from experiments.fleet.lab import FleetLab
-from experiments.fleet.page import tables, write_page
+from experiments.fleet.page import page, tables
 from experiments.fleet.report import make_report, read, write
 from experiments.fleet.systems import run_all, why_not
+from experiments.reporting.page import save
 from experiments.several_systems import Progress, changed, collect, show
 
 __all__ = ["asked", "remake", "run"]
@@ -41,4 +42,4 @@ def run(lab: FleetLab, options: Any, out: Path, progress: Progress, console: Con
 
 def remake(folder: Path) -> Path:
     """Make the page of a report anew; returns its path."""
-    return write_page(read(folder), folder)
+    return save(page(read(folder)), folder)

@@ -22,10 +22,10 @@ import msgspec
 from experiments.lab import fixed_cut
 from experiments.live.clips import Frame, mapped
 from experiments.live.recording import FrameNote, Pace, Plan, Recording, Sampler, pack, say, told
-from experiments.reporting.runs import DecisionRow
+from experiments.reporting.runs import decision_row, ended
 from iot_client import Client, Result
 from iot_client.events import Decided
-from iot_client.outcome import Done, Dropped, Failed, Filtered
+from iot_client.outcome import Done
 from tasks import END, App
 from tasks.app import load
 from wire.heap import keep_freed_memory
@@ -111,7 +111,7 @@ def main() -> None:
     client.close(0.5)
     say("finished")
     recording = Recording(
-        _frames(diary.results, pace.indices, Packer(app.types)), samples, tuple(_decision(plan.device, *one) for one in diary.decided),
+        _frames(diary.results, pace.indices, Packer(app.types)), samples, tuple(decision_row(plan.device, *one) for one in diary.decided),
         pace.skipped, cpu, (*diary.notes, *filter(None, (client.source_error,))), _stages(client),
     )  # fmt: skip
     Path(plan.out).write_bytes(msgspec.msgpack.encode(recording))
@@ -139,32 +139,13 @@ def _seen(client: Client) -> tuple[Any, ...]:
 
 
 def _frames(results: list[Result], indices: array[int], packer: Packer) -> tuple[FrameNote, ...]:
-    notes = []
-    for result in results:
-        outcome, where = _outcome(result)
-        value = pack(packer, result.value) if outcome == "done" else None
-        notes.append(FrameNote(
-            result.seq, indices[result.seq], result.captured_at, result.latency, outcome, where, result.split, result.codec,
-            result.sent_bytes, sum(result.cloud_s), value,
-        ))  # fmt: skip
-    return tuple(notes)
-
-
-def _outcome(result: Result) -> tuple[str, str]:
-    """The outcome in a word, and where the frame ended."""
-    outcome = result.outcome
-    if isinstance(outcome, Done):
-        return "done", outcome.where
-    if isinstance(outcome, Filtered):
-        return "filtered", "device" if outcome.stage < result.split else "cloud"
-    assert isinstance(outcome, (Dropped, Failed))
-    return ("dropped" if isinstance(outcome, Dropped) else "failed"), ""
-
-
-def _decision(device: int, at: float, decided: Decided) -> DecisionRow:
-    return DecisionRow(
-        device, at, decided.moved, decided.met, decided.text, decided.k, decided.codec, decided.k2, decided.codec2, decided.share
-    )
+    return tuple(
+        FrameNote(
+            result.seq, indices[result.seq], result.captured_at, *ended(result),
+            pack(packer, result.value) if isinstance(result.outcome, Done) else None,
+        )
+        for result in results
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

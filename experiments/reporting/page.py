@@ -13,7 +13,7 @@ from experiments.reporting.figures import bars
 from experiments.reporting.report import Measured, Report
 from experiments.reporting.timeline import timeline
 
-__all__ = ["document", "page", "picture", "write_page"]
+__all__ = ["document", "facts", "page", "picture", "save", "write_page"]
 
 _LISTED = 40
 """Decisions shown of one run before the rest is folded away."""
@@ -44,8 +44,13 @@ summary { cursor: pointer; color: #57606a; font-size: 13px; }
 
 def write_page(report: Report, folder: Path) -> Path:
     """Write report.html; returns its path."""
+    return save(page(report), folder)
+
+
+def save(text: str, folder: Path) -> Path:
+    """Write a page as report.html; returns its path."""
     path = folder / "report.html"
-    path.write_text(page(report), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -54,21 +59,25 @@ def page(report: Report) -> str:
     lab = report.lab
     first = {one.run.policy: one for one in reversed(report.measured)}
     body = [
-        f"<h1>{escape(lab.name)}</h1>", f'<p class="about">{escape(lab.about)}</p>' if lab.about else "",
         _setting(report), "<h2>Policies</h2>", _comparison(report),
         picture(bars(report.medians), "Policies against each other") if report.medians else "",
         *(_policy(first[policy], report) for policy in report.medians),
-        "<h2>Where it ran</h2>", _facts(report.environment), "<h2>Again</h2>", f"<pre>{escape(report.command)}</pre>",
-        '<p class="faint">report.json, frames.csv, samples.csv and decisions.csv beside this page hold all it was made from; '
-        "<code>python -m experiments report FOLDER</code> makes it anew.</p>",
     ]  # fmt: skip
-    return document(lab.name, body)
+    note = "report.json, frames.csv, samples.csv and decisions.csv beside this page hold all it was made from"
+    return document(lab.name, lab.about, body, report.command, environment=report.environment, data=note)
 
 
-def document(title: str, body: Iterable[str]) -> str:
-    """A whole page of these parts."""
+def document(
+    title: str, about: str, body: Iterable[str], command: str, *, environment: Mapping[str, str] | None = None, data: str = ""
+) -> str:
+    """A whole page: what was asked, what came of it, where it ran, how to run it again, and the data beside it that it is made from."""
+    again = f'<p class="faint">{escape(data)}; <code>python -m experiments report FOLDER</code> makes this page anew.</p>'
+    parts = "\n".join(part for part in (
+        f"<h1>{escape(title)}</h1>", f'<p class="about">{escape(about)}</p>' if about else "", *body,
+        f"<h2>Where it ran</h2>{facts(environment)}" if environment else "",
+        f"<h2>Again</h2><pre>{escape(command)}</pre>", again if data else "",
+    ) if part)  # fmt: skip
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    parts = "\n".join(part for part in body if part)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{parts}\n</body></html>\n'
 
 
@@ -79,11 +88,12 @@ def picture(svg: str, name: str) -> str:
 
 def _setting(report: Report) -> str:
     bodies = dict.fromkeys(one.run.body for one in report.measured)
-    return _facts({**description(report.lab), "made": f"{report.made} ({', '.join(bodies) or 'nothing was run'})"})
+    return facts({**description(report.lab), "made": f"{report.made} ({', '.join(bodies) or 'nothing was run'})"})
 
 
-def _facts(facts: Mapping[str, object]) -> str:
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
+def facts(those: Mapping[str, object]) -> str:
+    """Names and what they are, as a table."""
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in those.items())
     return f'<table class="facts">{rows}</table>'
 
 
@@ -121,8 +131,8 @@ def _policy(one: Measured, report: Report) -> str:
     if run.decisions:
         parts.append(f"<h3>Decisions ({len(run.decisions)})</h3>{_decisions(one)}")
     if run.facts:
-        facts = _facts({name: f"{value:.6g}" for name, value in run.facts.items() if "_step_" not in name})
-        parts.append(f"<details><summary>Calibration and facts</summary>{facts}</details>")
+        listed = facts({name: f"{value:.6g}" for name, value in run.facts.items() if "_step_" not in name})
+        parts.append(f"<details><summary>Calibration and facts</summary>{listed}</details>")
     parts += [f'<p class="faint">{escape(note)}</p>' for note in run.notes]
     return "\n".join(parts)
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from experiments.lab import Lab
 from experiments.links import LinkTrace, LoadTrace
-from experiments.reporting.runs import DecisionRow, FrameRow, Run, SampleRow
+from experiments.reporting.runs import DecisionRow, FrameRow, Run, SampleRow, decision_row, ended
 from experiments.setting import Setting
 from experiments.simulation.record import Broken, Record, Stood, Trace
 from iot_client.events import Decided, Deliver, Note
-from iot_client.outcome import Done, Dropped, Filtered
 
 __all__ = ["facts_of", "run_of"]
 
@@ -49,20 +48,7 @@ def _frames(number: int, records: list[Record], clock: float) -> Iterator[FrameR
     for record in records:
         what = record.what
         if type(what) is Deliver:
-            outcome, where = _outcome(what)
-            yield FrameRow(
-                number, what.seq, what.captured_at - clock, what.latency, outcome, where, what.split, what.codec, what.sent_bytes,
-                sum(what.cloud_s),
-            )
-
-
-def _outcome(what: Deliver) -> tuple[str, str]:
-    outcome = what.outcome
-    if type(outcome) is Done:
-        return "done", outcome.where
-    if type(outcome) is Filtered:
-        return "filtered", "device" if outcome.stage < what.split else "cloud"
-    return ("dropped" if type(outcome) is Dropped else "failed"), ""
+            yield FrameRow(number, what.seq, what.captured_at - clock, *ended(what))
 
 
 def _samples(number: int, records: list[Record], link: LinkTrace | None, load: LoadTrace | None) -> Iterator[SampleRow]:
@@ -82,4 +68,4 @@ def _decisions(number: int, records: list[Record]) -> Iterator[DecisionRow]:
     for record in records:
         what = record.what
         if type(what) is Decided:
-            yield DecisionRow(number, record.at, what.moved, what.met, what.text, what.k, what.codec, what.k2, what.codec2, what.share)
+            yield decision_row(number, record.at, what)

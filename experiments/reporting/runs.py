@@ -5,9 +5,15 @@ Times are seconds since the run began, which is when the first frame could be ca
 
 from __future__ import annotations
 
+from typing import Union
+
 import msgspec
 
-__all__ = ["DecisionRow", "FrameRow", "Run", "SampleRow"]
+from iot_client.events import Decided, Deliver
+from iot_client.outcome import Done, Dropped, Filtered
+from iot_client.result import Result
+
+__all__ = ["DecisionRow", "FrameRow", "Run", "SampleRow", "decision_row", "ended"]
 
 
 class FrameRow(msgspec.Struct, frozen=True, gc=False):
@@ -81,3 +87,20 @@ class Run(msgspec.Struct, frozen=True):
     decisions: tuple[DecisionRow, ...] = ()
     facts: dict[str, float] = {}
     notes: tuple[str, ...] = ()
+
+
+def ended(frame: Union[Deliver, Result]) -> tuple[float, str, str, int, str, int, float]:
+    """How a frame ended: the fields of its row from `latency` to `server_s`."""
+    outcome, where = frame.outcome, ""
+    if isinstance(outcome, Done):
+        word, where = "done", outcome.where
+    elif isinstance(outcome, Filtered):
+        word, where = "filtered", "device" if outcome.stage < frame.split else "cloud"
+    else:
+        word = "dropped" if isinstance(outcome, Dropped) else "failed"
+    return frame.latency, word, where, frame.split, frame.codec, frame.sent_bytes, sum(frame.cloud_s)
+
+
+def decision_row(device: int, at: float, what: Decided) -> DecisionRow:
+    """A decision, as its device told it."""
+    return DecisionRow(device, at, what.moved, what.met, what.text, what.k, what.codec, what.k2, what.codec2, what.share)

@@ -50,10 +50,9 @@ def write_sweep(folder: Path, points: Sequence[Point], fields: Sequence[str], la
     folder.mkdir(parents=True, exist_ok=True)
     write_table(folder / "sweep.csv", (_line(point, fields) for point in points))
     title = f"{lab.name}: {', '.join(fields)}"
-    body = [f"<h1>{escape(title)}</h1>", f'<p class="about">{escape(lab.about)}</p>' if lab.about else ""]
-    body += [picture(plot(points, fields[0], fields[1:]), title), _html_table(points, fields)]
+    body = [picture(plot(points, fields[0], fields[1:]), title), _html_table(points, fields)]
     path = folder / "sweep.html"
-    path.write_text(document(title, [*body, "<h2>Again</h2>", f"<pre>{escape(command)}</pre>"]), encoding="utf-8")
+    path.write_text(document(title, lab.about, body, command), encoding="utf-8")
     return path
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.reporting.page import save
 from experiments.several_systems import Note, Progress, changed, collect, show
 from experiments.speculation.lab import SpeculationLab
-from experiments.speculation.page import tables, write_page
+from experiments.speculation.page import page, tables
 from experiments.speculation.report import Measured, make_report, measured, read, write
 from experiments.speculation.run import run_race
 
@@ -47,4 +48,4 @@ def _runs(lab: SpeculationLab, note: Note) -> Iterator[Measured]:
 
 def remake(folder: Path) -> Path:
     """Make the page of a report anew; returns its path."""
-    return write_page(read(folder), folder)
+    return save(page(read(folder)), folder)

@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.reporting.page import save
 from experiments.several_systems import Progress, changed, collect, show
 from experiments.uplink.lab import UplinkLab
-from experiments.uplink.page import tables, write_page
+from experiments.uplink.page import page, tables
 from experiments.uplink.report import make_report, read, run_all, write
 
 __all__ = ["asked", "remake", "run"]
@@ -37,4 +38,4 @@ def run(lab: UplinkLab, options: Any, out: Path, progress: Progress, console: Co
 
 def remake(folder: Path) -> Path:
     """Make the page of a report anew; returns its path."""
-    return write_page(read(folder), folder)
+    return save(page(read(folder)), folder)

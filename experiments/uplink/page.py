@@ -2,78 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from pathlib import Path
-from typing import NamedTuple
 
 from rich.table import Table
 
-from experiments.reporting.page import document, picture
+from experiments.reporting.page import document, facts, picture
+from experiments.reporting.columns import Column, Rows, grid, heads, lines, terminal
 from experiments.uplink.draw import over_time, shares
 from experiments.uplink.lab import SYSTEMS
 from experiments.uplink.report import Measured, UplinkReport, means, shown
 
-__all__ = ["page", "tables", "write_page"]
-
-
-class _Column(NamedTuple):
-    name: str
-    title: str
-    scale: float = 1.0
-    digits: int = 1
+__all__ = ["page", "tables"]
 
 
 _COLUMNS = (
-    _Column("oracle", "% of the oracle", 100.0), _Column("share", "% of the bound", 100.0), _Column("gain", "gain /s", 1.0, 3),
-    _Column("accuracy", "accuracy", 1.0, 4), _Column("sent", "sent %", 100.0), _Column("in_time", "of these in time %", 100.0),
-    _Column("mbit", "Mbit/s", 1.0, 1),
+    Column("oracle", "% of the oracle", 100.0), Column("share", "% of the bound", 100.0), Column("gain", "gain /s", 1.0, 3),
+    Column("accuracy", "accuracy", 1.0, 4), Column("sent", "sent %", 100.0), Column("in_time", "of these in time %", 100.0),
+    Column("mbit", "Mbit/s", 1.0, 1),
 )  # fmt: skip
 
-_SERVICE = ("service", "accuracy", "local", "sent %", "in time %", "Mbit/s")
+_SERVICE = ("system", "service", "accuracy", "local", "sent %", "in time %", "Mbit/s")
 _NOTE = (
     "Gain is weight x frames per second x (accuracy - local accuracy), summed over services, means over sets and seeds. The oracle plans "
     "in the same way and knows the link's rate at once; the bound is what would be gained if every frame were in time and none ever waited."
 )
 
 
-def write_page(report: UplinkReport, folder: Path) -> Path:
-    """Write report.html; returns its path."""
-    path = folder / "report.html"
-    path.write_text(page(report), encoding="utf-8")
-    return path
-
-
 def page(report: UplinkReport) -> str:
     """The report as HTML: what was asked, the systems on each link, each service, the figures, where it ran, how to run it again."""
     lab = report.uplink
     body = [
-        f"<h1>{escape(lab.name)}</h1>", f'<p class="about">{escape(lab.about)}</p>' if lab.about else "",
-        _facts({system: SYSTEMS[system] for system in lab.systems} | {"made": report.made}),
-        *(f"<h2>Systems, {escape(link)}</h2>{_html([name.title for name in _COLUMNS], _rows(report, link))}" for link in lab.links),
+        facts({system: SYSTEMS[system] for system in lab.systems} | {"made": report.made}),
+        *(f"<h2>Systems, {escape(link)}</h2>{grid(heads(_COLUMNS), lines(_COLUMNS, _rows(report, link)))}" for link in lab.links),
         f'<p class="faint">{_NOTE}</p>',
         "<h2>Gain</h2>", picture(shares(report), "Gain"),
         f"<h2>Over time: {escape(shown(lab))}</h2>", picture(over_time(report), "Over time"),
-        f"<h2>Services: {escape(shown(lab))}</h2>", _html(list(_SERVICE), _services(report)),
-        "<h2>Where it ran</h2>", _facts(report.environment), "<h2>Again</h2>", f"<pre>{escape(report.command)}</pre>",
+        f"<h2>Services: {escape(shown(lab))}</h2>", grid(_SERVICE, _services(report)),
     ]  # fmt: skip
-    return document(lab.name, body)
+    note = "report.json and runs.csv beside this page have the figures of every case, frames.csv and grants.csv those of the case drawn"
+    return document(lab.name, lab.about, body, report.command, environment=report.environment, data=note)
 
 
 def tables(report: UplinkReport) -> list[Table]:
     """The systems for a terminal, a table per kind of link, and one of the services in the case that is drawn."""
-    lab, titles = report.uplink, [column.title for column in _COLUMNS]
-    found = [_table(f"{lab.name}: {link}", titles, _rows(report, link)) for link in lab.links]
-    return [*found, _table(f"services, {shown(lab)}", list(_SERVICE), _services(report))]
+    lab = report.uplink
+    found = [terminal(f"{lab.name}: {link}", heads(_COLUMNS), lines(_COLUMNS, _rows(report, link))) for link in lab.links]
+    return [*found, terminal(f"services, {shown(lab)}", _SERVICE, _services(report))]
 
 
-def _rows(report: UplinkReport, link: str) -> list[tuple[str, ...]]:
-    found = []
-    for system in dict.fromkeys(one.run.system for one in report.measured):
-        row = means(report, link, system)
-        if row:
-            found.append((system, *(f"{row[each.name] * each.scale:.{each.digits}f}" if each.name in row else "-" for each in _COLUMNS)))
-    return found
+def _rows(report: UplinkReport, link: str) -> Rows:
+    systems = dict.fromkeys(one.run.system for one in report.measured)
+    return {system: row for system in systems if (row := means(report, link, system))}
 
 
 def _services(report: UplinkReport) -> list[tuple[str, ...]]:
@@ -87,24 +66,3 @@ def _services(report: UplinkReport) -> list[tuple[str, ...]]:
 
 def _drawn(report: UplinkReport) -> list[Measured]:
     return [one for one in report.measured if one.run.case == shown(report.uplink) and not one.run.seed]
-
-
-def _table(title: str, titles: list[str], rows: list[tuple[str, ...]]) -> Table:
-    made = Table(title=title, title_justify="left")
-    made.add_column("system", no_wrap=True)
-    for name in titles:
-        made.add_column(name, justify="right")
-    for row in rows:
-        made.add_row(*row)
-    return made
-
-
-def _html(titles: list[str], rows: list[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in ["system", *titles])
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items())
-    return f'<table class="facts">{rows}</table>'

@@ -13,7 +13,9 @@ import pytest
 
 from benchmarks.child import free_port
 from iot_client import Client, Done, Dropped, Full
+from iot_client.result import Result
 from iot_client.spooling.spool import Spool
+from tasks import App
 from tests import spool_apps
 from tests.integration.bodies import assert_conserved, running_server
 from tests.integration.commands import client, until
@@ -145,20 +147,31 @@ def test_a_full_spool_holds_submit_back(tmp_path: Path) -> None:
             assert [result.value for result in client.results(10.0)] == [2 * i for i in range(taken)]
 
 
-def test_another_split_after_a_crash_gets_its_own_answers(tmp_path: Path) -> None:
-    """The session is resumed with frames cut elsewhere: the answers held for the first cut are not taken for it."""
-    app, notes = spool_apps.long, []
+def after_a_crash(app: App, folder: Path, split: int) -> list[Result]:
+    """A device took three of twenty answers, then was as if its process had died: no goodbye, and the spool as it was committed.
+
+    Returns:
+        what the next one gets, with one stage here.
+    """
     with running_server(app) as server:
-        options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "own_source": False, "spool": tmp_path, "device": "tester"}
-        client = Client(app, split=2, on_note=lambda level, text: notes.append(text), **options)
+        options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "own_source": False, "spool": folder, "device": "tester"}
+        client = Client(app, split=split, **options)
         client.start()
         for number in range(20):
             client.submit(np.full(10, number))
         [next(client.results(5.0)) for _ in range(3)]
-        crash(client)
+        client._coordinator.finished = True
+        client._coordinator.put(None)
+        client._thread.join(5)
+        client.spooler.close()
         with Client(app, split=1, **options) as client:
             client.end()
-            results = list(client.results(10.0))
+            return list(client.results(10.0))
+
+
+def test_another_split_after_a_crash_gets_its_own_answers(tmp_path: Path) -> None:
+    """The session is resumed with frames cut elsewhere: the answers held for the first cut are not taken for it."""
+    results = after_a_crash(spool_apps.long, tmp_path, split=2)
     assert [result.value for result in results] == [2 * result.seq for result in results]
     assert [result.seq for result in results] == list(range(results[0].seq, 20))
     assert results[0].seq <= 3
@@ -166,28 +179,9 @@ def test_another_split_after_a_crash_gets_its_own_answers(tmp_path: Path) -> Non
 
 def test_a_fold_begins_anew_after_a_crash(tmp_path: Path) -> None:
     """Stages with state, folded by the server, in a device that dies: all that was not taken is answered, from a fresh state on."""
-    app = spool_apps.folding
-    with running_server(app) as server:
-        options: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "own_source": False, "spool": tmp_path, "device": "tester"}
-        client = Client(app, split=1, **options)
-        client.start()
-        for number in range(20):
-            client.submit(np.full(10, number))
-        [next(client.results(5.0)) for _ in range(3)]
-        crash(client)
-        with Client(app, split=1, **options) as client:
-            client.end()
-            results = list(client.results(10.0))
+    results = after_a_crash(spool_apps.folding, tmp_path, split=1)
     first = results[0].seq
     assert [(each.seq, each.value) for each in results] == [(seq, sum(range(first, seq + 1))) for seq in range(first, 20)]
-
-
-def crash(client: Client) -> None:
-    """As if the process had died: the loop goes on nowhere, no goodbye, and the spool is as it was committed."""
-    client._coordinator.finished = True
-    client._coordinator.put(None)
-    client._thread.join(5)
-    client.spooler.close()
 
 
 def test_live_mode_refuses_a_spool(tmp_path: Path) -> None:
