@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from collections import Counter
+from math import ceil
 
 import msgspec
 import numpy as np
@@ -66,27 +67,33 @@ def live_at(fps: float, service: float, seconds: float) -> Live:
     )
 
 
-@promise(4, "a live stream of 30 fps into a server that does 5", quick=8, full=300)
+@promise(4, "a live stream of 30 fps into a server that does 5", quick=24, full=300)
 def slow_server(run: Run) -> Seen:
-    """The age at delivery stays within the service time, two frame periods and a round trip; drops are told exactly."""
+    """The age at delivery stays within the service time, two frame periods and a round trip; drops are told exactly.
+
+    Three answers have one service time more: the first two, by which the server learns what a frame takes, and the last, whose place
+    no newer frame takes while it waits. 99 in 100 say something from a hundred others on, which `quick` has.
+    """
     service, fps = 0.2, 30.0
     seen = live_at(fps, service, run.count)
-    ages = seen.ages[2:]  # the first two teach the server what a frame takes
-    p99 = statistics.quantiles(ages, n=100)[98]
+    ages, ends = sorted(seen.ages[2:-1]), max(*seen.ages[:2], seen.ages[-1])
+    p99 = ages[ceil(0.99 * len(ages)) - 1]
     bound = service + 2 / fps + seen.rtt
-    told = Seen(good=len(ages) + sum(seen.drops.values()), tried=seen.captured - 2, figures={
+    told = Seen(good=len(seen.ages) + sum(seen.drops.values()), tried=seen.captured, figures={
         "done": len(seen.ages), **{f"dropped {reason}": count for reason, count in seen.drops.items()},
         "age p50 ms": round(1e3 * statistics.median(ages)), "age p99 ms": round(1e3 * p99), "bound ms": round(1e3 * bound),
-        "longest queue": seen.longest_queue,
+        "first and last ms": round(1e3 * ends), "longest queue": seen.longest_queue,
     })
     if not seen.conserved or seen.other or not seen.in_order:
         raise Broken(f"{seen.captured} captured, {len(seen.ages)} done, {dict(seen.drops)} dropped, {seen.other} else", told)
-    if len(ages) < 0.9 * run.count / service - 2:
-        raise Broken(f"{len(ages)} frames done in {run.count} s, the server can do {run.count / service:.0f}", told)
+    if len(seen.ages) < 0.9 * run.count / service:
+        raise Broken(f"{len(seen.ages)} frames done in {run.count} s, the server can do {run.count / service:.0f}", told)
     if seen.longest_queue > 1:
         raise Broken(f"{seen.longest_queue} frames waited at the server, promised is 1", told)
     if p99 > bound:
         raise Broken(f"age at delivery p99 {1e3 * p99:.0f} ms, promised is {1e3 * bound:.0f}", told)
+    if ends > bound + service:
+        raise Broken(f"age of the first two and the last up to {1e3 * ends:.0f} ms, promised is {1e3 * (bound + service):.0f}", told)
     return told
 
 
