@@ -137,13 +137,15 @@ def _overhead(report: Report, host: str, frames: int) -> None:
     rows: list[list[Any]] = []
     for name, options in (("the local answer, no server", {}), ("the local answer, raced by a server", {"host": host, "hedge": "always"})):
         with Client(first, mode="live", workers=2, **options) as client:
-            results, took = client.results(30.0), []
+            results, took, before = client.results(30.0), [], time.process_time()
             for _ in range(frames):
                 client.submit(item(0.0, 0.3))
                 took.append(1e3 * next(results).latency)
+            cpu = 1e6 * (time.process_time() - before) / frames
         took = sorted(took[frames // 10 :])
-        rows.append([name, median(took), took[int(0.95 * len(took))], f"<= {OVERHEAD_MS}" if options else None])
-    report.table(f"overhead, ms, load {psutil.getloadavg()[0]:.1f}", ("way", "median", "p95", "target"), rows)
+        rows.append([name, median(took), took[int(0.95 * len(took))], f"<= {OVERHEAD_MS}" if options else None, cpu])
+    columns = ("way", "median", "p95", "target", "CPU of this process, us a frame")
+    report.table(f"overhead, ms, load {psutil.getloadavg()[0]:.1f}", columns, rows)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from experiments.several_systems import Note, Progress, changed, collect, show
 from experiments.speculation.lab import SpeculationLab
 from experiments.speculation.page import page, tables
 from experiments.speculation.report import Measured, make_report, measured, read, write
+from experiments.speculation.rows import RaceRun
 from experiments.speculation.run import run_race
 
 __all__ = ["asked", "remake", "run"]
+
+_LIVE = "experiments.speculation.live"
+"""Loaded where it is asked for: it wants Linux."""
 
 
 def asked(lab: SpeculationLab, options: Any) -> SpeculationLab:
@@ -25,12 +31,18 @@ def asked(lab: SpeculationLab, options: Any) -> SpeculationLab:
     Raises:
         ValueError: an option is not legal for it; the text says which.
     """
-    return changed(lab, options, "races of this kind run")
+    if options.body != "live":
+        return changed(lab, options, "races of this kind run")
+    found = changed(lab, Namespace(**{**vars(options), "body": "simulate"}), "races of this kind run")
+    if problem := import_module(_LIVE).refused(found):
+        raise ValueError(problem)
+    return found
 
 
 def run(lab: SpeculationLab, options: Any, out: Path, progress: Progress, console: Console) -> int:
     """Run it, write data and page, print a table per deadline; returns the exit code. What was run by then is kept."""
-    found, code = collect(partial(_runs, lab), len(lab.deadlines_ms) * lab.seeds * len(lab.systems), options, progress)
+    run_one = import_module(_LIVE).run_live if options.body == "live" else run_race
+    found, code = collect(partial(_runs, lab, run_one), len(lab.deadlines_ms) * lab.seeds * len(lab.systems), options, progress)
     if found:
         report = make_report(lab, found, command=options.again)
         write(report, out)
@@ -38,12 +50,12 @@ def run(lab: SpeculationLab, options: Any, out: Path, progress: Progress, consol
     return code
 
 
-def _runs(lab: SpeculationLab, note: Note) -> Iterator[Measured]:
+def _runs(lab: SpeculationLab, run_one: Callable[[SpeculationLab, str, float, int], RaceRun], note: Note) -> Iterator[Measured]:
     for deadline in lab.deadlines_ms:
         for seed in lab.numbers:
             for system in lab.systems:
                 note(f"{deadline:g} ms, {system}, seed {seed}")
-                yield measured(run_race(lab, system, deadline, seed), lab)
+                yield measured(run_one(lab, system, deadline, seed), lab)
 
 
 def remake(folder: Path) -> Path:

@@ -87,7 +87,7 @@ def _over_time(axes: Axes, one: Measured) -> None:
     for frame in run.frames:
         if not start - _AROUND <= frame.captured <= start + seconds + _AROUND:
             continue
-        good = in_time(frame, due)
+        good = in_time(frame, due + run.grace_s)
         colour = (CLOUD if frame.entrant == "cloud" else DEVICE) if good else RED
         axes.plot(frame.captured, min(frame.latency, 1.3 * due) * 1e3, "o", color=colour, markersize=4)
         if frame.local_s:

@@ -69,12 +69,16 @@ class Ledger(list[Record]):
     def _on_delivered(self, record: Record) -> None:
         self._delivered[record.what.seq] = record.what
 
+    def served(self, seq: int, seconds: float) -> None:
+        """A server took so long for a frame."""
+        self._cloud[seq] = self._cloud.get(seq, 0.0) + seconds
+
     def _served(self, record: Record) -> None:
         event: cloud.BatchDone = record.what
         each = sum(event.times) / max(1, len(event.jobs))
         for job in event.jobs:
             if job.kind != "dropped":
-                self._cloud[job.seq] = self._cloud.get(job.seq, 0.0) + each
+                self.served(job.seq, each)
 
     def _broke(self, record: Record) -> None:
         self.broken.append(f"{record.host}: {record.what.text}")

@@ -44,7 +44,7 @@ def figures_of(run: RaceRun, lab: SpeculationLab) -> RaceFigures:
     frames = [frame for frame in run.frames if frame.captured >= lab.warmup]
     count = len(frames) + run.unread
     worth = {"local": lab.local_accuracy, "cloud": lab.cloud_accuracy}
-    due = run.deadline_ms / 1e3
+    due = run.deadline_ms / 1e3 + run.grace_s
     good = [frame for frame in frames if is_good(frame, run)]
     latencies = sorted(frame.latency for frame in frames if frame.outcome == "done")
     won = [frame.entrant for frame in frames if in_time(frame, due)]

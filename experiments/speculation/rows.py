@@ -31,7 +31,10 @@ class BinRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class RaceRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One system, one deadline, one seed. `unread` are frames of the camera that the device did not take."""
+    """One system, one deadline, one seed. `unread` are frames of the camera that the device did not take.
+
+    An answer counts as in time that was delivered `grace_s` behind the deadline: live, what stands at the deadline comes a turn later.
+    """
 
     system: str
     deadline_ms: float
@@ -40,4 +43,5 @@ class RaceRun(msgspec.Struct, frozen=True, kw_only=True):
     unread: int = 0
     cuts: tuple[tuple[float, float], ...] = ()
     bins: tuple[BinRow, ...] = ()
+    grace_s: float = 0.0
     brier: float = 0.0

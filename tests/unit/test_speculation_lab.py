@@ -83,7 +83,7 @@ def test_what_is_no_system_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "small.toml").write_text(SMALL)
     for words, error in (
         (["--policies", "magic"], "system 'magic'; legal are"), (["--policies", "risk:2"], "a chance from 0 to 1"),
-        (["--body", "live"], "legal is simulate"),
+        (["--body", "live"], "legal live are risk"),
     ):
         assert main(["run", str(tmp_path / "small.toml"), *words, "--out", str(tmp_path / "a")]) == 2
         assert error in capsys.readouterr().err
