@@ -18,6 +18,8 @@ __all__ = ["better", "build", "values"]
 
 _GRAIN = 1e-9
 _GAIN = 1e-7
+_WORTH = 5e-4
+"""A round of changes that gained less than this part is the last: a plan is replaced for ten times that."""
 _PROMISING = 48
 """Changes that are looked at again after the best one was made."""
 _MOST = 4096
@@ -50,16 +52,14 @@ def values(modes: Modes, base: Array, steps: Sequence[tuple[int, Array]]) -> Arr
 
 def _serve(modes: Modes, variant: int, room: Array, free: Array, rows: Array) -> Array:
     """Fill a variant's room in these sets, and say how many frames per second it serves."""
-    fps: list[float] = modes.table.fps.tolist()
-    used, would, taken = np.zeros(len(rows)), np.empty(len(rows)), np.empty(len(rows), bool)
     chosen = free[:, rows]
+    asks = np.where(chosen, modes.table.fps[:, None], np.inf)
+    used, would, taken = np.zeros(len(rows)), np.empty(len(rows)), np.zeros(chosen.shape, bool)
     for client, level in modes.level[variant]:
-        np.add(used, fps[client], out=would)
-        np.less_equal(would, room[level], out=taken)
-        taken &= chosen[client]
-        np.copyto(used, would, where=taken)
-        chosen[client] ^= taken
-    free[:, rows] = chosen
+        np.add(used, asks[client], out=would)
+        np.less_equal(would, room[level], out=taken[client])
+        np.copyto(used, would, where=taken[client])
+    free[:, rows] = chosen ^ taken
     return used
 
 
@@ -93,6 +93,6 @@ def better(modes: Modes, counts: Array, rounds: int = 50) -> tuple[Array, float]
             counts[more[best]] += 1
             order = order[counts[less[order]] > 0]
             less, more = less[order], more[order]
-        if value == before:
+        if value <= before * (1.0 + _WORTH):
             break
     return counts, value
