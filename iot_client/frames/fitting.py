@@ -17,8 +17,15 @@ __all__ = ["Fitting"]
 
 _SURE = 0.85
 """The same where the server is slow as well, by which nine of ten frames do not meet: both at once are rare."""
-_FILL = 0.95
-"""Of the link that frames may take in the long run; what is uneven stands in line for a moment, and is counted there."""
+_FILL = 0.9
+"""Of the link that frames may take in the long run: on one that is full the next frame leaves before a receipt can be overdue."""
+_FELL = 0.5
+"""Of what a link can carry at most while a receipt is overdue: it has fallen, and where to cannot be seen yet."""
+_USUAL = 0.8
+"""A receipt is overdue when it is later than so many of the last ones were, and by more than..."""
+_OFF, _GRAIN = 0.05, 0.001
+"""... this part of the time it should take, and these seconds."""
+_RECEIPTS = 64
 _HIGH = 0.95
 _SAMPLES = 32
 _ALPHA = 0.2
@@ -54,8 +61,10 @@ class Fitting:
         self._arrived = -inf
         """When the last receipt left the server, as it seems from here, and the way back."""
         self._charges = False
-        self._expected: dict[int, tuple[float, float]] = {}
-        """By frame under way when it left, and the seconds its arrival should take."""
+        self._behind = RollingQuantile(_RECEIPTS)
+        """Seconds by which receipts came later than they should have."""
+        self._expected: dict[int, tuple[float, float, float]] = {}
+        """By frame under way when it left, the bytes up to its last one, and the seconds they should take."""
 
     # -- what is seen ------------------------------------------------------------------------------
 
@@ -71,18 +80,28 @@ class Fitting:
         if not self.link.outstanding:
             self._since = now
         if rate and len(self._expected) < _UNDER_WAY:
-            self._expected[seq] = now, (self._line(rate, now) + nbytes) / rate
+            amount = self._line(rate, now) + nbytes
+            self._expected[seq] = now, amount, amount / rate
         self.link.sent(seq, nbytes, now)
 
     def received(self, seq: int, held: float, now: float) -> None:
         """The server has had it for `held` seconds."""
-        expected = self._expected.pop(seq, None)
-        if expected is not None:
-            took = now - held - self.link.min_rtt(now) - expected[0] - _MARGIN
-            self._doubt.arrived(expected[1] / max(took, expected[1]))
+        if seq in self._expected:
+            left, _, seconds = self._taken(seq)
+            took = now - self.link.min_rtt(now) - left
+            self._behind.add(max(0.0, took - seconds))
+            self._doubt.arrived(seconds / max(took - held - _MARGIN, seconds))
         self.link.received(seq, now, held=held)
         self._since = now
         self._arrived = max(self._arrived, now - held)
+
+    def _taken(self, seq: int) -> tuple[float, float, float]:
+        """What was expected of the frame. Those before it arrived, too: a receipt stands for all that left sooner."""
+        while True:
+            first = next(iter(self._expected))
+            expected = self._expected.pop(first)
+            if first == seq:
+                return expected
 
     def round_trip(self, seconds: float, lost: Iterable[int], now: float) -> None:
         """A heartbeat came back, and says what did not arrive. One that stood behind frames says nothing of the path."""
@@ -115,14 +134,26 @@ class Fitting:
         rate = self.link.rate(now)
         if not rate or not self._sizes:
             return planned
+        fallen, part = self._fallen(now), self._doubt.part
+        if fallen:
+            rate, part = min(rate, fallen) * _FELL, 1.0
         head = self._head.quantile(_HIGH) or 0.0
         rest = age + head + self.link.min_rtt(now) + _MARGIN
         line = self._line(rate, now + head)
         slow, usual = self._held.quantile(_HIGH) or 0.0, self._held.quantile(0.5) or 0.0
-        room = min((self._deadline - rest - slow) * _SURE, (self._deadline - rest - usual) * self._doubt.part) * rate - line
+        room = min((self._deadline - rest - slow) * _SURE, (self._deadline - rest - usual) * part) * rate - line
         if self._period:
             room = min(room, _FILL * self._period * rate)
         return self._variants[next((rank for rank in range(top, 0, -1) if self.nbytes(rank) <= room), 0)]
+
+    def _fallen(self, now: float) -> float:
+        """What the link can carry at most if the first frame on it is overdue, in bytes per second; 0.0 if it is not."""
+        if not self._expected:
+            return 0.0
+        left, amount, seconds = next(iter(self._expected.values()))
+        took = now - self.link.min_rtt(now) - left
+        usual = min(self._behind.quantile(_USUAL) or 0.0, self._deadline / 4)
+        return amount / took if took > seconds + max(_OFF * seconds + _GRAIN, usual) else 0.0
 
     def _line(self, rate: float, at: float) -> float:
         """Bytes that stand in line at a time, at this rate."""

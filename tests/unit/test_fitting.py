@@ -65,6 +65,34 @@ def test_a_receipt_that_is_overdue_shows_a_slow_link_at_once() -> None:
     assert fitting.variant("d", 0.0, now + 0.15) == "a"
 
 
+def test_a_link_that_just_fell_is_not_counted_on() -> None:
+    """40,000 bytes should have taken 29 ms: a millisecond before that all is well, six after it half of what was carried at most counts."""
+    fitting, now = fed(1.4e6, deadline=0.2)
+    fitting.sent(99, 40_000, now)
+    assert fitting.variant("d", 0.0, now + 0.028) == "d"
+    assert fitting.variant("d", 0.0, now + 0.036) == "c"
+
+
+def test_receipts_that_are_often_that_late_show_no_fall() -> None:
+    """Where one in two comes ten milliseconds later than it should, another one that does says nothing."""
+    fitting, now = fed(1.4e6, deadline=0.2)
+    for seq in range(60):
+        fitting.sent(100 + seq, 40_000, now)
+        fitting.received(100 + seq, 0.010 * (seq % 2), now + 40_000 / 1.4e6 + 0.001 + 0.010 * (seq % 2))
+        now += 0.06
+    fitting.sent(99, 40_000, now)
+    assert fitting.variant("d", 0.0, now + 0.036) == "d"
+
+
+def test_a_receipt_stands_for_the_frames_before() -> None:
+    """The first one's was lost; it is not overdue for ever."""
+    fitting, now = fed(1.4e6, deadline=0.2)
+    fitting.sent(98, 20_000, now)
+    fitting.sent(99, 20_000, now)
+    fitting.received(99, 0.0, now + 0.030)
+    assert fitting.variant("d", 0.0, now + 1.0) == "d"
+
+
 def test_nothing_known_means_the_plan() -> None:
     """Before the first receipt."""
     assert Fitting(NAMES, 0.1).variant("d", 0.0, 0.0) == "d"
