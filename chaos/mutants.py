@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _LEAST = 0.95
 _QUICKEST = (
     "server_ownership", "session*", "peer*", "scheduler*", "sessions", "stream*", "memory*", "race",
-    "races", "contest", "reports", "delivery", "admission",
+    "races", "contest", "twins", "moment", "muster", "races_hedged", "siblings", "undeclared", "reports", "delivery", "admission",
     "batching", "handshake", "checksum", "wire_protocol", "wire_garbage", "wire_refusals", "wire_spec",
     "ceilings", "doubt", "knocks", "moment", "muster", "precedence",
 )  # fmt: skip
@@ -72,7 +72,7 @@ def try_one(mutation: Mutation, folder: Path) -> Fate:
     try:
         if mutation.old:
             apply(mutation, folder)
-        killer = next((found for step in (_unit, _races, _faults, _seeds) if (found := step(folder))), "")
+        killer = next((found for step in (_unit, _hedging, _races, _faults, _seeds) if (found := step(folder))), "")
         return Fate(mutation, killer, time.monotonic() - begun)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,6 +102,10 @@ def _unit(folder: Path) -> str:
     patterns = [f"tests/unit/test_{name}.py" for name in _QUICKEST]
     files = sorted(str(path.relative_to(folder)) for pattern in patterns for path in folder.glob(pattern))
     return _pytest(folder, *files)
+
+
+def _hedging(folder: Path) -> str:
+    return _pytest(folder, "tests/unit/test_hedging.py")
 
 
 def _faults(folder: Path) -> str:

@@ -13,6 +13,7 @@ from tests.unit.hedged import FPS, NEVER, asked, made, outages, travelled, wants
 from experiments.links import LinkSpec
 from iot_client.racing.calibration import Calibration
 from iot_client.racing.config import ACCEPTED
+from iot_client.racing.arrival import Arrival
 from iot_client.racing.hedging import Hedge
 
 DEADLINE = 0.1
@@ -155,6 +156,22 @@ def test_of_two_clouds_the_better_one_counts() -> None:
     assert hedge.risk(300, now + 0.032, now + DEADLINE) > 0.8
 
 
+@pytest.mark.parametrize("fast", [0, 1])
+def test_a_cloud_that_is_always_late_makes_no_frame_a_risk(fast: int) -> None:
+    """Its answers come at twice the deadline; the other one's are in time, whichever of the two it is."""
+    hedge, order = Hedge(clouds=2), []
+    for index in range(300):
+        for cloud in (0, 1):
+            takes = 0.05 if cloud == fast else 2 * DEADLINE
+            order += [(index / FPS, hedge.sent, (index, 1000), cloud), (index / FPS + takes, hedge.answered, (index, takes - 0.03), cloud)]
+    for now, tell, words, cloud in sorted(order, key=lambda each: each[0]):
+        tell(*words, now, cloud)
+    now = 310 / FPS
+    for cloud in (0, 1):
+        hedge.sent(300, 1000, now, cloud)
+    assert hedge.risk(300, now + 0.03, now + DEADLINE) < 0.02
+
+
 def test_what_is_decided_before_its_end_counts_as_the_chance_it_had() -> None:
     """A frame that has its local answer before its end was neither late nor in time; one without any at its end was late."""
     hedge, _ = asked(made([0.05] * 300), DEADLINE)
@@ -218,3 +235,17 @@ def test_the_table_corrects_what_is_wrong_and_says_how_good_it_was() -> None:
     assert table.corrected(0.02, 1) == 0.02
     assert table.brier == pytest.approx((0.02**2 + 0.98**2) / 2)
     assert [(each.predicted, each.seen, each.frames) for each in table.bins()] == [(pytest.approx(0.02), 0.5, 400)]
+
+
+def test_a_receipt_that_does_not_come_makes_a_late_answer_likelier() -> None:
+    """It is more punctual than the answer: where it is later than nine of ten the chance of an answer in time is a tenth as good."""
+    arrival = Arrival()
+    for seq in range(500):
+        at = seq / FPS
+        arrival.sent(seq, 1000, at)
+        arrival.receipt(seq, 0.0, at + 0.01 + 0.0005 * (seq % 10))
+        arrival.answered(seq, 0.02, at + 0.035 + 0.0005 * (seq % 10))
+    arrival.sent(500, 1000, 40.0)
+    told = [arrival.outlook(500, 40.0 + seconds, 40.08) for seconds in (0.0, 0.0125, 0.0142)]
+    soon, later, last = (outlook.late for outlook in told if outlook is not None)
+    assert later == pytest.approx(2 * soon, rel=0.3) and last == pytest.approx(10 * soon, rel=0.3)

@@ -129,3 +129,14 @@ def test_lossless_waits_for_no_cloud_that_takes_no_part() -> None:
         racer.runs_here(seq, 1.06, "failed", stage=1, error="no model")
     racer.tick(1.02 + DEADLINE)
     assert [racer.delivered[seq].outcome for seq in (before, after)] == [Failed(1, "no model")] * 2
+
+
+def test_a_frame_that_waited_for_a_cloud_is_not_sent_when_that_takes_part_again() -> None:
+    """The server said that it cannot while the frame was waiting for its link; its next life gets what was captured since."""
+    racer = Racer(2, up=1, hedge="never")
+    racer.raced(1.0)
+    racer.connect(1, 1.01, **CANNOT)
+    racer.breaks(1, 1.02)
+    assert submitted(racer.connect(1, 1.05)) == []
+    racer.capture(1.06)
+    assert submitted(racer.cut(1, 1.06)) == [(1, 0), (1, 1)]

@@ -142,6 +142,15 @@ def test_a_device_with_two_sessions_has_one_share() -> None:
     assert behind.count(OTHER) == 3 and set(behind) == set(links)
 
 
+def test_a_device_with_two_sessions_has_one_share_of_the_memory() -> None:
+    """It counts as one device: where one session has it all the other may have an even part, and when one ends the other has it all."""
+    one = server("cloud", "cloud2")
+    memory, (mine, its) = one.machine.memory, [one.machine.sessions[session].account for session in (SESSION, RIVAL)]
+    assert memory.live == 1 and mine.charge == memory.share and its.share == memory.share // 2
+    one.hears(Bye("bye"), 1.0, session=SESSION, peer=b"0")
+    assert memory.live == 1 and its.share == memory.share
+
+
 @pytest.mark.parametrize("apart", [{"device": "other"}, {"variant": "cloud"}])
 def test_two_devices_have_two_shares(apart: dict[str, str]) -> None:
     """Another name is another device, and so is the same name with the same alternative; who leaves is no sibling any more."""
