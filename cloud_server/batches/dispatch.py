@@ -31,11 +31,14 @@ _LONG = 0.01
 _LEAD = 0.002
 """Seconds before a worker comes free at which the next batch is lined up behind it: the longer it stays open, the more can join."""
 _TRIES = 1.0
-"""Seconds after which one job of what is predicted to be late, and hence never runs, does: it may be faster by now."""
+"""Seconds after which one job of what is predicted to be late, and hence never runs, does: it may be faster by now. If it was, the
+next one runs at once."""
 _ACTIVE = 1.0
 """Seconds after its last frame in which a device's deadlines are reckoned with."""
 _CROWDED = 1.0
 """Seconds after a refusal in which there is more to do than can be done."""
+_SURELY = 1.5
+"""Times the seconds in which each device sends its part of a batch: within these enough comes to fill it."""
 LATE_ON_ARRIVAL, LATE_IN_QUEUE, LATE_FOR_BATCH = "late on arrival", "late in the queue", "late for its batch"
 
 
@@ -257,6 +260,8 @@ class Dispatcher:
                 self.latency.learn(segment, ran, sum(event.times) + decoded)
             else:
                 curve.learn(ran, sum(event.times) + decoded)
+                if curve.faster:
+                    self._tried[segment] = -inf
         return batch
 
     def orphan(self, session: Session) -> None:
@@ -313,18 +318,21 @@ class Dispatcher:
 
     def why_refuse(self, session: Session, job: Job, now: float) -> tuple[str, str] | None:
         """A job that has just come, with a deadline, and will be late behind what waits already: better said now than then."""
-        segment = segment_of(session.app, job)
-        if not self.latency.knows(segment) or now - self._tried.get(segment, now) >= _TRIES:
+        segment, deadline = segment_of(session.app, job), job.deadline
+        if deadline is None or not self.latency.knows(segment) or now - self._tried.get(segment, now) >= _TRIES:
             return None
-        forecast = self._forecasts[session.pool]
-        most = self._most(segment, now) if self.batched(segment) else 1
+        forecast, crowded = self._forecasts[session.pool], now - self._refused < _CROWDED
+        free, most = forecast.free(now) - now, self._most(segment, now) if self.batched(segment) else 1
         batches = self.backlog.ahead(session) // (self.latency.share(segment) * most)
-        wait = forecast.free(now) + batches * self.latency.seconds(segment, most) / forecast.workers
-        size = most if self.backlog.size >= most else 1
-        if now - self._refused < _CROWDED:
-            size = min(most, self.backlog.size + 1 + int(self._supply.rate * (forecast.free(now) - now)))
-        late = job.deadline is not None and wait + self._must_have(segment, size) > job.deadline
-        if not late:
+        turn = self.latency.seconds(segment, most) / forecast.workers
+        wait = free + batches * turn
+        size = min(most, self.backlog.size + 1 + int(self._supply.rate * free)) if crowded else most if self.backlog.size >= most else 1
+        spare = deadline - now - wait - self._must_have(segment, size)
+        if crowded and spare >= 0.0 and _SURELY * self._supply.wait(most) <= min(turn, wait):
+            # Enough comes yet to fill the batches until then, and has more time left: nothing is to queue for later ones meanwhile,
+            # nor what would be late for this one if the one that runs took as long as slow ones do.
+            spare = -inf if batches else spare - self.latency.tail(segment, size) + self.latency.seconds(segment, size)
+        if spare >= 0.0:
             return None
         session.refused = now
         if now - self._refused > LOOKS and self._reckoned(session):

@@ -85,19 +85,20 @@ class Curve:
     """The latency of one segment.
 
     `alone` are the seconds of a batch of one, `share` what a job costs in batches as they were lately, `known` is true once two sizes ran,
-    `curious` for a few batches once no larger one than those of late was tried for long, `learned` counts the batches.
+    `curious` for a few batches once no larger one than those of late was tried for long, `faster` if the last one took much less than was
+    expected of it, `learned` counts the batches.
     """
 
     __slots__ = (
         "_beyond", "_deviation", "_knots", "_margin", "_pace", "_patience", "_seconds", "_sizes", "_tails", "_top", "_tried", "alone",
-        "curious", "known", "learned", "share",
+        "curious", "faster", "known", "learned", "share",
     )
 
     def __init__(self, size: int, seconds: float, margin: float = FIRST_MARGIN) -> None:
         self._pace = max(seconds, _SMALLEST)
         self._margin, self._deviation, self._beyond = margin, (margin - 1.0) / _WIDEST, 0
         self._top, self._tried, self._patience = float(size), 0, _SOON
-        self.learned, self.known, self.curious = 1, False, False
+        self.learned, self.known, self.curious, self.faster = 1, False, False, False
         self.share = self._pace / size
         self._sizes = sorted({*_around(size)})
         self._knots = [_Knot(_FIXED + (1.0 - _FIXED) * knot / size, margin, 1) for knot in self._sizes]
@@ -149,6 +150,7 @@ class Curve:
         else:
             ratio = seconds / self._at(self._seconds, size)
             near = self._near(size, ratio)
+        self.faster = ratio * _STEP < 1.0
         top = self._top
         if size > top + 0.5:
             if size > _NEW * top or self.curious:

@@ -20,7 +20,7 @@ _LONG = 1.0
 """Seconds without a look after which the last one tells nothing of rates."""
 _FOLLOWS = 0.2
 """By which fraction of the way a rate follows what was seen since the last look."""
-_FIRST, _LEAST, _MOST = 2.0, 1.25, 4.0
+_FIRST, _LEAST, _MOST = 2.0, 1.0, 4.0
 """Times the seconds in which each device sends its part of a batch."""
 _LESS = 0.1
 """Of the mean: a device that gets so much less than it wants more room before a batch; what is below that is chance."""

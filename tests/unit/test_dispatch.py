@@ -89,20 +89,33 @@ def test_no_batch_takes_so_long_that_one_who_comes_meanwhile_is_late() -> None:
     assert 4 <= under_way(server)[0] <= 7
 
 
-def test_where_frames_are_refused_anyway_batches_are_larger_than_could_wait_for_one_another() -> None:
-    """With 40 ms for each of 400 frames a second these are of three at most: what comes early in a larger one is refused anyway."""
-    server = taught(depth=1)
-    refused, sizes, ends = 0, list[int](), 0.0
-    for frame in range(1600):
-        now = 1.0 + frame / 400
-        refused += "late on arrival" in [reason for *_, reason in sent(server, now, 0.040)]
+def camera(server: ServerUnderTest, rate: float, budget: float, frames: int) -> tuple[int, list[int], list[int]]:
+    """Frames at an even rate: how many are refused on arrival, and the sizes of batches and of the queue in the last quarter of them."""
+    refused, sizes, queued, ends, took = 0, list[int](), list[int](), 0.0, 0.012
+    for frame in range(frames):
+        now = 1.0 + frame / rate
+        refused += "late on arrival" in [reason for *_, reason in sent(server, now, budget)]
         if server._batches and now >= ends:
             batch = max(server._batches)
-            jobs = len(server._batches[batch].jobs)
-            server.done(batch, now, times=(0.010 + 0.002 * jobs,))
-            sizes += under_way(server)
-            ends = now + 0.010 + 0.002 * sum(under_way(server))
-    assert refused and max(sizes[-200:]) >= 4
+            server.done(batch, now, times=(took,))
+            sizes += under_way(server) if frame > 0.75 * frames else []
+            took = 0.010 + 0.002 * sum(under_way(server))
+            ends = now + took
+        queued += [server.machine.queued] if frame > 0.75 * frames else []
+    return refused, sizes, queued
+
+
+def test_where_frames_are_refused_anyway_batches_are_larger_than_could_wait_for_one_another() -> None:
+    """With 40 ms for each of 400 frames a second these are of three at most: what comes early in one of six is refused anyway."""
+    refused, sizes, _ = camera(taught(depth=1), 400.0, 0.040, 1600)
+    assert refused and sorted(sizes)[len(sizes) // 2] >= 6
+
+
+def test_no_more_waits_than_the_next_batch_takes_where_more_comes_until_then() -> None:
+    """1200 frames a second with 150 ms each could wait for the third batch of sixteen, in time: the next takes them as young as 42 ms."""
+    refused, sizes, queued = camera(taught(depth=1), 1200.0, 0.150, 2400)
+    assert refused and min(sizes) >= 15
+    assert max(queued) <= 18
 
 
 def test_what_would_wait_too_long_is_told_on_arrival() -> None:
@@ -126,15 +139,17 @@ def test_a_job_is_not_run_for_which_twelve_others_would_be_late() -> None:
 
 
 def test_once_a_second_one_job_of_what_is_always_late_runs() -> None:
-    """It may be faster by now: after a second without any, a frame of 10 ms runs though 12 are expected, and a second one does not."""
+    """It may be faster by now: after a second without any, a frame of 10 ms runs though 12 are expected, and a second one does not; but
+    if the first took 4, the next one runs at once."""
     server = taught(depth=1)
     sent(server, 1.0, None)
     server.done(max(server._batches), 1.012, times=(0.012,))
-    assert [reason for *_, reason in sent(server, 1.2, 0.010)] == ["late on arrival"]
-    assert sent(server, 2.3, 0.010) == []
-    assert under_way(server) == [1]
-    server.done(max(server._batches), 2.305, times=(0.004,))
-    assert [reason for *_, reason in sent(server, 2.4, 0.010)] == ["late on arrival"]
+    for now, took, then in ((2.2, 0.012, ["late on arrival"]), (3.4, 0.004, [])):
+        assert [reason for *_, reason in sent(server, now - 0.3, 0.010)] == ["late on arrival"]
+        assert sent(server, now, 0.010) == []
+        assert under_way(server) == [1]
+        server.done(max(server._batches), now + took, times=(took,))
+        assert [reason for *_, reason in sent(server, now + 0.1, 0.010)] == then
 
 
 def test_every_drop_is_counted_by_where_it_happened() -> None:
