@@ -39,7 +39,7 @@ class Net(Task):
     def run(self, item: Any) -> Any:
         return self.run_batch([item])[0]
 
-    def run_batch(self, items: list[Any]) -> list[Any]:  # type: ignore[override]
+    def run_batch(self, items: list[Any]) -> list[Any]:
         torch = self._torch
         with torch.inference_mode():
             batch = torch.empty((len(items), self.side, self.side, 3), dtype=torch.uint8, pin_memory=self._half)

@@ -25,7 +25,7 @@ class Infer(Task):
     def run(self, item: Any) -> Any:
         return self._work([item])[0]
 
-    def run_batch(self, items: list[Any]) -> list[Any]:  # type: ignore[override]
+    def run_batch(self, items: list[Any]) -> list[Any]:
         return self._work(items)
 
 

@@ -120,7 +120,7 @@ def _cases(report: Report, host: str, frames: int) -> None:
     """Cases in which the only other implementation in public was measured."""
     rows: list[list[Any]] = []
     for name, app, deadline, seconds, served, there in CASES:
-        options = {"host": host, "hedge": "always"} if served else {}
+        options: dict[str, Any] = {"host": host, "hedge": "always"} if served else {}
         with Client(app, mode="live", workers=4, deadline=deadline, **options) as client:
             results, took, who = client.results(30.0), [], Counter[str]()
             for _ in range(frames):
@@ -135,7 +135,10 @@ def _cases(report: Report, host: str, frames: int) -> None:
 def _overhead(report: Report, host: str, frames: int) -> None:
     """From capture to delivery, one frame at a time."""
     rows: list[list[Any]] = []
-    for name, options in (("the local answer, no server", {}), ("the local answer, raced by a server", {"host": host, "hedge": "always"})):
+    ways: dict[str, dict[str, Any]] = {
+        "the local answer, no server": {}, "the local answer, raced by a server": {"host": host, "hedge": "always"},
+    }
+    for name, options in ways.items():
         with Client(first, mode="live", workers=2, **options) as client:
             results, took, before = client.results(30.0), [], time.process_time()
             for _ in range(frames):

@@ -36,7 +36,7 @@ def main() -> None:
 
 def _minute() -> float:
     guide = Guide(_config())
-    guide.welcome(Welcome(1, "server", 2**20, 2**20, 0, 0, ("raw", "bits", "png", "jpeg")))
+    guide.welcome(Welcome(1, "server", 2**20, 2**20, 0, 0, ("raw", "bits", "png", "jpeg")), 0.0)
     before = process_time()
     now, events = 0.0, 0
     for seq in range(SECONDS * FPS):

@@ -103,11 +103,11 @@ class _Server:
             self._socket.send_multipart((peer, name, bytes([kind + 1])))
         self._busy = False
 
-    def _patience(self) -> float | None:
-        """Milliseconds until the oldest frame's batch closes."""
+    def _patience(self) -> int | None:
+        """Milliseconds until the oldest frame's batch closes, rounded down as the poller takes whole ones."""
         if self._busy or not self._queue:
             return None
-        return max(0.0, 1e3 * (self._queue[0][0] + self._rule.wait - perf_counter()))
+        return max(0, int(1e3 * (self._queue[0][0] + self._rule.wait - perf_counter())))
 
     def _close_batch(self) -> None:
         rule, queue = self._rule, self._queue

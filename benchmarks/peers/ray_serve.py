@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,6 +41,8 @@ def deploy(control: zmq.Socket[bytes], rule: Rule) -> None:
 def _deployment(kind: str, rule: Rule) -> Any:
     serve: Any = importlib.import_module("ray.serve")
 
+    batched: Callable[[Any], Any] = serve.batch(max_batch_size=rule.size, batch_wait_timeout_s=rule.wait)
+
     class Model:
         def __init__(self) -> None:
             self.work = load(kind)
@@ -47,11 +50,11 @@ def _deployment(kind: str, rule: Rule) -> Any:
         async def __call__(self, request: Any) -> bytes:
             return bytes([await self.infer(await request.body())])
 
+        @batched
         async def infer(self, bodies: Any) -> Any:
             found = self.work([np.frombuffer(body, np.uint8).reshape(SHAPE) for body in bodies])
             return [kind for _, kind in found]
 
-    Model.infer = serve.batch(max_batch_size=rule.size, batch_wait_timeout_s=rule.wait)(Model.infer)
     options = {"num_replicas": 1, "max_ongoing_requests": 2 * rule.size, "max_queued_requests": rule.bound or -1}
     return serve.deployment(ray_actor_options={"num_cpus": 1}, **options)(Model).bind()
 

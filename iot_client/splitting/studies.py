@@ -80,9 +80,9 @@ class Studies:
         every = _EVERY * _RARELY if self.late else _EVERY
         if self._frames % every == every // 2 and self._fewest not in used and self._bearable(decision):
             return self._there()
+        waited, patience = self._frames - self._begun, self._patience(decision)
         # Where all stages run here anyway, only sizes are left to learn.
-        patience = self._patience(decision) * (_RARELY if self._most in used and self._sized() else 1)
-        if self._frames >= self._begun + patience:
+        if waited >= patience and (waited >= _RARELY * patience or self._most not in used or not self._sized()):
             self._begun = self._frames
             return self._here()
         return None
@@ -90,9 +90,14 @@ class Studies:
     def _sized(self) -> bool:
         """True if the value at every cut has been encoded in every family once."""
         measured = self._profile.sizes.measured
-        ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
+        ways = self._encoded()
         anchors = self._anchors(ways)
         return all(way in measured for way in ways if way[1] == "raw" or way[1] in _CHEAP or way in anchors)
+
+    def _encoded(self) -> list[tuple[int, str]]:
+        """The cuts that a frame passes here, with each codec there is."""
+        most = self._most
+        return [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= most]
 
     def _patience(self, decision: SplitDecision) -> float:
         """Frames between two studies here, so that the detours take no more than their share of the CPU."""
@@ -148,7 +153,7 @@ class Studies:
     def _to_encode(self) -> tuple[tuple[int, str], ...]:
         """Every raw size not known, floats in 8 bits too, and the next of the others in turn."""
         measured = self._profile.sizes.measured
-        ways = [(k, codec) for k, codec, _ in self._profile.all_keys if codec and k <= self._most]
+        ways = self._encoded()
         first = [way for way in ways if way[1] in ("raw", "int8") and way not in measured]
         anchors, useless = self._anchors(ways), self._useless()
         ways = [way for way in ways if way not in useless]
