@@ -1,4 +1,4 @@
-"""`python -m cloud_server` and `cloud-server`: see command.py. First of all it is made sure that the packages are ours."""
+"""`python -m cloud_server` and `cloud-server`: see cli/command.py. First of all it is made sure that the packages are ours."""
 
 from __future__ import annotations
 

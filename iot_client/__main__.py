@@ -1,4 +1,4 @@
-"""`python -m iot_client` and `iot-client`: see command.py. First of all it is made sure that the packages are ours."""
+"""`python -m iot_client` and `iot-client`: see cli/command.py. First of all it is made sure that the packages are ours."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def main() -> int:
     if problem:
         print(f"iot-client: {problem}", file=sys.stderr)
         return 1
+    try:
+        return _run()
+    except KeyboardInterrupt:  # while the imports ran; later ones are the command's to answer
+        print("iot-client: interrupted before it began", file=sys.stderr)
+        return 130
+
+
+def _run() -> int:
     from iot_client.cli.enroll import COMMAND
     from iot_client.cli.enroll import main as enroll
 

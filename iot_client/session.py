@@ -1,7 +1,7 @@
 """The device's machine: one stream of frames and the server that shares their work.
 
 Routes events among stream (frames, stages, order), peer (liveness, credit) and reports. The split belongs to a
-frame and is fixed when its first stage starts; the states a frame passes are drawn in frame.py. No clock, socket
+frame and is fixed when its first stage starts; the states a frame passes are drawn in frames/frame.py. No clock, socket
 or thread in here: `handle(event, now) -> commands`.
 """
 

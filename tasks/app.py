@@ -296,6 +296,15 @@ def _source_of(code: Any) -> str:
         return _source_text(code)
 
 
+def _hint(error: BaseException, module_name: str) -> str:
+    """What to do about a module that is not there."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    if f"{module_name}.".startswith(f"{error.name}."):
+        return f"; looked in {os.getcwd()} and in what is installed: start in the folder that has it, or write ./file.py:attribute"
+    return f"; install what it needs: pip install {error.name.partition('.')[0]}"
+
+
 def load(path: str) -> App:
     """The App at "module:attribute" or "file.py:attribute"; modules in the working directory are found too.
 
@@ -318,7 +327,8 @@ def load(path: str) -> App:
         module = importlib.import_module(module_name)
         found = _named(module, attribute)
     except (Exception, SystemExit) as error:
-        raise AppNotFound(f"app {bare!r}: cannot import {module_name!r}: {type(error).__name__}: {error}") from error
+        told = f"{type(error).__name__}: {error}{_hint(error, module_name)}"
+        raise AppNotFound(f"app {bare!r}: cannot import {module_name!r}: {told}") from error
     if isinstance(found, Factory):
         return _made(bare, found, words)
     if not isinstance(found, App):

@@ -1,6 +1,6 @@
 """A user's hooks around a race, called where nothing waits for them: on a thread of their own, or on the lane of stages with state.
 
-    send_when    on the worker that ran the stages before it, see executor.py
+    send_when    on the worker that ran the stages before it, see iot_client/executor.py
     merge        on the thread "hooks"            extrapolate  likewise
     on_late      between the runs of stages with state if there are any, else on the thread "hooks"
 

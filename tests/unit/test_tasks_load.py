@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def test_load_finds_an_app() -> None:
         ("examples/ball_tracking/app:app", "name a module, or a file that ends in .py: examples.ball_tracking.app:app"),
         ("no/such/file.py:app", "there is no file no/such/file.py"),
         ("examples/ball_tracking/app.py:no", "there is no such attribute; apps in 'examples.ball_tracking.app': app"),
-        ("no_such_module:app", "cannot import 'no_such_module': ModuleNotFoundError: No module named 'no_such_module'"),
+        ("no_such_module:app", "cannot import 'no_such_module': ModuleNotFoundError: No module named 'no_such_module'; looked in "),
+        ("examples.no.such:app", f"looked in {os.getcwd()} and in what is installed: start in the folder that has it, or"),
         ("examples.ball_tracking.app:tracker", "there is no such attribute; apps in 'examples.ball_tracking.app': app"),
         ("examples.ball_tracking.app:Ball", "it is a StructMeta, not an App; apps in 'examples.ball_tracking.app': app"),
         ("dataclasses:field", "it is a function, not an App; mark a function that makes one with @factory; apps in 'dataclasses': none"),
@@ -66,6 +68,7 @@ def test_load_finds_modules_in_the_working_directory(tmp_path: Path, monkeypatch
     (tmp_path / "my_pipeline_a.py").write_text("from tasks import App, Input\napp = App('mine', [Input()])\n")
     (tmp_path / "my_pipeline_b.py").write_text("1 / 0\n")
     (tmp_path / "my_pipeline_c.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "my_pipeline_d.py").write_text("import no_such_package.deep\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     assert load("my_pipeline_a:app").name == "mine"
@@ -73,3 +76,5 @@ def test_load_finds_modules_in_the_working_directory(tmp_path: Path, monkeypatch
         load("my_pipeline_b:app")
     with pytest.raises(AppNotFound, match="cannot import 'my_pipeline_c': SystemExit: 3"):
         load("my_pipeline_c:app")
+    with pytest.raises(AppNotFound, match="No module named 'no_such_package'; install what it needs: pip install no_such_package$"):
+        load("my_pipeline_d:app")

@@ -48,7 +48,7 @@ def best_of_all(question: Problem) -> float:
 
 
 def every_grant(question: Problem, service: Service) -> list[Grant]:
-    """By the rules of problem.py, written down once more."""
+    """By the rules of iot_client/uplink/problem.py, written down once more."""
     found = [Grant()]
     for number, option in enumerate(service.options):
         frames = service.fps * option.share

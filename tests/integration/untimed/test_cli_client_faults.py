@@ -195,3 +195,16 @@ def test_ctrl_c_does_not_wait_for_a_camera_that_hangs(tmp_path):
         _, errors = process.communicate(timeout=15)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
+
+
+def test_ctrl_c_before_it_began_is_no_traceback():
+    """Imports take a second on a small device: whoever thinks better of it then is told so, with the code of Ctrl-C."""
+    code = (
+        "import sys; from iot_client.__main__ import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'iot_client.cli.command': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder()); sys.exit(main())"
+    )
+    done = subprocess.run([CLIENT[0], "-c", code], cwd=REPO, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "iot-client: interrupted before it began\n")
