@@ -220,7 +220,7 @@ class ZmqChannel(_Owned):
             known = f"{keys.pair.name or 'NAME'} {text_of(keys.pair.public)}"
             return LinkChange(False, f"{where} does not allow this device's key: run `cloud-server devices allow {known}` there", True)
         if event != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            speaks = "wants keys: enroll this device (iot-client enroll --help)" if keys is None else (
+            speaks = "wants keys: enroll this device (iot-client enroll --help; within one machine --keys as well)" if keys is None else (
                 "speaks without keys: start it with --host and a key of its own (cloud-server keys init), or with --keys"
             )
             return LinkChange(False, f"{where} {speaks}; or it is no Spillway server", True)
