@@ -167,7 +167,8 @@ def load(name: str | Path) -> Lab:
     known = built_in()
     path = known.get(str(name), Path(name))
     if not path.is_file():
-        raise ValueError(f"{name}: no such file, and no experiment of that name; there are {', '.join(known) or 'none'}")
+        names = sorted(path.stem for path in BUILT_IN.rglob("*.toml"))
+        raise ValueError(f"{name}: no such file, and no experiment of that name; there are {', '.join(names)}")
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Lab)
     except (msgspec.DecodeError, ValueError) as error:

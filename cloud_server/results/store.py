@@ -223,6 +223,9 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     Raises:
         StoreError: it cannot be written, or holds something else.
     """
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise StoreError(f"cannot write results to {os.fspath(path)}: there is no folder {folder}; make it, or name another file")
     kind = SqliteStore if Path(path).suffix.lower() in _SQLITE_SUFFIXES else JsonlStore
     try:
         return kind(os.fspath(path))

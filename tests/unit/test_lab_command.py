@@ -155,7 +155,7 @@ def test_an_interrupt_before_the_first_run_is_over_leaves_no_report(lab: str, tm
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run", "nosuch"], "no experiment of that name; there are"),
+        (["run", "nosuch"], "no experiment of that name; there are bandwidth_cpu, "), (["run", "nosuch"], ", fleet_quick, "),
         (["run", "LAB", "--policies", "best"], "policy 'best'; legal are auto"),
         (["run", "LAB", "--seeds", "0"], "seeds=0; legal: 1 to 10000"),
         (["run", "LAB", "--body", "live"], "needs root; --body simulate needs none of it"),

@@ -122,8 +122,9 @@ def test_a_foreign_file_is_left_alone(path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, suffix: str) -> None:
     """A missing folder, or a folder instead of a file, is an error at once."""
     (tmp_path / f"folder{suffix}").mkdir()
-    for place in (tmp_path / "missing" / f"results{suffix}", tmp_path / f"folder{suffix}"):
-        with pytest.raises(StoreError, match=f"cannot write results to {place}: ."):
+    for place, words in ((tmp_path / "missing" / f"results{suffix}", f"there is no folder {tmp_path / 'missing'}; make it"),
+                         (tmp_path / f"folder{suffix}", ".")):  # fmt: skip
+        with pytest.raises(StoreError, match=f"cannot write results to {place}: {words}"):
             open_store(place)
 
 
