@@ -28,8 +28,14 @@ __all__ = ["Dispatcher"]
 _OWN = ""
 _LONG = 0.01
 """Seconds of a job beside which the pause between two of them, under a millisecond, is nothing."""
-_LEAD = 0.002
-"""Seconds before a worker comes free at which the next batch is lined up behind it: the longer it stays open, the more can join."""
+_LEAD, _MOST_LEAD = 0.002, 0.01
+"""Seconds before a worker comes free at which the next batch is lined up behind it: the longer it stays open, the more can join. More
+where workers had to wait for such batches, since messages take longer or batches end sooner than foreseen."""
+_OF_BUDGET = 15.0
+"""The part of the tightest budget that it may be, the reciprocal."""
+_IDLED, _BUSY = 0.0004, 0.0001
+"""Seconds by which that lead grows if a worker waited for its batch, by more than `_PAUSE`, and shrinks if it did not."""
+_PAUSE = 0.0005
 _TRIES = 1.0
 """Seconds after which one job of what is predicted to be late, and hence never runs, does: it may be faster by now. If it was, the
 next one runs at once."""
@@ -70,6 +76,11 @@ class Dispatcher:
         self._supply = Supply()
         self._largest: dict[Segment, tuple[int, int]] = {}
         """Of a segment, the largest batch, and of how many batches that was learned."""
+        self._lead = _LEAD
+        self._given: dict[int, float] = {}
+        """When a batch was given to the workers."""
+        self._behind: dict[int, float] = {}
+        """Of a batch that was lined up in time, when the worker that took it had ended another."""
         self._refused = -inf
         """When a job that could have been in time was refused last."""
 
@@ -206,7 +217,7 @@ class Dispatcher:
         batch = RunBatch(self._next_batch, *segment[:3], tuple(keys), tuple(tokens), state, slack, segment[3], starts)
         self._next_batch += 1
         self.running[batch.batch] = batch
-        self._tried[segment] = now
+        self._tried[segment] = self._given[batch.batch] = now
         self._forecasts[session.pool].begin(batch.batch, seconds, now)
         if self._config.copies or batch.app not in self._config.apps:
             self._memory.lend(batch.batch, sum([job.nbytes for job in jobs]))
@@ -245,8 +256,14 @@ class Dispatcher:
         """A batch was answered; so many of its jobs ran, and it took `decoded` seconds to unpack their values."""
         batch = self.running.pop(event.batch)
         forecast = self._forecasts.get(batch.app if "#" in batch.app else _OWN)
+        began = self._given.pop(event.batch) + event.waited
+        paused = began - self._behind.pop(event.batch, began) > _PAUSE
         if forecast is not None:
-            forecast.end(event.batch, now)
+            following = forecast.end(event.batch, now)
+            if following is not None:
+                self._behind[following] = began + sum(event.times) + decoded
+            self._lead += _IDLED if paused else -_BUSY
+            self._lead = max(_LEAD, min(self._lead, _MOST_LEAD, self._supply.tightest / _OF_BUDGET))
         if self._memory.lendings:
             self._memory.returned(event.batch)
         if ran < len(batch.jobs):
@@ -288,14 +305,14 @@ class Dispatcher:
             return self.latency.share(segment_of(session.app, session.queue[0]), _LONG) < _LONG
         if not self._batches or not self.batched(segment_of(session.app, session.queue[0])):
             return True
-        return forecast.free(self._now) - _LEAD <= self._now
+        return forecast.free(self._now) - self._lead <= self._now
 
     def next_wakeup(self) -> float | None:
         """When a batch is to be lined up that was left open until then."""
         if not self.backlog.size or not self._batches:
             return None
         depth = self._config.depth
-        due = [f.free(self._now) - _LEAD for f in self._forecasts.values() if f.workers <= len(f.under_way) < f.workers * depth]
+        due = [f.free(self._now) - self._lead for f in self._forecasts.values() if f.workers <= len(f.under_way) < f.workers * depth]
         return min([at for at in due if at > self._now], default=None)
 
     def _fetches(self, session: Session) -> bool:

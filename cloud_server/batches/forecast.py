@@ -22,15 +22,16 @@ class Forecast:
         under_way = self.under_way
         under_way[batch] = (now if len(under_way) < self.workers else None), seconds
 
-    def end(self, batch: int, now: float) -> None:
-        """A batch is answered; the next one begins."""
+    def end(self, batch: int, now: float) -> int | None:
+        """A batch is answered; the next one begins, if one is lined up: which."""
         under_way = self.under_way
         del under_way[batch]
         if len(under_way) >= self.workers:
             for number, (begun, seconds) in under_way.items():
                 if begun is None:
                     under_way[number] = now, seconds
-                    break
+                    return number
+        return None
 
     def free(self, now: float) -> float:
         """When the next batch given to them can begin; now if it should have by now."""

@@ -70,6 +70,25 @@ def test_the_next_batch_stays_open_until_shortly_before_its_worker_is_free() -> 
     assert under_way(server) == [1, 3]
 
 
+def test_where_workers_wait_for_their_batches_these_are_lined_up_sooner() -> None:
+    """Twelve times one begins 3 ms after the one before ended, though it was sent 2 ms before that: the next one is sent 5.6 ms before."""
+    server = taught()
+    now = 1.0
+    for _ in range(12):
+        sent(server, now, None, None, None)
+        first = max(server._batches)
+        server.tick(now + 0.010)
+        assert under_way(server) == [1, 2]
+        server.done(first, now + 0.014, times=(0.012,))
+        server.done(first + 1, now + 0.032, waited=0.005, times=(0.014,))
+        now += 0.1
+    sent(server, now, None, None)
+    server.tick(now + 0.0062)
+    assert under_way(server) == [1]
+    server.tick(now + 0.0066)
+    assert under_way(server) == [1, 1]
+
+
 def test_a_batch_is_as_large_as_its_tightest_deadline_allows() -> None:
     """With 22 ms left for one of nine, five can run before it is late; the others follow in time."""
     server = taught(depth=1)
