@@ -17,8 +17,9 @@ __all__ = ["Fitting"]
 
 _SURE = 0.85
 """The same where the server is slow as well, by which nine of ten frames do not meet: both at once are rare."""
-_FILL = 0.9
-"""Of the link that frames may take in the long run: on one that is full the next frame leaves before a receipt can be overdue."""
+_FILL = 0.9, 0.95
+"""Of the link that frames may take in the long run, least and most: what it can be counted on. Where links fall it should not be full,
+for there the next frame leaves before a receipt can be overdue; what is uneven stands in line for a moment, and is counted there."""
 _FELL = 0.5
 """Of what a link can carry at most while a receipt is overdue: it has fallen, and where to cannot be seen yet."""
 _USUAL = 0.8
@@ -143,7 +144,8 @@ class Fitting:
         slow, usual = self._held.quantile(_HIGH) or 0.0, self._held.quantile(0.5) or 0.0
         room = min((self._deadline - rest - slow) * _SURE, (self._deadline - rest - usual) * part) * rate - line
         if self._period:
-            room = min(room, _FILL * self._period * rate)
+            least, most = _FILL
+            room = min(room, min(most, max(least, self._doubt.part)) * self._period * rate)
         return self._variants[next((rank for rank in range(top, 0, -1) if self.nbytes(rank) <= room), 0)]
 
     def _fallen(self, now: float) -> float:
