@@ -188,7 +188,8 @@ class _Recorder:
         self._listener = socket.create_server((HOST, 0))
         self.port = self._listener.getsockname()[1]
         self._port = port
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
 
     def _serve(self) -> None:
         with self._listener:
@@ -216,6 +217,8 @@ def _record(server: CountingServer, place: Place) -> list[bytes]:
     recorder = _Recorder(server.port)
     proxied: Any = type("Proxied", (), {"port": recorder.port})
     served(proxied, place)
+    recorder.thread.join(20)
+    await_true(lambda: not server.scheduler.sessions, "the recorded device has left")  # or its last word counts as a replay's
     if sum(map(len, recorder.chunks)) < 20 * 10_000:
         raise Broken(f"recorded were {sum(map(len, recorder.chunks))} bytes: less than was sent, nothing is proved")
     return recorder.chunks
