@@ -22,6 +22,8 @@ __all__ = ["Backlog", "segment_of"]
 
 _LEAD = 0.1
 """Seconds of the server by which who joins a batch may be ahead of those whose jobs it does not fit."""
+_MANY = 64
+"""Sessions with jobs here whose turns are looked at one by one; of more a bound is enough, for each has few jobs."""
 _DEBT = 0.25
 """Seconds of the server by which anybody is ahead of who is next, at most, and more than a batch takes: who had more took what others
 could not use then, and would pay for it with seconds without an answer."""
@@ -167,16 +169,24 @@ class Backlog:
         return found
 
     def ahead(self, session: Session) -> float:
-        """Seconds of the server that will go into jobs before one that this session queues now, at most."""
+        """Seconds of the server that will go into jobs before one that this session queues now, at most: its own, and of others those
+        whose turn comes first."""
         turns = self._turns
         while turns and turns[0][1] != turns[0][2].ticket:
             heappop(turns)
         if not turns:
             return 0.0
-        own = max(session.served - turns[0][0], 0.0)
-        if session.ticket:
-            return min(self.seconds, (own + sum([job.cost for job in session.queue])) * self.active)
-        return min(self.seconds, own * (self.active + 1))
+        first, queued = turns[0][0], sum([job.cost for job in session.queue])
+        turn = max(session.served - first, 0.0) + queued
+        most = min(self.seconds, turn * (self.active if session.ticket else self.active + 1))
+        if not most or self.active > _MANY:
+            return most
+        turn = first + min(turn, _DEBT)
+        before = [
+            min(turn - served, len(other.queue) * other.queue[0].cost)
+            for served, ticket, other in turns if served < turn and ticket == other.ticket and other is not session
+        ]
+        return min(most, queued + sum(before))
 
     def outdated(self, session: Session, workers: int) -> list[Job]:
         """Take out the jobs for which newer ones of their session wait, unless all of them begin within the time of a frame."""

@@ -18,7 +18,7 @@ def trace() -> Trace:
     return simulate(draw_overload(3), 3)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 179, 714])
+@pytest.mark.parametrize("seed", [0, 1, 179, 714, 20575])
 def test_in_overload_everybody_has_a_fair_share_and_every_promise_is_kept(seed: int) -> None:
     """`python -m experiments simulate --overload --seeds 1000` does the same a thousand times."""
     assert run_seed(seed, overload=True).problems == []

@@ -276,6 +276,18 @@ def test_what_lies_ahead_of_a_job_is_its_devices_share_of_the_queue() -> None:
     assert queues.backlog.ahead(new) == pytest.approx(0.71)
 
 
+def test_who_is_far_ahead_is_behind_whoever_had_less() -> None:
+    """Twenty queued jobs of a device that took a quarter of a second more than the others delay nobody else's."""
+    queues = Queues(costs(cheap=0.01))
+    queues.sessions[1] = session(1)
+    queues.sessions[1].served = 0.25
+    queues.push(1, 20)
+    queues.push(2)
+    new = queues.sessions[3] = session(3)
+    new.served = 0.02
+    assert queues.backlog.ahead(new) == pytest.approx(0.01)
+
+
 def test_dropping_a_session_takes_its_jobs_and_only_those() -> None:
     """The others keep their turns."""
     queues = Queues(Latency())
